@@ -1,0 +1,55 @@
+"""Loupe: the table of contents of the program."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from flask import Flask
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from app import cli, config, dialect, files, models, ops, responses, storage
+from app.api import api
+from app.extensions import csrf, db, migrate
+from app.pipeline import pipeline
+from app.web import web
+
+ROOT = Path(__file__).parent.parent
+
+
+def create_app(environ: Mapping[str, str] | None = None, instance_path: str | None = None) -> Flask:
+    """The WSGI application. `environ` takes the place of the process's environment.
+
+    Raises config.WrongSettings naming everything that is missing or wrong.
+    """
+    app = dialect.RetryingFlask(
+        "app",
+        root_path=str(ROOT / "app"),
+        template_folder=str(ROOT / "templates"),
+        static_folder=str(ROOT / "static"),
+        instance_path=instance_path or str(ROOT / "instance"),
+    )
+    settings = config.load(environ, app.instance_path)
+    app.config.from_mapping(settings)
+    app.config.from_mapping(config.for_flask(settings))
+    for weakness in config.weaknesses(settings):
+        app.logger.warning(weakness)
+    if hops := settings["TRUSTED_PROXIES"]:
+        app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
+
+    app.extensions["clock"] = lambda: datetime.now(UTC)
+    app.extensions["storage"] = storage.from_config(app.config, app.instance_path)
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(ROOT / "migrations"))
+    csrf.init_app(app)
+    with app.app_context():
+        dialect.prepare(db.engine)
+
+    app.before_request(responses.begin_request)
+    responses.register(app)
+    for blueprint in (web, api, pipeline, files.files, ops.ops):
+        app.register_blueprint(blueprint)
+    cli.register(app)
+    return app
+
+
+__all__ = ["create_app", "models"]

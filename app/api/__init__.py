@@ -1,0 +1,12 @@
+"""The JSON API of people and their programs: reading everything, making projects, uploading images."""
+
+from flask import Blueprint
+
+from app import guards
+
+api = Blueprint("api", __name__, url_prefix="/api")
+api.before_request(guards.person)
+
+from app.api import analyses, artifacts, exports, images, projects  # noqa: E402
+
+__all__ = ["analyses", "api", "artifacts", "exports", "images", "projects"]

@@ -1,0 +1,59 @@
+"""Analyses and their annotations as JSON."""
+
+from uuid import UUID
+
+from flask import Response, request
+
+from app import access
+from app.api import api
+from app.guards import ml_feature, principal
+from app.responses import answer
+from app.schemas.analyses import analysis_out
+from app.schemas.annotations import annotation_out
+from app.schemas.base import load
+from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, cursor
+from app.services import analyses, annotations
+
+
+@api.get("/images/<uuid:image_id>/analyses")
+@ml_feature
+def list_image_analyses(image_id: UUID) -> Response:
+    image = access.image_for(principal(), image_id)
+    page, _ = load(Page(), request.args.to_dict())
+    rows = analyses.of_image(image, **page)
+    return answer({"analyses": [analysis_out(row) for row in rows], "total": analyses.count_of_image(image)})
+
+
+@api.get("/projects/<uuid:project_id>/analyses")
+@ml_feature
+def list_project_analyses(project_id: UUID) -> Response:
+    project = access.project_for(principal(), project_id)
+    query, _ = load(ProjectAnalyses(), request.args.to_dict())
+    rows, more = analyses.of_project(project.id, after=query.pop("cursor"), **query)
+    place = cursor([rows[-1].created_at.isoformat(), str(rows[-1].id)]) if more else None
+    return answer({"analyses": [analysis_out(row) for row in rows], "next_cursor": place})
+
+
+@api.get("/analyses/<uuid:analysis_id>")
+@ml_feature
+def show_analysis(analysis_id: UUID) -> Response:
+    analysis = access.analysis_for(principal(), analysis_id)
+    rows = annotations.of_analysis(analysis)
+    return answer(analysis_out(analysis) | {"annotations": [annotation_out(row) for row in rows]})
+
+
+@api.get("/analyses/<uuid:analysis_id>/annotations")
+@ml_feature
+def list_annotations(analysis_id: UUID) -> Response:
+    analysis = access.analysis_for(principal(), analysis_id)
+    query, _ = load(AnnotationPage(), request.args.to_dict())
+    skip, limit, after = query.pop("skip"), query.pop("limit"), query.pop("cursor")
+    wanted = annotations.Wanted(**query)
+    rows, total, last = annotations.page(analysis, wanted, skip=skip, limit=limit, after=after)
+    return answer(
+        {
+            "annotations": [annotation_out(row) for row in rows],
+            "total": total,
+            "next_cursor": cursor(last) if last else None,
+        }
+    )

@@ -1,0 +1,54 @@
+"""Artifacts: a signed address to download one, or its bytes."""
+
+from flask import Response, current_app, request
+
+from app import access, storage
+from app.api import api
+from app.errors import InvalidPayload, NotFound
+from app.extensions import db
+from app.guards import ml_feature, principal
+from app.responses import ATTACHMENT_HEADERS, answer, base_url, stored_file
+from app.schemas.base import load
+from app.schemas.queries import ArtifactQuery
+from app.services import artifacts
+
+
+@api.get("/ml/artifacts/download")
+@ml_feature
+def download_artifact() -> Response:
+    path, content_type = _artifact()
+    signed = storage.current().download_url(
+        path,
+        current_app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"],
+        base_url(),
+        content_type=content_type,
+        filename=path.rsplit("/", 1)[-1],
+    )
+    return answer({"url": signed.url, "expires_at": signed.expires_at.isoformat()})
+
+
+@api.get("/ml/artifacts/content")
+@ml_feature
+def artifact_content() -> Response:
+    path, content_type = _artifact()
+    response = stored_file(storage.current(), path, content_type, filename=path.rsplit("/", 1)[-1])
+    response.headers.update(ATTACHMENT_HEADERS)
+    return response
+
+
+def _artifact() -> tuple[str, str]:
+    """Path and content type of the artifact the query names, if it was uploaded and the caller may read its analysis."""
+    query, _ = load(ArtifactQuery(), request.args.to_dict())
+    analysis_id = artifacts.analysis_of(query["path"])
+    if analysis_id is None:
+        reason = "must be ml_outputs/{analysis_id}/{file name}"
+        raise InvalidPayload(errors=[{"field": "path", "reason": reason}])
+    analysis = access.analysis_for(principal(), analysis_id)
+    artifact = artifacts.at(analysis, query["path"])
+    if artifact is None:
+        raise NotFound("There is no such artifact.")
+    path, content_type = artifact.storage_path, artifact.content_type
+    db.session.rollback()  # nothing is held while the storage is asked
+    if storage.current().stat(path) is None:
+        raise NotFound("There is no such artifact.")
+    return path, content_type

@@ -1,0 +1,43 @@
+"""Projects as JSON."""
+
+from uuid import UUID
+
+from flask import Response, g
+
+from app import access
+from app.api import api
+from app.errors import UnsupportedMediaType
+from app.extensions import db
+from app.guards import principal
+from app.models import Project, Role
+from app.responses import answer
+from app.schemas.base import load
+from app.schemas.projects import CreateProject, project_out
+from app.services import projects
+
+
+@api.get("/projects")
+def list_projects() -> Response:
+    rows = projects.listing(access.projects_of(principal()), principal())
+    return answer([project_out(*row) for row in rows])
+
+
+@api.post("/projects")
+def create_project() -> Response:
+    if "body" not in g:  # a form: the guard leaves those to the views that take files
+        raise UnsupportedMediaType
+    values, ignored = load(CreateProject(), g.body)
+    project = projects.create(values["name"], values["description"] or "", by=principal())
+    body = project_out(project, Role.OWNER, 0)
+    db.session.commit()
+    return answer(body | ({"ignored": ignored} if ignored else {}), 201)
+
+
+@api.get("/projects/<uuid:project_id>")
+def show_project(project_id: UUID) -> Response:
+    project = access.project_for(principal(), project_id)
+    return answer(project_out(project, _role(project), projects.image_count(project)))
+
+
+def _role(project: Project) -> Role:
+    return access.role_in(principal(), project.id) or Role.VIEWER

@@ -1,0 +1,179 @@
+"""The settings: the only reader of the environment. Wrong values are all named at once, at start-up.
+
+To add one: a line in `SETTINGS`, a reader, a line in `docs/configuration.md` (a test holds the three together).
+Values come from the environment, then from `instance/secrets.env` (what the first start generated), then from here.
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+MIB = 1024 * 1024
+STRONG = 16
+
+
+class WrongSettings(Exception):
+    """Start-up is refused; the message names every missing or wrong variable, a line each."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    parse: Callable[[str], Any]
+    default: Any
+    secret: bool = False
+
+
+def _boolean(text: str) -> bool:
+    values = {
+        "1": True,
+        "true": True,
+        "yes": True,
+        "on": True,
+        "0": False,
+        "false": False,
+        "no": False,
+        "off": False,
+    }
+    if text.strip().lower() not in values:
+        raise ValueError("must be true or false")
+    return values[text.strip().lower()]
+
+
+def _whole(low: int, high: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not (text.strip().isascii() and text.strip().isdigit() and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _text(text: str) -> str:
+    return text.strip()
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _choice(*allowed: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text.strip() not in allowed:
+            raise ValueError("must be one of " + ", ".join(allowed))
+        return text.strip()
+
+    return parse
+
+
+def _address(text: str) -> str:
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("must be an address such as https://loupe.example.org")
+    return text.strip().rstrip("/")
+
+
+def _database(text: str) -> str:
+    text = text.strip()
+    for old in ("postgres://", "postgresql://"):
+        if text.startswith(old):
+            return "postgresql+psycopg://" + text.removeprefix(old)
+    if not text.startswith(("sqlite:///", "postgresql+psycopg://")):
+        raise ValueError("must begin with sqlite:/// or postgresql://")
+    return text
+
+
+SETTINGS: dict[str, Setting] = {
+    "SECRET_KEY": Setting(str, None, secret=True),
+    "DATABASE_URL": Setting(_database, None, secret=True),
+    "PUBLIC_URL": Setting(_address, ""),
+    "TRUSTED_PROXIES": Setting(_whole(0, 10), 0),
+    "AUTH_PROXY_SECRET": Setting(_text, "", secret=True),
+    "AUTH_PROXY_CREATE_USERS": Setting(_boolean, False),
+    "MAX_IMAGE_BYTES": Setting(_whole(1, 1024 * MIB), 50 * MIB),
+    "MAX_REQUEST_BYTES": Setting(_whole(1024, 1024 * MIB), 32 * MIB),
+    "S3_ENDPOINT": Setting(_address, ""),
+    "S3_PUBLIC_ENDPOINT": Setting(_address, ""),
+    "S3_BUCKET": Setting(_text, ""),
+    "S3_REGION": Setting(_text, "us-east-1"),
+    "S3_ACCESS_KEY": Setting(_text, "", secret=True),
+    "S3_SECRET_KEY": Setting(_text, "", secret=True),
+    "ML_ANALYSIS_ENABLED": Setting(_boolean, True),
+    "ML_CALLBACK_HMAC_SECRET": Setting(_words, (), secret=True),
+    "ML_PIPELINE_REQUIRE_HMAC": Setting(_boolean, True),
+    "ML_ALLOWED_MODELS": Setting(_words, ("*",)),
+    "ML_MAX_ANALYSES_PER_IMAGE": Setting(_whole(1, 1_000_000), 50),
+    "ML_MAX_BULK_ANNOTATIONS": Setting(_whole(1, 1_000_000), 10_000),
+    "ML_PRESIGNED_URL_EXPIRY_SECONDS": Setting(_whole(1, 604_800), 900),
+    "ML_DEFAULT_STATUS": Setting(_choice("queued", "processing"), "queued"),
+    "ML_SIGNATURE_MAX_SKEW_SECONDS": Setting(_whole(1, 86_400), 300),
+}
+
+
+def load(environ: Mapping[str, str] | None, instance_path: str) -> dict[str, Any]:
+    """Every setting with its typed value, by name.
+
+    Raises WrongSettings naming all that is wrong. An empty variable counts as not set.
+    """
+    environ = os.environ if environ is None else environ
+    given = _generated(Path(instance_path)) | {
+        name: value for name, value in environ.items() if value.strip()
+    }
+    values: dict[str, Any] = {}
+    wrong: list[str] = []
+    for name, setting in SETTINGS.items():
+        try:
+            values[name] = setting.parse(given[name]) if name in given else setting.default
+        except ValueError as reason:
+            wrong.append(f"{name} {reason}")
+    values["DATABASE_URL"] = values.get("DATABASE_URL") or f"sqlite:///{Path(instance_path) / 'loupe.sqlite'}"
+    wrong += _contradictions(values)
+    if wrong:
+        raise WrongSettings("Loupe cannot start:\n" + "\n".join(f"  {line}" for line in wrong))
+    return values
+
+
+def weaknesses(values: Mapping[str, Any]) -> list[str]:
+    """What works but should not stay like that in production; a sentence each."""
+    short = [name for name in ("SECRET_KEY",) if len(values[name]) < STRONG]
+    short += ["ML_CALLBACK_HMAC_SECRET" for secret in values["ML_CALLBACK_HMAC_SECRET"] if len(secret) < STRONG]
+    return [f"{name} has fewer than {STRONG} characters and can be guessed" for name in dict.fromkeys(short)]
+
+
+def for_flask(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What Flask and its extensions want to be told, derived from our settings."""
+    secure = values["PUBLIC_URL"].startswith("https://")
+    return {
+        "SQLALCHEMY_DATABASE_URI": values["DATABASE_URL"],
+        "MAX_CONTENT_LENGTH": values["MAX_REQUEST_BYTES"],
+        "SESSION_COOKIE_NAME": "__Host-loupe" if secure else "loupe",
+        "SESSION_COOKIE_SECURE": secure,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "PERMANENT_SESSION_LIFETIME": 14 * 24 * 3600,
+        "WTF_CSRF_CHECK_DEFAULT": False,
+        "WTF_CSRF_TIME_LIMIT": None,
+    }
+
+
+def _generated(instance: Path) -> dict[str, str]:
+    file = instance / "secrets.env"
+    if not file.is_file():
+        return {}
+    lines = (line.partition("=") for line in file.read_text().splitlines() if not line.startswith("#"))
+    return {name.strip(): value.strip() for name, equals, value in lines if equals}
+
+
+def _contradictions(values: Mapping[str, Any]) -> list[str]:
+    wrong = []
+    if "SECRET_KEY" in values and not values["SECRET_KEY"]:
+        wrong.append("SECRET_KEY must be set (or run `make run`, which generates one into instance/)")
+    if values.get("S3_ENDPOINT") and not values.get("S3_BUCKET"):
+        wrong.append("S3_BUCKET must be set when S3_ENDPOINT is")
+    if values.get("S3_PUBLIC_ENDPOINT") and not values.get("S3_BUCKET"):
+        wrong.append("S3_BUCKET must be set when S3_PUBLIC_ENDPOINT is")
+    if bool(values.get("S3_ACCESS_KEY")) != bool(values.get("S3_SECRET_KEY")):
+        wrong.append("S3_ACCESS_KEY and S3_SECRET_KEY must be set together")
+    return wrong

@@ -1,0 +1,101 @@
+"""Analyses and their state machine: one run of one model on one image."""
+
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.errors import IllegalTransition
+from app.extensions import Base
+from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.images import Image
+
+
+class Status(StrEnum):
+    QUEUED = "queued"
+    PROCESSING = "processing"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELED = "canceled"
+
+    @property
+    def is_terminal(self) -> bool:
+        return not TRANSITIONS[self]
+
+
+TRANSITIONS: dict[Status, frozenset[Status]] = {
+    Status.QUEUED: frozenset({Status.PROCESSING, Status.CANCELED}),
+    Status.PROCESSING: frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELED}),
+    Status.COMPLETED: frozenset(),
+    Status.FAILED: frozenset(),
+    Status.CANCELED: frozenset(),
+}
+FINALIZE_TRANSITIONS = TRANSITIONS | {
+    Status.QUEUED: TRANSITIONS[Status.QUEUED] | {Status.COMPLETED, Status.FAILED},
+}
+
+
+class Analysis(Base):
+    __tablename__ = "ml_analyses"
+    __table_args__ = (
+        Index("idx_ml_analyses_image_id", "image_id"),
+        Index("idx_ml_analyses_model_name", "model_name"),
+        Index("idx_ml_analyses_status", "status"),
+    )
+
+    id: Mapped[PrimaryKey]
+    image_id: Mapped[UUID] = mapped_column(ForeignKey("data_instances.id", ondelete="CASCADE"))
+    model_name: Mapped[Short]
+    model_version: Mapped[Short]
+    status: Mapped[str] = mapped_column(String(16), default=Status.QUEUED)
+    error_message: Mapped[str | None] = mapped_column(Text)
+    parameters: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    provenance: Mapped[dict[str, Any] | None] = mapped_column(Json)
+    requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    external_job_id: Mapped[Short | None] = mapped_column(unique=True)
+    priority: Mapped[int] = mapped_column(default=0)
+    group_id: Mapped[Short | None] = mapped_column(index=True)
+    created_at: Mapped[Time] = mapped_column(default=now)
+    started_at: Mapped[Time | None]
+    completed_at: Mapped[Time | None]
+    updated_at: Mapped[Time] = mapped_column(default=now)
+    # kept under the row's lock, so that no answer ever has to count the annotations
+    annotation_count: Mapped[int] = mapped_column(default=0)
+    next_position: Mapped[int] = mapped_column(default=0)
+    # rises with every change of the row or of what hangs on it: the version a page or a cached layer shows
+    revision: Mapped[int] = mapped_column(default=1)
+
+    image: Mapped[Image] = relationship()
+
+    @property
+    def state(self) -> Status:
+        return Status(self.status)
+
+    def touch(self) -> None:
+        self.updated_at = now()
+        self.revision += 1
+
+    def move_to(self, status: Status, *, finalizing: bool = False) -> bool:
+        """Changes the status and its times; the caller holds the row's lock. False if there was nothing to do.
+
+        Raises IllegalTransition with `current` and `allowed`.
+        """
+        if status == self.state:
+            return False
+        allowed = (FINALIZE_TRANSITIONS if finalizing else TRANSITIONS)[self.state]
+        if status not in allowed:
+            raise IllegalTransition(
+                f"The analysis is {self.status}; it cannot become {status}.",
+                current=self.status,
+                allowed=sorted(allowed),
+            )
+        moment = now()
+        if status is Status.PROCESSING or (finalizing and self.started_at is None):
+            self.started_at = moment
+        if status.is_terminal:
+            self.completed_at = moment
+        self.status = status.value
+        self.touch()
+        return True

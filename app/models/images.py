@@ -1,0 +1,36 @@
+"""Images: the stored upright copy of what was uploaded."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from app.extensions import Base
+from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.projects import Project
+
+
+class Image(Base):
+    """Size, hash, width and height (pixels) are those of the stored upright copy."""
+
+    __tablename__ = "data_instances"
+    __table_args__ = (Index("ix_data_instances_project_id_created_at", "project_id", "created_at", "id"),)
+
+    id: Mapped[PrimaryKey]
+    project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))
+    filename: Mapped[Short]
+    content_type: Mapped[str] = mapped_column(String(64))
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    sha256: Mapped[str] = mapped_column(String(64))
+    width: Mapped[int]
+    height: Mapped[int]
+    exif_orientation: Mapped[int | None]
+    # the attribute `metadata` belongs to SQLAlchemy, so the column is reached by another name
+    details: Mapped[dict[str, Any] | None] = mapped_column("metadata", Json)
+    storage_path: Mapped[Short]
+    uploaded_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
+    created_at: Mapped[Time] = mapped_column(default=now)
+    deleted_at: Mapped[Time | None]
+
+    project: Mapped[Project] = relationship()

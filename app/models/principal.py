@@ -1,0 +1,28 @@
+"""Who is acting: a person, a pipeline, or the system itself at the command line."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from app.models.users import User
+
+
+@dataclass(frozen=True)
+class Principal:
+    """`user` is set for a person, and for a pipeline that sent a person's key beside its signature.
+
+    `pipeline` says that a valid signature was made: it may write analyses in all projects, or, with a user
+    beside it, in those the user may read.
+    """
+
+    kind: Literal["user", "pipeline", "system"]
+    user: User | None = None
+    request_id: str | None = None
+
+    @property
+    def label(self) -> str:
+        if self.kind == "pipeline":
+            return f"pipeline with {self.user.email}" if self.user else "pipeline"
+        return self.user.email if self.user else "system"
+
+
+SYSTEM = Principal("system")

@@ -1,0 +1,34 @@
+"""Annotations in bulk: all or nothing, safe to retry."""
+
+import hashlib
+from uuid import UUID
+
+from flask import Response, current_app, g, request
+
+from app import access
+from app.extensions import db
+from app.geometry import Frame
+from app.guards import principal
+from app.models import Role
+from app.pipeline import pipeline
+from app.responses import answer
+from app.schemas.annotations import load_bulk, receipt_out
+from app.schemas.base import load
+from app.schemas.queries import BulkQuery
+from app.services import annotations
+
+
+@pipeline.post("/analyses/<uuid:analysis_id>/annotations:bulk")
+def store_annotations(analysis_id: UUID) -> Response:
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
+    frame = Frame(analysis.image.width, analysis.image.height)
+    db.session.rollback()  # nothing is held while the payload is validated
+    query, _ = load(BulkQuery(), request.args.to_dict())
+    batch = request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
+    most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
+    bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most)
+    counts, ids = annotations.store_bulk(
+        analysis, bulk.items, bulk.mode, dry_run=query["dry_run"], by=principal()
+    )
+    db.session.commit()
+    return answer(receipt_out(counts, ids, bulk))

@@ -1,0 +1,42 @@
+"""Where a pipeline may put a file."""
+
+from uuid import UUID
+
+from flask import Response, current_app, g
+
+from app import access, storage
+from app.extensions import db
+from app.guards import principal
+from app.models import Role
+from app.pipeline import pipeline
+from app.responses import answer, base_url
+from app.schemas.artifacts import Presign
+from app.schemas.base import load
+from app.services import analyses, artifacts
+
+
+@pipeline.post("/analyses/<uuid:analysis_id>/artifacts/presign")
+def presign_artifact(analysis_id: UUID) -> Response:
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
+    values, ignored = load(Presign(), g.body)
+    analyses.lock(analysis)
+    filename = values["filename"] or artifacts.default_filename(values["artifact_type"])
+    artifact = artifacts.announce(analysis, values["artifact_type"], filename, by=principal())
+    path, content_type = artifact.storage_path, artifact.content_type
+    db.session.commit()
+    upload = storage.current().upload_url(
+        path,
+        content_type,
+        current_app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"],
+        base_url(),
+        size=values["size"],
+        sha256=values["sha256"],
+    )
+    body = {
+        "upload_url": upload.url,
+        "storage_path": path,
+        "method": upload.method,
+        "headers": upload.headers,
+        "expires_at": upload.expires_at.isoformat(),
+    }
+    return answer(body | ({"ignored": ignored} if ignored else {}))

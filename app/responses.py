@@ -1,0 +1,238 @@
+"""How answers look: a page or its fragment, a redirect, a download, a stream, and every error.
+
+The one place where an exception becomes a response: problem+json (RFC 9457) under `/api/` and `/files/`, a fragment
+for htmx, a page for people.
+"""
+
+import time
+from collections.abc import Iterator
+from typing import Any, Protocol
+from uuid import uuid4
+
+import orjson
+from flask import Flask, Response, current_app, g, redirect, render_template, request, stream_with_context
+from flask.json.provider import JSONProvider
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
+
+from app.errors import (
+    CODES,
+    DatabaseUnavailable,
+    Forbidden,
+    LoupeError,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    PayloadTooLarge,
+)
+from app.extensions import db
+from app.storage import Storage
+from app.storage.base import disposition, served_type
+
+ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+JSON_PATHS = ("/api/", "/files/")
+# 55P03 lock_timeout, 57014 statement_timeout: the database lives but did not answer in time
+SLOW_DATABASE = frozenset({"55P03", "57014"})
+DRAIN_BYTES, DRAIN_SECONDS, DRAIN_CHUNK = 512 * 1024 * 1024, 20.0, 64 * 1024
+
+
+class OrjsonProvider(JSONProvider):
+    def dumps(self, obj: Any, **_: Any) -> str:
+        return orjson.dumps(obj).decode()
+
+    def loads(self, s: str | bytes, **_: Any) -> Any:
+        return orjson.loads(s)
+
+
+def register(app: Flask) -> None:
+    app.json = OrjsonProvider(app)
+    for kind in (LoupeError, HTTPException, DBAPIError, Exception):
+        app.register_error_handler(kind, _answer)
+    app.after_request(_set_headers)
+
+
+# --- answers that are not errors ---------------------------------------------------------------------------------
+
+
+def page_or(page: str, fragment: str, status: int = 200, **context: Any) -> Response:
+    """The fragment for htmx, the whole page for everyone else and for a history restore."""
+    restoring = request.headers.get("HX-History-Restore-Request") == "true"
+    wants_fragment = request.headers.get("HX-Request") == "true" and not restoring
+    response = Response(render_template(fragment if wants_fragment else page, **context), status)
+    response.vary.add("HX-Request")
+    return response
+
+
+def see_other(address: str) -> Response:
+    return redirect(address, 303)  # type: ignore[return-value]
+
+
+def answer(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    """JSON, written by orjson."""
+    return Response(orjson.dumps(value), status, headers, content_type="application/json")
+
+
+class Downloadable(Protocol):
+    """A file as it is made: `exports.Download` is one."""
+
+    @property
+    def filename(self) -> str: ...
+    @property
+    def content_type(self) -> str: ...
+    @property
+    def chunks(self) -> Iterator[bytes]: ...
+
+
+def download(file: Downloadable) -> Response:
+    """The bytes as they are made, under the file's name."""
+    response = Response(stream_with_context(file.chunks), content_type=file.content_type)
+    response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+    return response
+
+
+def stored_file(
+    storage: Storage, key: str, content_type: str, etag: str | None = None, filename: str = ""
+) -> Response:
+    """A file of the storage, streamed; 304 when the client has it. Without a file name it is shown, not saved."""
+    response = Response(content_type=served_type(content_type))
+    response.headers["Cache-Control"] = "private, no-cache"
+    response.headers["Content-Disposition"] = disposition(content_type, filename, inline=not filename)
+    if etag is not None:
+        response.set_etag(etag)
+        if request.if_none_match.contains(etag):
+            response.status_code = 304
+            return response
+    source = storage.open(key)
+    response.content_length = source.info.size
+    response.direct_passthrough = True
+    response.response = [] if request.method == "HEAD" else source
+    response.call_on_close(source.close)
+    return response
+
+
+def base_url() -> str:
+    """The address people and pipelines reach this server at, without a slash at its end."""
+    return current_app.config["PUBLIC_URL"] or request.url_root.rstrip("/")
+
+
+# --- errors ------------------------------------------------------------------------------------------------------
+
+
+def problem(error: LoupeError) -> Response:
+    """The error as problem+json."""
+    body = {
+        "type": f"urn:loupe:error:{error.code}",
+        "title": error.title,
+        "status": error.status,
+        "detail": error.detail,
+        "code": error.code,
+        "request_id": g.get("request_id"),
+        **error.extra,
+    }
+    if error.errors is not None:
+        body["errors"] = error.errors
+    return Response(orjson.dumps(body), error.status, error.headers, content_type="application/problem+json")
+
+
+class InternalError(LoupeError):
+    status, code, title = 500, "internal-error", "Something went wrong on this server"
+
+
+def _answer(raised: Exception) -> Response:
+    if isinstance(raised, HTTPException) and raised.code is not None and raised.code < 400:
+        return raised.get_response()  # type: ignore[return-value]  # a redirect of the router
+    error = _as_error(raised)
+    db.session.rollback()
+    if error.status == 413:
+        _drain()
+    if request.path.startswith(JSON_PATHS):
+        return problem(error)
+    template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
+    text = render_template(
+        template, status=error.status, title=error.title, detail=error.detail, request_id=g.get("request_id")
+    )
+    response = Response(text, error.status, error.headers)
+    response.vary.add("HX-Request")
+    return response
+
+
+def _as_error(raised: Exception) -> LoupeError:
+    if isinstance(raised, LoupeError):
+        return raised
+    if isinstance(raised, CSRFError):
+        return Forbidden("The form is too old or came from elsewhere. Load the page again and repeat.")
+    if isinstance(raised, RequestEntityTooLarge):
+        return PayloadTooLarge(f"At most {request.max_content_length} bytes.")
+    if isinstance(raised, HTTPException):
+        return _of_router(raised)
+    if isinstance(raised, OperationalError | InterfaceError) or getattr(
+        raised, "connection_invalidated", False
+    ):
+        current_app.logger.error("database unavailable", exc_info=raised)
+        return DatabaseUnavailable()
+    if getattr(getattr(raised, "orig", None), "sqlstate", None) in SLOW_DATABASE:
+        return DatabaseUnavailable("The database is too busy.")
+    current_app.logger.error("unhandled exception", exc_info=raised)
+    return InternalError("The error has been written to the log under this request id.")
+
+
+def _of_router(raised: HTTPException) -> LoupeError:
+    if raised.code == 405:
+        allowed = ", ".join(sorted(getattr(raised, "valid_methods", None) or ()))
+        return MethodNotAllowed(headers={"Allow": allowed})
+    if raised.code == 404:
+        return NotFound()
+    if raised.code is not None and raised.code < 500:
+        same = (kind for kind in CODES.values() if kind.status == raised.code)
+        return next(same, MalformedRequest)(raised.description or "")
+    return InternalError(raised.description or "")
+
+
+def _drain() -> None:
+    """Reads off what is left of a refused body, for a while, and keeps none of it.
+
+    A server that closes while the client is still sending resets the connection, and the client never sees the answer.
+    """
+    source, end = request.environ["wsgi.input"], time.monotonic() + DRAIN_SECONDS
+    left = min(request.content_length or DRAIN_BYTES, DRAIN_BYTES)
+    while left > 0 and time.monotonic() < end:
+        chunk = source.read(min(DRAIN_CHUNK, left))
+        if not chunk:
+            return
+        left -= len(chunk)
+
+
+# --- headers -----------------------------------------------------------------------------------------------------
+
+
+def begin_request() -> None:
+    """Every request has an id: the caller's own if it has a sane form, else a new one."""
+    sent = request.headers.get("X-Request-ID", "")
+    sane = 0 < len(sent) <= 64 and all(c.isascii() and (c.isalnum() or c in "._-") for c in sent)
+    g.request_id = sent if sane else uuid4().hex
+
+
+def content_security_policy(bucket: str | None) -> str:
+    """Nothing but this origin, and the object store's for pictures."""
+    extra = f" {bucket}" if bucket else ""
+    return (
+        "default-src 'none'; script-src 'self'; style-src 'self'; "
+        f"img-src 'self' data: blob:{extra}; font-src 'self'; connect-src 'self'{extra}; form-action 'self'; "
+        "frame-ancestors 'none'; base-uri 'none'; object-src 'none'; manifest-src 'self'"
+    )
+
+
+def _set_headers(response: Response) -> Response:
+    policy = content_security_policy(current_app.extensions["storage"].public_origin())
+    for name, value in {
+        "Content-Security-Policy": policy,
+        "X-Content-Type-Options": "nosniff",
+        "Referrer-Policy": "same-origin",
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Cache-Control": "no-store",
+    }.items():
+        response.headers.setdefault(name, value)
+    response.headers["X-Request-ID"] = g.get("request_id", "")
+    return response

@@ -1,0 +1,112 @@
+"""Loading: a Marshmallow schema's answer, what it ignored, and its errors in the shape of the wire."""
+
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+from unicodedata import category, normalize
+
+import marshmallow
+import orjson
+from marshmallow import ValidationError, fields, validate
+
+from app.errors import InvalidPayload
+
+MAX_ERRORS = 100
+BIDIRECTIONAL = {
+    "\u061c",
+    "\u200e",
+    "\u200f",
+    *map(chr, range(0x202A, 0x202F)),
+    *map(chr, range(0x2066, 0x206A)),
+}
+
+
+class Schema(marshmallow.Schema):
+    """Unknown fields are left out and named, see `load`."""
+
+    class Meta:
+        unknown = marshmallow.EXCLUDE
+
+
+def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str]]:
+    """The clean values and the names of the fields that were ignored. Raises InvalidPayload."""
+    try:
+        values = schema.load(raw)
+    except ValidationError as error:
+        raise InvalidPayload(errors=list(flatten(error.messages))[:MAX_ERRORS]) from None
+    known = {field.data_key or name for name, field in schema.fields.items()}
+    return values, sorted(name for name in raw if name not in known)[:MAX_ERRORS]
+
+
+def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
+    """Marshmallow's nested messages as `{field, reason}` each; the path is dotted."""
+    if isinstance(messages, Mapping):
+        for key, inner in messages.items():
+            step = "" if key == "_schema" else str(key)
+            yield from flatten(inner, ".".join(part for part in (path, step) if part))
+    else:
+        for message in messages if isinstance(messages, list) else [messages]:
+            yield {"field": path, "reason": str(message)}
+
+
+class Text(fields.String):
+    """One line of text in NFC without control or bidirectional characters, 1 to `longest` characters."""
+
+    def __init__(
+        self, longest: int = 255, *, shortest: int = 1, several_lines: bool = False, **more: Any
+    ) -> None:
+        super().__init__(validate=validate.Length(shortest, longest), **more)
+        self.several_lines = several_lines
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        text = normalize("NFC", super()._deserialize(value, attr, data, **more))
+        allowed = "\n\t" if self.several_lines else ""
+        if any(c in BIDIRECTIONAL or (category(c) in ("Cc", "Cs") and c not in allowed) for c in text):
+            raise ValidationError("Control and bidirectional characters are not allowed.")
+        return text
+
+
+class ErrorMessage(fields.String):
+    """Text as a program wrote it: control characters but tab and LF become U+FFFD, cut at `longest`."""
+
+    def __init__(self, longest: int = 10_000, **more: Any) -> None:
+        super().__init__(**more)
+        self.longest = longest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        text = super()._deserialize(value, attr, data, **more).replace("\r\n", "\n")
+        bad = ("Cc", "Cs")
+        return "".join("\ufffd" if category(c) in bad and c not in "\n\t" else c for c in text)[
+            : self.longest
+        ]
+
+
+class StrictInteger(fields.Integer):
+    """A JSON whole number: no text, no boolean, nothing beyond 32 bits."""
+
+    def __init__(self, low: int = -(2**31), high: int = 2**31 - 1, **more: Any) -> None:
+        super().__init__(strict=True, validate=validate.Range(low, high), **more)
+
+    def _validated(self, value: Any) -> Any:
+        if isinstance(value, str | bool):
+            raise self.make_error("invalid", input=value)
+        return super()._validated(value)
+
+
+class JsonObject(fields.Dict):
+    """A free JSON object of at most `largest` bytes when written without spaces."""
+
+    def __init__(self, largest: int = 64 * 1024, **more: Any) -> None:
+        super().__init__(keys=fields.String(), **more)
+        self.largest = largest
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
+        value = super()._deserialize(value, attr, data, **more)  # type: ignore[no-untyped-call]
+        if len(orjson.dumps(value)) > self.largest:
+            raise ValidationError(f"Larger than {self.largest} bytes.")
+        return value
+
+
+def moment(value: datetime | None) -> str | None:
+    """RFC 3339 in UTC."""
+    return value.isoformat() if value else None

@@ -1,0 +1,109 @@
+"""The query strings of lists: how many, from where, which, in what order."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+from marshmallow import ValidationError, fields, post_load, validate
+
+from app.annotations import TYPES
+from app.models import Status
+from app.schemas.base import Schema, Text
+
+
+class QueryInteger(fields.Integer):
+    """Plain digits; a sign, a fraction, spaces or other scripts' digits are refused."""
+
+    def __init__(self, low: int, high: int, **more: Any) -> None:
+        super().__init__(validate=validate.Range(low, high), **more)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
+        if not (isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 16):
+            raise ValidationError("Must be a whole number, 0 or more.")
+        return super()._deserialize(value, attr, data, **more)
+
+
+class Cursor(fields.Field[list[Any]]):
+    """An opaque place in a list, as `next_cursor` gave it: a pair of the row's sort value and its tie breaker."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> list[Any]:
+        try:
+            place = orjson.loads(base64.urlsafe_b64decode(str(value) + "=" * (-len(str(value)) % 4)))
+        except (binascii.Error, ValueError):
+            place = None
+        plain = (
+            isinstance(place, list) and len(place) == 2 and all(type(v) in (int, float, str) for v in place)
+        )
+        if not plain or any("\0" in v if isinstance(v, str) else abs(v) > 2**53 for v in place):
+            raise ValidationError(NOT_A_CURSOR)
+        return list(place)
+
+
+def cursor(place: list[Any]) -> str:
+    return base64.urlsafe_b64encode(orjson.dumps(place)).rstrip(b"=").decode()
+
+
+NOT_A_CURSOR = "Not a cursor of this list."
+MAX_SKIP = 2**31 - 1
+
+
+class Page(Schema):
+    skip = QueryInteger(0, MAX_SKIP, load_default=0)
+    limit = QueryInteger(1, 500, load_default=100)
+
+
+ANNOTATION_SORTS = ("confidence", "class_name", "ordering", "created_at", "area")
+
+
+class AnnotationPage(Schema):
+    skip = QueryInteger(0, MAX_SKIP, load_default=0)
+    limit = QueryInteger(1, 1000, load_default=200)
+    type = fields.String(load_default=None, validate=validate.OneOf(list(TYPES)))
+    class_name = Text(load_default=None)
+    min_confidence = fields.Float(load_default=None, allow_nan=False, validate=validate.Range(0, 1))
+    sort = fields.String(
+        load_default=None, validate=validate.OneOf([s + name for name in ANNOTATION_SORTS for s in ("", "-")])
+    )
+    cursor = Cursor(load_default=None)
+
+    @post_load
+    def _check_cursor(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        by_text = (values["sort"] or "").endswith("class_name")
+        place = values["cursor"]
+        if place and (isinstance(place[0], str) is not by_text or not isinstance(place[1], int)):
+            raise ValidationError(NOT_A_CURSOR, "cursor")
+        return values
+
+
+class ProjectAnalyses(Schema):
+    status = fields.Enum(Status, by_value=True, load_default=None)
+    model = Text(load_default=None)
+    created_after = fields.AwareDateTime(format="iso", load_default=None)
+    created_before = fields.AwareDateTime(format="iso", load_default=None)
+    cursor = Cursor(load_default=None)
+    limit = QueryInteger(1, 500, load_default=100)
+
+    @post_load
+    def _read_cursor(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if values["cursor"]:
+            try:
+                created_at, last_id = map(str, values["cursor"])
+                values["cursor"] = (datetime.fromisoformat(created_at).astimezone(UTC), UUID(last_id))
+            except (ValueError, OverflowError):
+                raise ValidationError(NOT_A_CURSOR, "cursor") from None
+        return values
+
+
+class ExportQuery(Schema):
+    format = fields.String(load_default="json", validate=validate.OneOf(["json", "csv"]))
+
+
+class ArtifactQuery(Schema):
+    path = fields.String(required=True, validate=validate.Length(1, 512))
+
+
+class BulkQuery(Schema):
+    dry_run = fields.Boolean(load_default=False)

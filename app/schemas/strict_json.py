@@ -1,0 +1,90 @@
+"""JSON as RFC 8259 and RFC 7493 (I-JSON) mean it: what other parsers let pass in silence is refused here.
+
+Refused: duplicate keys, NaN and Infinity, numbers that overflow, whole numbers beyond 64 bits, NUL and lone
+surrogates in strings, nesting deeper than 32, `__proto__` keys, byte order marks, any encoding but UTF-8.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+from app.errors import MalformedRequest
+
+MAX_DEPTH = 32
+# only a body that shows one of these can hold a forbidden string, key or number, so only that one is walked whole
+_SUSPICIOUS = re.compile(rb"\\u|[eE]\+?[0-9]{3}|[0-9]{19}|__proto__")
+
+
+def parse(body: bytes) -> Any:
+    """The value. Raises MalformedRequest with the reason."""
+    try:
+        text = body.decode("utf-8")
+        value = _DECODER.decode(text)
+    except UnicodeDecodeError as reason:
+        raise MalformedRequest(f"The body is not UTF-8 (byte {reason.start}).") from None
+    except RecursionError:
+        raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.") from None
+    except json.JSONDecodeError as reason:
+        raise MalformedRequest(f"The body is not JSON: {reason.msg} (character {reason.pos}).") from None
+    except ValueError as reason:  # ours below, and Python's own limit on the digits of a number
+        raise MalformedRequest(f"The body is not JSON: {reason}.") from None
+    _check_depth(value)
+    if _SUSPICIOUS.search(body):
+        _check_values(value)
+    return value
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"the key {twice!a} stands twice in one object")
+    return result
+
+
+def _no_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+
+
+def _check_depth(value: Any) -> None:
+    level = [value] if isinstance(value, dict | list) else []
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            for child in (parent.values() if type(parent) is dict else parent)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return
+    raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.")
+
+
+def _check_values(value: Any) -> None:
+    if isinstance(value, str):
+        _check_text(value)
+    elif isinstance(value, dict):
+        for key, child in value.items():
+            if key == "__proto__":
+                raise MalformedRequest("The key __proto__ is not allowed.")
+            _check_text(key)
+            _check_values(child)
+    elif isinstance(value, list):
+        for child in value:
+            _check_values(child)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise MalformedRequest("A number is too large.")
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise MalformedRequest("A whole number has more than 64 bits.")
+
+
+def _check_text(text: str) -> None:
+    if "\0" in text:
+        raise MalformedRequest("A string holds NUL.")
+    if any("\ud800" <= c <= "\udfff" for c in text):
+        raise MalformedRequest("A string holds half of a surrogate pair.")

@@ -1,0 +1,188 @@
+"""Analyses: made once, moved through their states, listed."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, tuple_
+
+from app.errors import Conflict, LimitReached, ModelNotAllowed
+from app.extensions import db
+from app.models import Analysis, Image, Principal, Status
+from app.models.columns import new_id, now
+from app.services import artifacts, audit
+
+IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
+
+
+def create(
+    image: Image,
+    wanted: Mapping[str, Any],
+    *,
+    by: Principal,
+    limit: int,
+    models: Sequence[str],
+    status: Status,
+) -> tuple[Analysis, bool]:
+    """A new analysis and True, or the one this `external_job_id` already made and False.
+
+    Raises Conflict (the id made another one), ModelNotAllowed, LimitReached. The image's row is locked first, so
+    that simultaneous requests can neither pass the limit together nor make the same job twice.
+    """
+    db.session.refresh(image, with_for_update=True)
+    made = _made_before(image, wanted)
+    if made:
+        return made, False
+    if "*" not in models and wanted["model_name"] not in models:
+        raise ModelNotAllowed(f"The model {wanted['model_name']} is not on the list of allowed models.")
+    count = db.session.scalar(select(func.count()).where(Analysis.image_id == image.id)) or 0
+    if count >= limit:
+        raise LimitReached(f"An image can have {limit} analyses at the most.", limit=limit)
+    moment = now()
+    analysis = Analysis(
+        id=new_id(),
+        image_id=image.id,
+        status=status.value,
+        requested_by_id=by.user.id if by.user else None,
+        external_job_id=wanted.get("external_job_id"),
+        created_at=moment,
+        updated_at=moment,
+        started_at=moment if status is Status.PROCESSING else None,
+        annotation_count=0,
+        **{name: wanted.get(name) for name in IDENTITY},
+    )
+    db.session.add(analysis)
+    db.session.flush()
+    after = {"status": status.value, "model": f"{analysis.model_name} {analysis.model_version}"}
+    audit.record(by, "analysis.created", analysis, after=after, project_id=image.project_id)
+    return analysis, True
+
+
+def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
+    job = wanted.get("external_job_id")
+    if job is None:
+        return None
+    made: Analysis | None = db.session.scalar(select(Analysis).where(Analysis.external_job_id == job))
+    if made is None:
+        return None
+    differing = [name for name in IDENTITY if getattr(made, name) != wanted.get(name)]
+    if made.image_id != image.id:
+        differing.insert(0, "image_id")
+    if differing:
+        raise Conflict("This external_job_id made another analysis.", differing=differing)
+    return made
+
+
+def lock(analysis: Analysis) -> Analysis:
+    """Holds the row until the end of the transaction, with its values as they are now."""
+    db.session.refresh(analysis, with_for_update=True)
+    return analysis
+
+
+def set_status(analysis: Analysis, status: Status, error_message: str | None, *, by: Principal) -> Analysis:
+    """Raises IllegalTransition. The same status again changes nothing."""
+    lock(analysis)
+    before = analysis.status
+    if analysis.move_to(status):
+        _note_change(analysis, before, error_message, by)
+    return analysis
+
+
+def cancel(analysis: Analysis, *, by: Principal) -> Analysis:
+    return set_status(analysis, Status.CANCELED, None, by=by)
+
+
+def finalize(
+    analysis: Analysis,
+    status: Status,
+    error_message: str | None,
+    expected_annotations: int | None,
+    found: Mapping[str, artifacts.Found],
+    *,
+    by: Principal,
+) -> Analysis:
+    """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand.
+
+    Raises IllegalTransition, or Conflict when the count is another or a referenced artifact is not there.
+    """
+    lock(analysis)
+    before = analysis.status
+    if analysis.state == status:
+        return analysis
+    analysis.move_to(status, finalizing=True)
+    if expected_annotations is not None and expected_annotations != analysis.annotation_count:
+        raise Conflict(
+            f"The analysis holds {analysis.annotation_count} annotations, not {expected_annotations}.",
+            expected=expected_annotations,
+            actual=analysis.annotation_count,
+        )
+    artifacts.settle(analysis, found)
+    _note_change(analysis, before, error_message, by)
+    return analysis
+
+
+def _note_change(analysis: Analysis, before: str, error_message: str | None, by: Principal) -> None:
+    after = {"status": analysis.status}
+    if error_message is not None:
+        analysis.error_message = after["error_message"] = error_message
+    audit.record(
+        by,
+        f"analysis.{analysis.status}",
+        analysis,
+        before={"status": before},
+        after=after,
+        project_id=analysis.image.project_id,
+    )
+
+
+def of_image(image: Image, *, skip: int = 0, limit: int | None = None) -> Sequence[Analysis]:
+    """Newest first."""
+    statement = select(Analysis).where(Analysis.image_id == image.id)
+    ordered = statement.order_by(Analysis.created_at.desc(), Analysis.id.desc())
+    return db.session.scalars(ordered.offset(skip).limit(limit)).all()
+
+
+def count_of_image(image: Image) -> int:
+    return db.session.scalar(select(func.count()).where(Analysis.image_id == image.id)) or 0
+
+
+def of_images(image_ids: Sequence[UUID]) -> dict[UUID, list[Analysis]]:
+    """The analyses of many images in one query, newest first, for the gallery's badges."""
+    rows: dict[UUID, list[Analysis]] = {image_id: [] for image_id in image_ids}
+    statement = select(Analysis).where(Analysis.image_id.in_(image_ids)).order_by(Analysis.created_at.desc())
+    for analysis in db.session.scalars(statement):
+        rows[analysis.image_id].append(analysis)
+    return rows
+
+
+def models_of_project(project_id: UUID) -> Sequence[str]:
+    statement = select(Analysis.model_name).join(Image).where(Image.project_id == project_id)
+    return db.session.scalars(statement.distinct().order_by(Analysis.model_name)).all()
+
+
+def of_project(
+    project_id: UUID,
+    *,
+    limit: int,
+    status: Status | None = None,
+    model: str | None = None,
+    created_after: datetime | None = None,
+    created_before: datetime | None = None,
+    after: tuple[datetime, UUID] | None = None,
+) -> tuple[Sequence[Analysis], bool]:
+    """Newest first, beginning after the place `after` (created_at, id); and whether there are more."""
+    statement = select(Analysis).join(Image).where(Image.project_id == project_id, Image.deleted_at.is_(None))
+    if status:
+        statement = statement.where(Analysis.status == status)
+    if model:
+        statement = statement.where(Analysis.model_name == model)
+    if created_after:
+        statement = statement.where(Analysis.created_at >= created_after)
+    if created_before:
+        statement = statement.where(Analysis.created_at < created_before)
+    if after:
+        statement = statement.where(tuple_(Analysis.created_at, Analysis.id) < tuple_(*after))
+    ordered = statement.order_by(Analysis.created_at.desc(), Analysis.id.desc()).limit(limit + 1)
+    rows = db.session.scalars(ordered).all()
+    return rows[:limit], len(rows) > limit

@@ -1,0 +1,131 @@
+"""Artifacts: where a pipeline may put a file, what lies there, and what it was when the analysis ended."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import select
+
+from app.errors import Conflict
+from app.extensions import db
+from app.models import Analysis, Annotation, Artifact, Principal
+from app.models.artifacts import CONTENT_TYPES, EXTENSIONS, FILENAME
+from app.models.columns import now
+from app.services import audit
+from app.storage import Storage
+
+_PATH = re.compile(rf"ml_outputs/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/({FILENAME})")
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the storage holds at a path: bytes, the hash it knows, when it was put there."""
+
+    size: int
+    etag: str
+    sha256: str | None
+    modified_at: datetime
+
+
+def path_for(analysis_id: UUID, filename: str) -> str:
+    return f"ml_outputs/{analysis_id}/{filename}"
+
+
+def analysis_of(path: str) -> UUID | None:
+    """The analysis a path belongs to, or None when it is no artifact's path."""
+    match = _PATH.fullmatch(path)
+    return UUID(match[1]) if match else None
+
+
+def default_filename(artifact_type: str) -> str:
+    return f"{artifact_type}.{EXTENSIONS[CONTENT_TYPES[artifact_type]]}"
+
+
+def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Principal) -> Artifact:
+    """The row of an artifact that is about to be uploaded; the same name again is the same row.
+
+    The caller holds the lock of the analysis. Raises Conflict after a terminal state.
+    """
+    if analysis.state.is_terminal:
+        raise Conflict(
+            f"The analysis is {analysis.status} and takes no more artifacts.", current=analysis.status
+        )
+    path = path_for(analysis.id, filename)
+    artifact = at(analysis, path)
+    if artifact is None:
+        artifact = Artifact(analysis_id=analysis.id, storage_path=path)
+        db.session.add(artifact)
+    artifact.artifact_type = artifact_type
+    artifact.content_type = CONTENT_TYPES[artifact_type]
+    db.session.flush()
+    after = {"storage_path": path, "artifact_type": artifact_type}
+    audit.record(by, "artifact.presigned", artifact, after=after, project_id=analysis.image.project_id)
+    return artifact
+
+
+def of_analysis(analysis: Analysis) -> Sequence[Artifact]:
+    statement = select(Artifact).where(Artifact.analysis_id == analysis.id)
+    return db.session.scalars(statement.order_by(Artifact.created_at, Artifact.id)).all()
+
+
+def at(analysis: Analysis, path: str) -> Artifact | None:
+    statement = select(Artifact).where(Artifact.analysis_id == analysis.id, Artifact.storage_path == path)
+    return db.session.scalar(statement)
+
+
+def paths(analysis: Analysis) -> set[str]:
+    """Every path that was presigned or that an annotation refers to."""
+    announced = db.session.scalars(select(Artifact.storage_path).where(Artifact.analysis_id == analysis.id))
+    return set(announced) | _referenced(analysis)
+
+
+def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
+    """What lies in the storage now; call it outside any transaction."""
+    found = {}
+    for path in wanted:
+        stored = storage.stat(path)
+        if stored is not None:
+            found[path] = Found(stored.size, stored.etag, stored.sha256, stored.modified_at)
+    return found
+
+
+def settle(analysis: Analysis, found: Mapping[str, Found]) -> None:
+    """Writes down size and hash of what is there. Raises Conflict when a referenced artifact is not."""
+    missing = sorted(_referenced(analysis) - found.keys())
+    if missing:
+        raise Conflict("Annotations refer to artifacts that were not uploaded.", missing=missing[:100])
+    rows = {artifact.storage_path: artifact for artifact in of_analysis(analysis)}
+    for path, thing in found.items():
+        row = rows.get(path) or _unannounced(analysis, path)
+        row.size_bytes, row.sha256, row.etag = thing.size, thing.sha256, thing.etag
+        row.uploaded_at = thing.modified_at
+
+
+def _unannounced(analysis: Analysis, path: str) -> Artifact:
+    row = Artifact(
+        analysis_id=analysis.id,
+        storage_path=path,
+        artifact_type="metadata",
+        content_type="application/octet-stream",
+    )
+    row.created_at = now()
+    db.session.add(row)
+    return row
+
+
+def _referenced(analysis: Analysis) -> set[str]:
+    statement = select(Annotation.storage_path).where(
+        Annotation.analysis_id == analysis.id, Annotation.storage_path.is_not(None)
+    )
+    return {path for path in db.session.scalars(statement.distinct()) if path}
+
+
+def state(artifact: Artifact, found: Found | None) -> str:
+    """`pending` before it was recorded, then `present`, `missing` or `changed` since it was recorded."""
+    if artifact.etag is None:
+        return "present" if found else "pending"
+    if found is None:
+        return "missing"
+    return "present" if (found.etag, found.size) == (artifact.etag, artifact.size_bytes) else "changed"

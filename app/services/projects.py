@@ -1,0 +1,102 @@
+"""Projects and their members."""
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from sqlalchemy import Select, Subquery, func, select
+
+from app.errors import Conflict, InvalidPayload, NotFound
+from app.extensions import db
+from app.models import Image, Membership, Principal, Project, Role, User
+from app.services import audit
+
+
+def create(name: str, description: str, *, by: Principal) -> Project:
+    """A new project, owned by whoever made it."""
+    name = name.strip()
+    if not name:
+        raise InvalidPayload(errors=[{"field": "name", "reason": "must not be empty"}])
+    project = Project(
+        name=name, description=description.strip(), created_by_id=by.user.id if by.user else None
+    )
+    db.session.add(project)
+    db.session.flush()
+    audit.record(by, "project.created", project, after={"name": name}, project_id=project.id)
+    if by.user:
+        set_member(project, by.user, Role.OWNER, by=by)
+    return project
+
+
+def listing(readable: Select[Project], by: Principal) -> list[tuple[Project, Role, int]]:
+    """The readable projects, newest first, each with that person's role and its number of images."""
+    counts = _image_counts()
+    statement = (
+        readable.add_columns(func.coalesce(counts.c.image_count, 0))
+        .outerjoin(counts, counts.c.project_id == Project.id)
+        .order_by(Project.created_at.desc(), Project.id.desc())
+    )
+    rows = db.session.execute(statement).all()
+    roles = _roles(by)
+    return [(project, roles.get(project.id, Role.OWNER), count) for project, count in rows]
+
+
+def _image_counts() -> Subquery:
+    return (
+        select(Image.project_id, func.count().label("image_count"))
+        .where(Image.deleted_at.is_(None))
+        .group_by(Image.project_id)
+        .subquery()
+    )
+
+
+def image_count(project: Project) -> int:
+    statement = select(func.count()).where(Image.project_id == project.id, Image.deleted_at.is_(None))
+    return db.session.scalar(statement) or 0
+
+
+def members(project: Project) -> Sequence[Membership]:
+    statement = select(Membership).join(User).where(Membership.project_id == project.id).order_by(User.email)
+    return db.session.scalars(statement).all()
+
+
+def set_member(project: Project, user: User, role: Role, *, by: Principal) -> None:
+    """Adds a member or changes the role of one. Raises Conflict if no owner would be left."""
+    membership = db.session.get(Membership, (project.id, user.id))
+    before = membership.role if membership else None
+    if before == role:
+        return
+    if membership is None:
+        db.session.add(Membership(project_id=project.id, user_id=user.id, role=role.value))
+    else:
+        _keep_an_owner(project, membership)
+        membership.role = role.value
+    db.session.flush()
+    was, becomes = {"user": user.email, "role": before}, {"user": user.email, "role": role.value}
+    audit.record(by, "project.member_set", project, before=was, after=becomes, project_id=project.id)
+
+
+def remove_member(project: Project, user_id: UUID, *, by: Principal) -> None:
+    membership = db.session.get(Membership, (project.id, user_id))
+    if membership is None:
+        raise NotFound("This person is not a member.")
+    _keep_an_owner(project, membership)
+    before = {"user": membership.user.email, "role": membership.role}
+    db.session.delete(membership)
+    audit.record(by, "project.member_removed", project, before=before, project_id=project.id)
+
+
+def _keep_an_owner(project: Project, leaving: Membership) -> None:
+    """The project's row is locked first, so that the last two owners cannot leave at once."""
+    db.session.refresh(project, with_for_update=True)
+    owners = select(func.count()).where(Membership.project_id == project.id, Membership.role == Role.OWNER)
+    if leaving.role == Role.OWNER and db.session.scalar(owners) == 1:
+        raise Conflict("A project needs at least one owner.")
+
+
+def _roles(by: Principal) -> dict[UUID, Role]:
+    if by.user is None or by.user.is_admin:
+        return {}
+    rows = db.session.execute(
+        select(Membership.project_id, Membership.role).where(Membership.user_id == by.user.id)
+    )
+    return {project_id: Role(role) for project_id, role in rows}

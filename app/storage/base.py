@@ -1,0 +1,177 @@
+"""What the storages share: the interface, its values, the form of keys, and how files are given out."""
+
+import hashlib
+import io
+import re
+import unicodedata
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, Protocol
+from urllib.parse import quote
+
+from werkzeug.http import dump_options_header
+
+from app.errors import Forbidden, NotFound
+
+Clock = Callable[[], float]
+
+
+class Readable(Protocol):
+    def read(self, size: int = -1, /) -> bytes: ...
+
+
+Source = Readable | bytes
+CHUNK = 64 * 1024
+SPOOL = 8 * 1024 * 1024
+UPLOADS = "ml_outputs/"  # nothing else can be uploaded from outside
+
+INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+SERVED_TYPES = {
+    **{name: name for name in INLINE_TYPES},
+    "text/plain": "text/plain; charset=utf-8",
+    "application/json": "application/json",
+}
+
+_KEY = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,254}){1,7}")
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What is known of a file. `etag` has no quotes; `sha256` is hex, or None where it is not known."""
+
+    key: str
+    size: int
+    content_type: str
+    etag: str
+    sha256: str | None
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
+class SignedUrl:
+    url: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True)
+class SignedUpload:
+    """A PUT to `url` must carry exactly these headers."""
+
+    url: str
+    method: str
+    headers: dict[str, str]
+    expires_at: datetime
+
+
+class ObjectStream(io.BufferedReader):
+    """The bytes of a file, and its `info`. Iterating gives chunks, not lines. Only local ones can seek."""
+
+    def __init__(self, raw: io.RawIOBase, info: StoredObject) -> None:
+        super().__init__(raw, CHUNK)
+        self.info = info
+
+    def __next__(self) -> bytes:
+        chunk = self.read(CHUNK)
+        if not chunk:
+            raise StopIteration
+        return chunk
+
+
+class Storage(Protocol):
+    """Every method may raise StorageUnavailable. A key of the wrong form is NotFound."""
+
+    def put(self, key: str, source: Source, content_type: str) -> StoredObject:
+        """Stores the rest of `source`, whole or not at all; what stood at the key before is replaced."""
+
+    def open(self, key: str, start: int = 0) -> ObjectStream:
+        """The bytes from `start` on; close it. Raises NotFound."""
+
+    def stat(self, key: str) -> StoredObject | None: ...
+
+    def delete(self, keys: Iterable[str]) -> None:
+        """Keys that name nothing are passed over."""
+
+    def upload_url(
+        self,
+        key: str,
+        content_type: str,
+        expires_in: int,
+        base_url: str,
+        size: int | None = None,
+        sha256: str | None = None,
+    ) -> SignedUpload:
+        """An address for one PUT of this type and, when given, of exactly this size and hex SHA-256."""
+
+    def download_url(
+        self,
+        key: str,
+        expires_in: int,
+        base_url: str,
+        content_type: str | None = None,
+        filename: str | None = None,
+        inline: bool = False,
+    ) -> SignedUrl:
+        """An address for GET and HEAD, valid for at least 4/5 of `expires_in`, and never longer than that.
+
+        Asked again within a fifth of `expires_in` it is the same address, so that a browser can keep the
+        answer. It is a download unless it is `inline` and `content_type` names a picture.
+        """
+
+    def check(self) -> None:
+        """Returns when files can be read and written."""
+
+    def public_origin(self) -> str | None:
+        """The origin of the addresses, None when it is Loupe's own."""
+
+
+def served_type(content_type: str | None) -> str:
+    """The content type a file of this type is given out with: one of SERVED_TYPES, or that of plain bytes."""
+    return SERVED_TYPES.get(content_type or "", "application/octet-stream")
+
+
+def disposition(content_type: str | None, filename: str | None, inline: bool) -> str:
+    """The Content-Disposition: inline for pictures only; a name that is not ASCII is also sent in UTF-8."""
+    kind = "inline" if inline and content_type in INLINE_TYPES else "attachment"
+    name = "".join(c for c in filename or "" if c.isprintable()).replace("/", "_").replace("\\", "_")
+    if not name:
+        return kind
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    names = {"filename": ascii_name}
+    if ascii_name != name:
+        names["filename*"] = "UTF-8''" + quote(name, safe="!#$&+-.^_`|~", errors="replace")
+    return dump_options_header(kind, names)
+
+
+def checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise NotFound("There is no such file.")
+    return key
+
+
+def checked_upload(key: str) -> str:
+    if not key.startswith(UPLOADS):
+        raise Forbidden("Files can be uploaded under ml_outputs/ only.")
+    return checked(key)
+
+
+def as_time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def window_start(now: float, expires_in: int) -> int:
+    """The moment from which a download address counts: the same for a fifth of its life."""
+    step = max(1, expires_in // 5)
+    return int(now) // step * step
+
+
+def copy(source: Source, target: IO[bytes]) -> tuple[int, str]:
+    """Copies the rest of the source; how many bytes that was, and their hex SHA-256."""
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    size, digest = 0, hashlib.sha256()
+    while chunk := source.read(CHUNK):
+        target.write(chunk)
+        digest.update(chunk)
+        size += len(chunk)
+    return size, digest.hexdigest()

@@ -1,0 +1,41 @@
+"""People's pages: server-rendered HTML, whole pages without JavaScript, fragments for htmx."""
+
+from datetime import timedelta
+
+from flask import Blueprint
+
+from app import guards
+
+web = Blueprint("web", __name__)
+
+
+web.before_request(guards.browser)
+
+
+@web.app_template_filter("filesize")
+def filesize(size: int) -> str:
+    """Bytes in the unit a person would choose: 812 B, 75.8 KB, 12.4 MB."""
+    value, unit = float(size), "B"
+    for larger in ("KB", "MB", "GB"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.3g} {unit}"
+
+
+@web.app_template_filter("duration")
+def duration(length: timedelta) -> str:
+    """0.6 s, 42 s, 3 min 20 s, 2 h 5 min."""
+    seconds = max(0.0, length.total_seconds())
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s" if rest else f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+
+
+from app.web import analyses, images, layers, members, projects, session  # noqa: E402, F401  (routes of the blueprint)

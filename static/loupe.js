@@ -1,0 +1,62 @@
+// Every page: menus that close, times in the reader's own zone, errors of htmx requests as a message.
+// Listeners hang on the document, because swaps and history restores replace what is in it.
+"use strict";
+
+const OWN_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function tellOwnTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const moment = new Date(time.dateTime);
+    const told = OWN_TIME.format(moment);
+    if (time.textContent !== told) time.textContent = told;
+    time.title = moment.toISOString().replace("T", " ").replace(".000Z", " UTC");
+  }
+}
+
+function closeMenus(but) {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (menu !== but) menu.open = false;
+  }
+}
+
+function showProblem(title, detail) {
+  const place = document.getElementById("problem");
+  const template = document.getElementById("problem-template");
+  if (!place || !template) return;
+  const toast = template.content.cloneNode(true);
+  toast.querySelector("b").textContent = title;
+  toast.querySelector("p").textContent = detail;
+  place.replaceChildren(toast);
+}
+
+document.addEventListener("click", (event) => {
+  closeMenus(event.target.closest("details.menu"));
+  if (event.target.closest("[data-dismiss]")) document.getElementById("problem").replaceChildren();
+});
+
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// A select of a filter form is enough to search; the button stays for those without JavaScript and for Enter.
+document.addEventListener("change", (event) => {
+  if (event.target.matches("#filters select")) event.target.form.requestSubmit();
+});
+
+// What the server says about a failed request is in the answer; it is shown and nothing else is swapped.
+document.addEventListener("htmx:response:error", (event) => {
+  const answer = new DOMParser().parseFromString(event.detail.ctx.text, "text/html");
+  const toast = answer.querySelector("#problem-message");
+  if (toast) showProblem(toast.querySelector("b").textContent, toast.querySelector("p").textContent);
+  else showProblem("That did not work", "Load the page again and repeat.");
+});
+
+document.addEventListener("htmx:error", () => {
+  showProblem("The server cannot be reached", "What you see may be out of date.");
+});
+
+document.addEventListener("htmx:after:swap", () => tellOwnTimes(document));
+tellOwnTimes(document);

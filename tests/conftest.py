@@ -1,0 +1,362 @@
+"""The fixtures: databases, apps, the cast, a fixed clock, S3, a served Loupe and a browser.
+
+TEST_DATABASE (sqlite, postgresql) says on which database the suite runs. On PostgreSQL, tests that meet no database
+are left out: they ran on SQLite already. With CI set, a skipped test is a failure.
+"""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.register_assert_rewrite("tests.cast", "tests.factories", "tests.html")
+
+import requests
+from flask import Flask
+from playwright.sync_api import Browser, Page
+from sqlalchemy import event
+
+from app import create_app
+from app.extensions import db
+from app.models import Analysis, Image, Project
+from tests.cast import SECRET, Person, Pipeline, pipeline_in_process
+from tests.factories import World
+from tests.fakes import FixedClock
+from tests.html import LintClient
+from tests.support import browser as browsers
+from tests.support import database as databases
+from tests.support import s3 as s3_server
+from tests.support import server as servers
+
+IN_CI = bool(os.environ.get("CI"))
+ENVIRON = {"SECRET_KEY": "test-secret-key-0123456789abcdef", "ML_CALLBACK_HMAC_SECRET": SECRET}
+
+# --- what runs, and what must not be skipped ---------------------------------------------------------------------
+
+_skipped: list[str] = []
+
+
+def pytest_report_header() -> str:
+    return f"database: {databases.KIND}, browser: {browsers.executable() or 'none'}"
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if databases.KIND == "sqlite":
+        return
+    without = [item for item in items if "database_server" not in getattr(item, "fixturenames", ())]
+    config.hook.pytest_deselected(items=without)
+    left_out = set(without)
+    items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    if not _skipped:
+        return
+    terminalreporter.section(f"{len(_skipped)} TESTS DID NOT RUN", red=True, bold=True)
+    for name in _skipped:
+        terminalreporter.write_line(name, red=True)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if IN_CI and _skipped and not hasattr(session.config, "workerinput"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+# --- the database ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Path]:
+    """An instance folder with nothing in it."""
+    with tempfile.TemporaryDirectory(prefix="loupe-instance-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[databases.Server]:
+    with databases.running_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_database(database_server: databases.Server, instance: Path) -> Iterator[databases.Database]:
+    with databases.migrated(database_server, "main", ENVIRON, instance) as database:
+        yield database
+
+
+@pytest.fixture
+def database(migrated_database: databases.Database, instance: Path) -> Iterator[databases.Database]:
+    """Empty at the start of each test."""
+    yield migrated_database
+    migrated_database.clear()
+    remove_files(instance)
+
+
+def remove_files(instance: Path) -> None:
+    for file in (instance / "storage").rglob("*"):
+        if file.is_file():
+            file.unlink()
+
+
+# --- apps --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def apps() -> Iterator[dict[frozenset[tuple[str, str]], Flask]]:
+    """Every app made so far, by its settings: making one takes longer than most tests."""
+    made: dict[frozenset[tuple[str, str]], Flask] = {}
+    yield made
+    for app in made.values():
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def make_app(
+    apps: dict[frozenset[tuple[str, str]], Flask], database: databases.Database, instance: Path
+) -> Iterator[Callable[..., Flask]]:
+    """make_app(ML_ANALYSIS_ENABLED="false", …): an app with these settings, on the database of the test.
+
+    Apps are used again, so a test that changes the configuration or the extensions of one finds them put back.
+    """
+    used: list[tuple[Flask, dict[str, Any], dict[str, Any]]] = []
+
+    def make(**settings: str) -> Flask:
+        environ = {**ENVIRON, "DATABASE_URL": database.url, **settings}
+        key = frozenset(environ.items())
+        if key not in apps:
+            apps[key] = create_app(environ, instance_path=str(instance))
+            apps[key].test_client_class = LintClient
+        app = apps[key]
+        used.append((app, dict(app.config), dict(app.extensions)))
+        return app
+
+    yield make
+    for app, config, extensions in reversed(used):
+        app.config.clear()
+        app.config.update(config)
+        app.extensions.update(extensions)
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    return make_app()
+
+
+@pytest.fixture
+def client(app: Flask) -> LintClient:
+    """A browser that nobody has signed in with."""
+    return LintClient(app, app.response_class)
+
+
+@pytest.fixture
+def clock(app: Flask) -> FixedClock:
+    """The app's clock, standing still at 2026-03-04 12:00 UTC: clock.set(moment), clock.advance(seconds)."""
+    fixed = FixedClock()
+    app.extensions["clock"] = fixed
+    return fixed
+
+
+@pytest.fixture
+def count_queries(app: Flask) -> Callable[[], contextlib.AbstractContextManager[list[str]]]:
+    """with count_queries() as statements: …   then len(statements)."""
+
+    @contextlib.contextmanager
+    def counting() -> Iterator[list[str]]:
+        statements: list[str] = []
+
+        def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            statements.append(statement)
+
+        with app.app_context():
+            engine = db.engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield statements
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+    return counting
+
+
+# --- the cast ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def world(app: Flask) -> World:
+    """Makes rows: world.person(), world.project(), world.image(), world.analysis(), …"""
+    return World(app)
+
+
+@pytest.fixture
+def owner(world: World) -> Person:
+    return world.person("owner@example.org")
+
+
+@pytest.fixture
+def editor(world: World) -> Person:
+    return world.person("editor@example.org")
+
+
+@pytest.fixture
+def viewer(world: World) -> Person:
+    return world.person("viewer@example.org")
+
+
+@pytest.fixture
+def stranger(world: World) -> Person:
+    """Has an account, and nothing to do with `project`."""
+    return world.person("stranger@example.org")
+
+
+@pytest.fixture
+def admin(world: World) -> Person:
+    return world.person("admin@example.org", role="admin")
+
+
+@pytest.fixture
+def project(world: World, owner: Person, editor: Person, viewer: Person) -> Project:
+    """Has the owner, the editor and the viewer for members."""
+    return world.project("Leaves", owner=owner, editor=editor, viewer=viewer)
+
+
+@pytest.fixture
+def image(world: World, project: Project) -> Image:
+    """64 × 48 pixels, in `project`."""
+    return world.image(project)
+
+
+@pytest.fixture
+def analysis(world: World, image: Image) -> Analysis:
+    """Processing, on `image`, without annotations."""
+    return world.analysis(image, "processing")
+
+
+@pytest.fixture
+def pipeline(app: Flask) -> Pipeline:
+    return pipeline_in_process(app)
+
+
+# --- the world outside -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    with s3_server.served() as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def s3(s3_endpoint: str) -> Iterator[s3_server.Bucket]:
+    """An empty bucket: .endpoint .name .client (boto3) .environ (the settings for make_app)."""
+    with s3_server.new_bucket(s3_endpoint) as bucket:
+        yield bucket
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """A served Loupe with a database of its own. `world` makes rows there; `pipeline` signs over HTTP."""
+
+    gunicorn: servers.Gunicorn
+    world: World
+    environ: dict[str, str]
+    instance: Path
+
+    @property
+    def url(self) -> str:
+        return self.gunicorn.url
+
+    @property
+    def pipeline(self) -> Pipeline:
+        def send(method: str, path: str, body: bytes, headers: Any) -> requests.Response:
+            return requests.request(method, self.url + path, data=body, headers=dict(headers), timeout=60)
+
+        return Pipeline(send, lambda: int(self.world.app.extensions["clock"]().timestamp()))
+
+    def api(self, person: Person, method: str, path: str, **kwargs: Any) -> requests.Response:
+        headers = {"X-API-Key": person.key, **kwargs.pop("headers", {})}
+        return requests.request(method, self.url + path, headers=headers, timeout=60, **kwargs)
+
+
+@pytest.fixture(scope="session")
+def _serve(database_server: databases.Server) -> Iterator[Callable[..., LiveServer]]:
+    """Starts servers, each with a database and an instance folder of its own."""
+    with contextlib.ExitStack() as stack:
+        started: list[LiveServer] = []
+
+        def serve(**settings: str) -> LiveServer:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loupe-live-")))
+            environ = {**ENVIRON, **settings}
+            name = f"live{len(started)}"
+            database = stack.enter_context(databases.migrated(database_server, name, environ, folder))
+            environ["DATABASE_URL"] = database.url
+            app = create_app(environ, instance_path=str(folder))
+            stack.callback(dispose, app)
+            gunicorn = stack.enter_context(servers.served(environ, folder))
+            started.append(LiveServer(gunicorn, World(app), environ, folder))
+            return started[-1]
+
+        yield serve
+
+
+def dispose(app: Flask) -> None:
+    with app.app_context():
+        db.engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def _live_server(_serve: Callable[..., LiveServer]) -> LiveServer:
+    return _serve()
+
+
+@pytest.fixture
+def live_server(_live_server: LiveServer) -> Iterator[LiveServer]:
+    """Two real gunicorn processes over an empty database: .url .world .pipeline .api(person, …) .gunicorn.memory()."""
+    yield replace(_live_server)
+    database = databases.Database(_live_server.environ["DATABASE_URL"])
+    database.clear()
+    database.close()
+    remove_files(_live_server.instance)
+
+
+@pytest.fixture
+def serve(_serve: Callable[..., LiveServer]) -> Callable[..., LiveServer]:
+    """serve(MAX_REQUEST_BYTES="…"): another server with other settings; it ends with the session."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = browsers.executable()
+    if path is None and IN_CI:
+        pytest.fail("no Chromium: CI must have one")
+    if path is None:
+        pytest.skip("THE BROWSER TESTS DID NOT RUN: no Chromium here (Debian: apt-get install chromium)")
+    with browsers.launched(path) as running:
+        yield running
+
+
+@pytest.fixture
+def pages(browser: Browser, live_server: LiveServer) -> Iterator[browsers.Pages]:
+    """pages.open(java_script_enabled=False, color_scheme="dark", width=390, …); fails on errors on the console."""
+    opened = browsers.Pages(browser, live_server.url)
+    yield opened
+    opened.close()
+    assert not opened.problems, "\n".join(opened.problems)
+
+
+@pytest.fixture
+def page(pages: browsers.Pages) -> Page:
+    """1280 × 800 pixels, on the live server, nobody signed in."""
+    return pages.open()

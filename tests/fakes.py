@@ -1,0 +1,22 @@
+"""What comes in at the edge of the program, under the control of a test."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class FixedClock:
+    """Stands still until it is told to move. Stands in for `app.extensions["clock"]`."""
+
+    def __init__(self, moment: datetime = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)) -> None:
+        self.moment = moment
+
+    def __call__(self) -> datetime:
+        return self.moment
+
+    def set(self, moment: datetime) -> None:
+        if moment.tzinfo is None:
+            raise ValueError("a time without a zone")
+        self.moment = moment.astimezone(UTC)
+
+    def advance(self, seconds: float = 0, **more: float) -> None:
+        """By seconds, or by minutes=, hours=, days=."""
+        self.moment += timedelta(seconds=seconds, **more)

@@ -1,0 +1,86 @@
+"""A real browser: the system's Chromium, driven by Playwright."""
+
+import contextlib
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+]
+SCREENSHOTS = Path(__file__).resolve().parents[1] / "output" / "screenshots"
+
+
+def executable() -> str | None:
+    """Where Chromium is: TEST_CHROMIUM, else the first of the usual names on the path."""
+    return os.environ.get("TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+
+
+@contextlib.contextmanager
+def launched(path: str) -> Iterator[Browser]:
+    playwright: Playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
+        try:
+            yield browser
+        finally:
+            browser.close()
+
+
+class Pages:
+    """Opens pages, each in its own context, and remembers what went wrong in any of them.
+
+    `problems` are errors on the console, exceptions of scripts and refusals by the Content-Security-Policy; the
+    fixture fails a test that leaves any. A test that expects some removes them: `pages.problems.clear()`.
+    """
+
+    def __init__(self, browser: Browser, base_url: str) -> None:
+        self.browser = browser
+        self.base_url = base_url
+        self.contexts: list[BrowserContext] = []
+        self.problems: list[str] = []
+
+    def open(self, *, width: int = 1280, height: int = 800, **options: Any) -> Page:
+        """`options` are those of a Playwright context: java_script_enabled=False, color_scheme="dark", …"""
+        viewport = {"width": width, "height": height}
+        context = self.browser.new_context(base_url=self.base_url, viewport=viewport, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(10_000)
+        self.contexts.append(context)
+        page = context.new_page()
+        page.on("console", self._note_console)
+        page.on("pageerror", lambda error: self.problems.append(f"exception: {error}"))
+        return page
+
+    def sign_in(self, page: Page, person: Any) -> Page:
+        """Through the form, as a person does."""
+        page.goto("/sign-in")
+        page.fill("input[name=email]", person.email)
+        page.fill("input[name=password]", person.password)
+        page.press("input[name=password]", "Enter")
+        page.wait_for_url(lambda url: "/sign-in" not in url)
+        return page
+
+    def screenshot(self, page: Page, name: str) -> Path:
+        """Kept in tests/output/screenshots/, to be looked at."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        path = SCREENSHOTS / f"{name}.png"
+        page.screenshot(path=path)
+        return path
+
+    def close(self) -> None:
+        for context in self.contexts:
+            context.close()
+
+    def _note_console(self, message: Any) -> None:
+        if message.type == "error":
+            self.problems.append(f"console: {message.text}")

@@ -1,0 +1,264 @@
+import contextlib
+import io
+import re
+import struct
+import zlib
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from pycocotools import mask as coco
+
+from app.bitmaps import (
+    COLOR_MAPS,
+    EDGE_ALPHA,
+    FILL_ALPHA,
+    MAX_PIXELS,
+    MAX_SIDE,
+    color_map_named,
+    colour_mask,
+    mask_layer,
+    recolour,
+)
+from app.errors import InvalidPayload
+from app.geometry import Frame, Raster, runs_from_text
+
+PALETTE = ("#ff0000", "#00ff00", "#0000ff")
+
+
+def raster_of(mask: NDArray[Any]) -> Raster:
+    text = coco.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode()
+    return Raster(mask.shape[1], mask.shape[0], runs_from_text(text))
+
+
+def png(values: NDArray[Any], mode: str | None = None, **more: Any) -> bytes:
+    picture = Image.fromarray(values)
+    out = io.BytesIO()
+    (picture.convert(mode) if mode else picture).save(out, "PNG", **more)
+    return out.getvalue()
+
+
+def opened(data: bytes) -> Image.Image:
+    picture = Image.open(io.BytesIO(data), formats=["PNG"])
+    picture.load()
+    return picture
+
+
+def rgba(data: bytes) -> NDArray[np.uint8]:
+    return np.asarray(opened(data).convert("RGBA"))
+
+
+def box(width: int, height: int, left: int, top: int, right: int, bottom: int) -> Raster:
+    mask = np.zeros((height, width), dtype=np.uint8)
+    mask[top:bottom, left:right] = 1
+    return raster_of(mask)
+
+
+# --- masks
+
+
+def test_a_mask_is_half_transparent_with_an_opaque_edge() -> None:
+    data = mask_layer([(box(20, 10, 5, 2, 15, 8), 1)], Frame(20, 10), PALETTE)
+    picture, pixels = opened(data), rgba(data)
+    assert (picture.mode, picture.size) == ("P", (20, 10))
+    assert pixels[0, 0].tolist() == [0, 0, 0, 0]
+    assert pixels[5, 10].tolist() == [0, 255, 0, FILL_ALPHA]
+    assert pixels[2, 10].tolist() == pixels[7, 14].tolist() == [0, 255, 0, EDGE_ALPHA]
+
+
+def test_later_masks_are_on_top_and_neighbours_stay_apart() -> None:
+    data = mask_layer(
+        [(box(30, 10, 0, 0, 20, 10), 0), (box(30, 10, 10, 0, 30, 10), 0)], Frame(30, 10), PALETTE
+    )
+    alpha = rgba(data)[5, :, 3]
+    assert alpha[10] == EDGE_ALPHA
+    assert alpha[9] == alpha[11] == FILL_ALPHA
+    over = rgba(mask_layer([(box(9, 9, 0, 0, 9, 9), 0), (box(9, 9, 0, 0, 9, 9), 2)], Frame(9, 9), PALETTE))
+    assert set(map(tuple, over[..., :3].reshape(-1, 3).tolist())) == {(0, 0, 255)}
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=2, max_side=30), elements=st.integers(0, 1)),
+    st.integers(1, 4),
+)
+def test_the_layer_covers_what_the_mask_covers(mask: NDArray[np.uint8], times: int) -> None:
+    height, width = mask.shape
+    frame = Frame(width * times, height * times)
+    covered = rgba(mask_layer([(raster_of(mask), 0)], frame, PALETTE))[..., 3] > 0
+    assert np.array_equal(covered, np.kron(mask, np.ones((times, times))) > 0)
+
+
+def test_a_large_image_gets_a_smaller_layer() -> None:
+    picture = opened(mask_layer([(box(100, 50, 10, 10, 90, 40), 0)], Frame(10_000, 5000), PALETTE))
+    assert picture.size == (MAX_SIDE, MAX_SIDE // 2)
+    assert picture.getpixel((MAX_SIDE // 2, MAX_SIDE // 4)) != 0
+
+
+def test_many_full_masks_stay_bounded() -> None:
+    full = Raster(4000, 4000, np.array([0, 16_000_000]))
+    picture = opened(mask_layer([(full, 0)] * 50, Frame(4000, 4000), PALETTE))
+    assert 0.1e6 < picture.width * picture.height * 50 <= 110e6
+
+
+def test_no_mask_is_an_empty_layer() -> None:
+    empty = Raster(4, 4, np.array([16]))
+    for items in ([], [(empty, 0)]):
+        assert not rgba(mask_layer(items, Frame(4, 4), PALETTE)).any()
+
+
+# --- heatmaps
+
+
+@pytest.mark.parametrize("name", COLOR_MAPS)
+def test_a_grey_heatmap_becomes_an_index_png(name: str) -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    data = recolour(png(values), name)
+    assert opened(data).mode == "P"
+    pixels = rgba(data)
+    assert np.array_equal(pixels[..., :3].reshape(256, 3), COLOR_MAPS[name])
+    assert np.array_equal(pixels[..., 3], values)
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "last"),
+    [
+        ("viridis", (68, 1, 84), (253, 231, 37)),
+        ("magma", (0, 0, 4), (252, 253, 191)),
+        ("cividis", (0, 34, 78), (254, 232, 56)),
+        ("turbo", (48, 18, 59), (122, 4, 3)),
+        ("grey", (0, 0, 0), (255, 255, 255)),
+    ],
+)
+def test_the_colour_maps_are_the_ones_of_their_names(name: str, first: Any, last: Any) -> None:
+    assert COLOR_MAPS[name].shape == (256, 3)
+    assert tuple(COLOR_MAPS[name][0].tolist()) == first
+    assert tuple(COLOR_MAPS[name][-1].tolist()) == last
+
+
+def test_words_for_colour_maps() -> None:
+    assert color_map_named("Jet") == "turbo"
+    assert color_map_named("grayscale") == "grey"
+    assert color_map_named(None) == color_map_named("my own") == "viridis"
+
+
+def test_other_depths() -> None:
+    sixteen = np.array([[0, 257 * 100, 65535]], dtype=np.uint16)
+    assert np.asarray(opened(recolour(png(sixteen), "grey"))).tolist() == [[0, 100, 255]]
+    one = np.array([[False, True]])
+    assert np.asarray(opened(recolour(png(one), "grey"))).tolist() == [[0, 255]]
+    grey_alpha = np.array([[[200, 255], [200, 10]]], dtype=np.uint8)
+    assert rgba(recolour(png(grey_alpha), "grey")).tolist() == [[[200, 200, 200, 200], [200, 200, 200, 10]]]
+
+
+def test_a_coloured_heatmap_is_shown_as_it_is() -> None:
+    colours = np.random.default_rng(1).integers(0, 256, (8, 9, 3), dtype=np.uint8)
+    assert np.array_equal(np.asarray(opened(recolour(png(colours), "magma"))), colours)
+    clear = np.random.default_rng(1).integers(0, 256, (8, 9, 4), dtype=np.uint8)
+    assert np.array_equal(np.asarray(opened(recolour(png(clear), "magma"))), clear)
+    indexed = png(np.full((3, 3, 3), (200, 10, 20), dtype=np.uint8), "P")
+    assert np.array_equal(rgba(recolour(indexed, "magma")), rgba(indexed))
+
+
+def test_metadata_is_left_behind() -> None:
+    info = PngInfo()
+    info.add_text("Comment", "<script>alert(1)</script>")
+    for values in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.uint8)):
+        assert b"script" not in recolour(png(values, pnginfo=info), "grey")
+        assert b"script" not in colour_mask(png(values, pnginfo=info), 0, PALETTE)
+
+
+# --- stored masks
+
+
+def test_a_binary_mask_takes_the_colour_of_its_class() -> None:
+    for high in (1, 255):
+        data = colour_mask(png(np.array([[0, high]], dtype=np.uint8)), 2, PALETTE)
+        assert opened(data).mode == "P"
+        assert rgba(data).tolist() == [[[0, 0, 0, 0], [0, 0, 255, FILL_ALPHA]]]
+
+
+def test_labels_take_a_colour_each() -> None:
+    pixels = rgba(colour_mask(png(np.array([[0, 1, 2, 4]], dtype=np.uint8)), 1, PALETTE))
+    assert pixels[0, :, :3].tolist() == [[0, 0, 0], [0, 255, 0], [0, 0, 255], [0, 255, 0]]
+    soft = rgba(colour_mask(png(np.array([[0, 90, 255]], dtype=np.uint8)), 0, PALETTE))
+    assert soft[0, 1].tolist() == soft[0, 2].tolist() == [255, 0, 0, FILL_ALPHA]
+
+
+def test_masks_in_colour_lose_their_black() -> None:
+    values = np.array([[[0, 0, 0], [9, 8, 7]]], dtype=np.uint8)
+    assert rgba(colour_mask(png(values), 0, PALETTE)).tolist() == [[[0, 0, 0, 0], [9, 8, 7, FILL_ALPHA]]]
+    clear = np.array([[[1, 2, 3, 4]]], dtype=np.uint8)
+    assert rgba(colour_mask(png(clear), 0, PALETTE)).tolist() == clear.tolist()
+
+
+def test_other_mask_depths() -> None:
+    deep = colour_mask(png(np.array([[0, 40_000]], dtype=np.uint16)), 0, PALETTE)
+    assert rgba(deep)[0, :, 3].tolist() == [0, FILL_ALPHA]
+    grey_alpha = np.array([[[1, 0], [1, 255]]], dtype=np.uint8)
+    assert rgba(colour_mask(png(grey_alpha), 0, PALETTE))[0, :, 3].tolist() == [0, FILL_ALPHA]
+
+
+# --- hostile files
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def header(width: int, height: int) -> bytes:
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+
+
+GOOD = png(np.random.default_rng(1).integers(0, 256, (100, 100), dtype=np.uint8))
+TEXT_BOMB = chunk(b"zTXt", b"a\0\0" + zlib.compress(b"x" * 10_000_000))
+
+HOSTILE = {
+    "empty": b"",
+    "text": b"not a picture",
+    "svg": b"<svg xmlns='http://www.w3.org/2000/svg'/>",
+    "truncated": GOOD[: len(GOOD) // 2],
+    "cut in the header": GOOD[:20],
+    "too large": header(20_000, 20_000) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b""),
+    "just too large": header(MAX_PIXELS // 5000 + 1, 5000)
+    + chunk(b"IDAT", zlib.compress(b""))
+    + chunk(b"IEND", b""),
+    "no side": header(0, 5) + chunk(b"IEND", b""),
+    "no data": header(5, 5) + chunk(b"IEND", b""),
+    "bad data": header(5, 5) + chunk(b"IDAT", b"not zlib") + chunk(b"IEND", b""),
+    "bad checksum": re.sub(rb"IHDR", b"IHDS", GOOD),
+    "text bomb": header(5, 5) + TEXT_BOMB + chunk(b"IDAT", zlib.compress(bytes(30))) + chunk(b"IEND", b""),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_files_are_refused(name: str) -> None:
+    with pytest.raises(InvalidPayload):
+        recolour(HOSTILE[name], "viridis")
+    with pytest.raises(InvalidPayload):
+        colour_mask(io.BytesIO(HOSTILE[name]), 0, PALETTE)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "GIF", "BMP", "TIFF"])
+def test_only_png_is_read(kind: str) -> None:
+    out = io.BytesIO()
+    Image.new("L", (4, 4)).save(out, kind)
+    with pytest.raises(InvalidPayload):
+        recolour(out.getvalue(), "viridis")
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_a_damaged_png_is_read_or_refused(data: st.DataObject) -> None:
+    good = png(np.arange(256, dtype=np.uint8).reshape(16, 16))
+    broken = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 4))):
+        broken[data.draw(st.integers(8, len(good) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(InvalidPayload):
+        assert opened(recolour(bytes(broken), "turbo"))
