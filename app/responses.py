@@ -34,7 +34,7 @@ ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 JSON_PATHS = ("/api/", "/files/")
 # 55P03 lock_timeout, 57014 statement_timeout: the database lives but did not answer in time
 SLOW_DATABASE = frozenset({"55P03", "57014"})
-DRAIN_BYTES, DRAIN_SECONDS, DRAIN_CHUNK = 512 * 1024 * 1024, 20.0, 64 * 1024
+DRAIN_BYTES, DRAIN_SECONDS, DRAIN_CHUNK = 512 * 1024 * 1024, 10.0, 64 * 1024
 
 
 class OrjsonProvider(JSONProvider):
@@ -144,8 +144,7 @@ def _answer(raised: Exception) -> Response:
         return raised.get_response()  # type: ignore[return-value]  # a redirect of the router
     error = _as_error(raised)
     db.session.rollback()
-    if error.status == 413:
-        _drain()
+    _drain()
     if request.path.startswith(JSON_PATHS):
         return problem(error)
     template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
@@ -194,10 +193,15 @@ def _drain() -> None:
 
     A server that closes while the client is still sending resets the connection, and the client never sees the answer.
     """
+    if not request.environ.get("wsgi.input_terminated"):
+        return  # a server that lets us read past the end of the body would block
     source, end = request.environ["wsgi.input"], time.monotonic() + DRAIN_SECONDS
-    left = min(request.content_length or DRAIN_BYTES, DRAIN_BYTES)
+    left = DRAIN_BYTES
     while left > 0 and time.monotonic() < end:
-        chunk = source.read(min(DRAIN_CHUNK, left))
+        try:
+            chunk = source.read(min(DRAIN_CHUNK, left))
+        except OSError:
+            return  # the client has gone, and with it whoever would read the answer
         if not chunk:
             return
         left -= len(chunk)

@@ -160,15 +160,19 @@ def test_templates_leave_the_content_security_policy_alone() -> None:
 MACHINE_PATHS = re.compile("/ho" "me/|/ro" "ot/|/wo" "rk/|/Us" r"ers/|\.\./sha" "red")
 
 
+def is_left_out(file: Path) -> bool:
+    """For a copy without git: data, environments, caches and what the tests put out."""
+    parts = file.relative_to(ROOT).parts
+    hidden = any(part.startswith(".") and part not in (".ci", ".gitignore") for part in parts)
+    return hidden or bool({"instance", "output", "__pycache__"} & set(parts))
+
+
 def own_files() -> list[Path]:
     """Every file of the project, without what .gitignore leaves out."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     names = listed.stdout.splitlines() if listed.returncode == 0 else []
-    ignored = (".git", ".venv", ".venv-pipeline", "instance", "output")
-    files = [ROOT / name for name in names] or [
-        file for file in ROOT.rglob("*") if not set(ignored) & set(file.relative_to(ROOT).parts)
-    ]
+    files = [ROOT / name for name in names] or [file for file in ROOT.rglob("*") if not is_left_out(file)]
     return [file for file in files if file.is_file()]
 
 

@@ -1,5 +1,6 @@
 """Analyses and their annotations as JSON."""
 
+from typing import Any
 from uuid import UUID
 
 from flask import Response, request
@@ -19,19 +20,19 @@ from app.services import analyses, annotations
 @ml_feature
 def list_image_analyses(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
-    page, _ = load(Page(), request.args.to_dict())
-    rows = analyses.of_image(image, **page)
-    return answer({"analyses": [analysis_out(row) for row in rows], "total": analyses.count_of_image(image)})
+    page, ignored = load(Page(), request.args.to_dict())
+    rows = [analysis_out(row) for row in analyses.of_image(image, **page)]
+    return _listed({"analyses": rows, "total": analyses.count_of_image(image)}, ignored)
 
 
 @api.get("/projects/<uuid:project_id>/analyses")
 @ml_feature
 def list_project_analyses(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id)
-    query, _ = load(ProjectAnalyses(), request.args.to_dict())
+    query, ignored = load(ProjectAnalyses(), request.args.to_dict())
     rows, more = analyses.of_project(project.id, after=query.pop("cursor"), **query)
     place = cursor([rows[-1].created_at.isoformat(), str(rows[-1].id)]) if more else None
-    return answer({"analyses": [analysis_out(row) for row in rows], "next_cursor": place})
+    return _listed({"analyses": [analysis_out(row) for row in rows], "next_cursor": place}, ignored)
 
 
 @api.get("/analyses/<uuid:analysis_id>")
@@ -46,14 +47,18 @@ def show_analysis(analysis_id: UUID) -> Response:
 @ml_feature
 def list_annotations(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id)
-    query, _ = load(AnnotationPage(), request.args.to_dict())
+    query, ignored = load(AnnotationPage(), request.args.to_dict())
     skip, limit, after = query.pop("skip"), query.pop("limit"), query.pop("cursor")
     wanted = annotations.Wanted(**query)
     rows, total, last = annotations.page(analysis, wanted, skip=skip, limit=limit, after=after)
-    return answer(
-        {
-            "annotations": [annotation_out(row) for row in rows],
-            "total": total,
-            "next_cursor": cursor(last) if last else None,
-        }
-    )
+    body = {
+        "annotations": [annotation_out(row) for row in rows],
+        "total": total,
+        "next_cursor": cursor(last) if last else None,
+    }
+    return _listed(body, ignored)
+
+
+def _listed(body: dict[str, Any], ignored: list[str]) -> Response:
+    """The page, and the query parameters that mean nothing here, so that a typo shows."""
+    return answer(body | ({"ignored": ignored} if ignored else {}))

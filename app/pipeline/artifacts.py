@@ -12,14 +12,15 @@ from app.pipeline import pipeline
 from app.responses import answer, base_url
 from app.schemas.artifacts import Presign
 from app.schemas.base import load
-from app.services import analyses, artifacts
+from app.services import artifacts
+from app.services.locking import lock
 
 
 @pipeline.post("/analyses/<uuid:analysis_id>/artifacts/presign")
 def presign_artifact(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Presign(), g.body)
-    analyses.lock(analysis)
+    lock(analysis)
     filename = values["filename"] or artifacts.default_filename(values["artifact_type"])
     artifact = artifacts.announce(analysis, values["artifact_type"], filename, by=principal())
     path, content_type = artifact.storage_path, artifact.content_type

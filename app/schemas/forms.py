@@ -1,11 +1,17 @@
 """What people's forms send: text, all of it. Errors are shown beside the form, so the messages are sentences."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, pre_load, validate
 
 from app.models import Role
 from app.schemas.base import Schema, Text
+
+
+def as_sent(form: Mapping[str, str]) -> dict[str, str]:
+    """What was sent, to be shown in the form again: without characters that HTML cannot hold."""
+    return {name: "".join(c for c in value if c.isprintable() or c == "\n") for name, value in form.items()}
 
 
 class Form(Schema):

@@ -12,6 +12,7 @@ from app.extensions import db
 from app.models import Analysis, Image, Principal, Status
 from app.models.columns import new_id, now
 from app.services import artifacts, audit
+from app.services.locking import lock
 
 IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
 
@@ -30,7 +31,7 @@ def create(
     Raises Conflict (the id made another one), ModelNotAllowed, LimitReached. The image's row is locked first, so
     that simultaneous requests can neither pass the limit together nor make the same job twice.
     """
-    db.session.refresh(image, with_for_update=True)
+    lock(image)
     made = _made_before(image, wanted)
     if made:
         return made, False
@@ -72,12 +73,6 @@ def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
     if differing:
         raise Conflict("This external_job_id made another analysis.", differing=differing)
     return made
-
-
-def lock(analysis: Analysis) -> Analysis:
-    """Holds the row until the end of the transaction, with its values as they are now."""
-    db.session.refresh(analysis, with_for_update=True)
-    return analysis
 
 
 def set_status(analysis: Analysis, status: Status, error_message: str | None, *, by: Principal) -> Analysis:

@@ -12,7 +12,8 @@ from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
 from app.models.columns import new_id, now
-from app.services import analyses, audit
+from app.services import audit
+from app.services.locking import lock
 
 CHUNK = 500  # SQLite takes a limited number of variables in one statement
 MAX_NAMED = 100
@@ -61,7 +62,7 @@ def store_bulk(
     Raises Conflict: an id with other content (not in `upsert` or `replace`), or a terminal analysis that does
     not hold exactly this batch already.
     """
-    analyses.lock(analysis)
+    lock(analysis)
     change = _compare(analysis, items, mode)
     if analysis.state.is_terminal and not change.is_empty:
         raise Conflict(

@@ -9,6 +9,7 @@ from app.errors import Conflict, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import Image, Membership, Principal, Project, Role, User
 from app.services import audit
+from app.services.locking import lock
 
 
 def create(name: str, description: str, *, by: Principal) -> Project:
@@ -87,7 +88,7 @@ def remove_member(project: Project, user_id: UUID, *, by: Principal) -> None:
 
 def _keep_an_owner(project: Project, leaving: Membership) -> None:
     """The project's row is locked first, so that the last two owners cannot leave at once."""
-    db.session.refresh(project, with_for_update=True)
+    lock(project)
     owners = select(func.count()).where(Membership.project_id == project.id, Membership.role == Role.OWNER)
     if leaving.role == Role.OWNER and db.session.scalar(owners) == 1:
         raise Conflict("A project needs at least one owner.")

@@ -12,7 +12,7 @@ from app.guards import ml_feature, principal
 from app.models import Project, Role
 from app.responses import page_or, see_other, stored_file
 from app.services import images, renders
-from app.web import scene, web
+from app.web import filesize, scene, web
 from app.web.projects import project_page
 from app.web.view import read_view
 
@@ -57,7 +57,7 @@ def check_size(file: FileStorage) -> None:
     size = file.stream.seek(0, 2)
     file.stream.seek(0)
     if size > largest:
-        raise InvalidPayload(errors=[{"field": "file", "reason": f"is larger than {largest // 2**20} MiB"}])
+        raise InvalidPayload(errors=[{"field": "file", "reason": f"is larger than {filesize(largest)}"}])
 
 
 def wanted_analysis() -> UUID | None:

@@ -12,7 +12,7 @@ from app.guards import principal
 from app.models import Project, Role, User
 from app.responses import see_other
 from app.schemas.base import load
-from app.schemas.forms import MemberForm, MemberRole
+from app.schemas.forms import MemberForm, MemberRole, as_sent
 from app.services import accounts, projects
 from app.web import web
 
@@ -35,11 +35,11 @@ def add_member(project_id: UUID) -> Response:
     try:
         form, _ = load(MemberForm(), request.form)
     except InvalidPayload as error:
-        return members_page(project, 422, errors=error.errors, sent=request.form)
+        return members_page(project, 422, errors=error.errors, sent=as_sent(request.form))
     user = accounts.find(form["email"])
     if user is None:
         reason = "There is no account with this address. Accounts are made by whoever runs this server."
-        return members_page(project, 422, errors=[{"field": "email", "reason": reason}], sent=request.form)
+        return members_page(project, 422, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form))
     return set_role(project, user, form["role"])
 
 

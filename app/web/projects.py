@@ -12,7 +12,7 @@ from app.guards import principal
 from app.models import Project
 from app.responses import page_or, see_other
 from app.schemas.base import load
-from app.schemas.forms import ProjectForm
+from app.schemas.forms import ProjectForm, as_sent
 from app.services import projects
 from app.web import web
 from app.web.gallery import Gallery, project_cards, read_query
@@ -36,7 +36,7 @@ def create_project() -> Response:
         project = projects.create(form["name"], form["description"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()
-        return projects_page(422, errors=error.errors, sent=request.form)
+        return projects_page(422, errors=error.errors, sent=as_sent(request.form))
     db.session.commit()
     flash(f"The project “{project.name}” has been created. Now add its first images.")
     return see_other(url_for("web.show_project", project_id=project.id))

@@ -6,7 +6,7 @@ from app.extensions import db
 from app.guards import open_to_anyone, principal
 from app.responses import see_other
 from app.schemas.base import load
-from app.schemas.forms import SignIn
+from app.schemas.forms import SignIn, as_sent
 from app.services import accounts
 from app.web import web
 
@@ -27,7 +27,7 @@ def check_sign_in() -> Response:
     user = accounts.authenticate(form["email"], form["password"])
     if user is None:
         failed = "The e-mail address or the password is not right."
-        return Response(render_template("sessions/sign_in.html", failed=failed, **form), 401)
+        return Response(render_template("sessions/sign_in.html", failed=failed, **as_sent(form)), 401)
     session.clear()
     session.permanent = True
     session["user_id"], session["version"] = str(user.id), user.session_version

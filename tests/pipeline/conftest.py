@@ -85,13 +85,15 @@ def columns(row: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def box() -> Callable[..., dict[str, Any]]:
-    """box(): a bounding box that fits the 64 × 48 image, another one each time; box(client_id="a"): with more."""
+    """box(): a bounding box that fits the 64 × 48 image, another one each time; box({…}, client_id="a"): with this
+    data and more."""
     numbers = itertools.count()
 
-    def make(data: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    def make(*data: Any, **more: Any) -> dict[str, Any]:
         place = next(numbers) % 40
-        data = data or {"x_min": place, "y_min": 2, "x_max": place + 5, "y_max": 12.5}
-        return {"annotation_type": "bounding_box", "class_name": "leaf", "data": data, **more}
+        own = {"x_min": place, "y_min": 2, "x_max": place + 5, "y_max": 12.5}
+        given = data[0] if data else own
+        return {"annotation_type": "bounding_box", "class_name": "leaf", "data": given, **more}
 
     return make
 
