@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 from flask import Flask
-from flask.cli import AppGroup
+from flask.cli import AppGroup, with_appcontext
 
 from app import storage
 from app.errors import LoupeError
@@ -140,6 +140,7 @@ def set_member(project_id: object, email: str, role: str) -> None:
 
 
 @click.command("demo")
+@with_appcontext
 @click.option(
     "--images", "folder", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True
 )

@@ -70,7 +70,14 @@ def _choice(*allowed: str) -> Callable[[str], str]:
 
 def _address(text: str) -> str:
     parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    wrong_port = parts.port == 0  # reading it raises ValueError when it is no number
+    if (
+        parts.scheme not in ("http", "https")
+        or not parts.hostname
+        or wrong_port
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError("must be an address such as https://loupe.example.org")
     return text.strip().rstrip("/")
 
@@ -137,8 +144,10 @@ def load(environ: Mapping[str, str] | None, instance_path: str) -> dict[str, Any
 
 def weaknesses(values: Mapping[str, Any]) -> list[str]:
     """What works but should not stay like that in production; a sentence each."""
-    short = [name for name in ("SECRET_KEY",) if len(values[name]) < STRONG]
-    short += ["ML_CALLBACK_HMAC_SECRET" for secret in values["ML_CALLBACK_HMAC_SECRET"] if len(secret) < STRONG]
+    short = [name for name in ("SECRET_KEY", "AUTH_PROXY_SECRET") if 0 < len(values[name]) < STRONG]
+    short += [
+        "ML_CALLBACK_HMAC_SECRET" for secret in values["ML_CALLBACK_HMAC_SECRET"] if len(secret) < STRONG
+    ]
     return [f"{name} has fewer than {STRONG} characters and can be guessed" for name in dict.fromkeys(short)]
 
 

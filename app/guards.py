@@ -97,6 +97,7 @@ def browser() -> Response | None:
     g.principal = Principal("user", _session_user() or _proxy_user(), g.request_id)
     if request.method not in SAFE_METHODS:
         _refuse_foreign()
+        _take_in()
         csrf.protect()
     if principal().user is None and not _marked("open_to_anyone"):
         return _to_sign_in()
@@ -118,8 +119,10 @@ def person() -> None:
     if user is None:
         raise Unauthenticated("Send a key in X-API-Key or Authorization: Bearer.")
     g.principal = Principal("user", user, g.request_id)
-    if request.method not in SAFE_METHODS and request.mimetype != "multipart/form-data":
-        g.body = _json_body()
+    if request.method not in SAFE_METHODS:
+        _take_in()
+        if not _marked("takes_images"):
+            g.body = _json_body()
 
 
 def pipeline_caller() -> None:
@@ -139,6 +142,7 @@ def _pipeline_principal(headers: signing.SignatureHeaders | None) -> Principal:
     if headers is not None:
         if not secrets:
             raise SigningNotConfigured
+        _take_in()
         now = current_app.extensions["clock"]().timestamp()
         skew = current_app.config["ML_SIGNATURE_MAX_SKEW_SECONDS"]
         signing.verify_plain(secrets, headers, request.get_data(), now, skew)
@@ -151,6 +155,7 @@ def _pipeline_principal(headers: signing.SignatureHeaders | None) -> Principal:
         raise SignatureMissing("Sign this request (X-ML-Timestamp and X-ML-Signature), or send a key.")
     if user is None:
         raise Unauthenticated("Sign this request, or send a key.")
+    _take_in()
     return Principal("user", user, g.request_id)
 
 
@@ -167,6 +172,20 @@ def _check_size() -> None:
     length, largest = request.content_length, request.max_content_length
     if length is not None and largest is not None and length > largest:
         raise PayloadTooLarge(f"At most {largest} bytes, not {length}.", limit=largest)
+
+
+def _take_in() -> None:
+    """Reads the body to its end. No transaction is open meanwhile: on SQLite it would keep everyone else from writing,
+    for as long as the slowest sender takes."""
+    db.session.rollback()
+    if request.mimetype == "multipart/form-data":
+        request.form  # noqa: B018  # files go to disk as they come
+        return
+    largest = request.max_content_length
+    if request.content_length is None and largest is not None:
+        request.max_content_length = largest + 1  # Werkzeug cuts a chunked body off at the limit, in silence
+    if largest is not None and len(request.get_data()) > largest:
+        raise PayloadTooLarge(f"At most {largest} bytes.", limit=largest)
 
 
 def _check_idempotency_key() -> None:

@@ -1,11 +1,13 @@
 """For whoever runs it: is it alive, is it ready."""
 
-from flask import Blueprint, Response
+from flask import Blueprint, Response, current_app
 from sqlalchemy import text
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import guards, storage
+from app.errors import DatabaseUnavailable, LoupeError
 from app.extensions import db
-from app.responses import answer
+from app.responses import answer, problem
 
 ops = Blueprint("ops", __name__)
 ops.before_request(guards.anyone)
@@ -23,3 +25,15 @@ def show_readiness() -> Response:
     db.session.execute(text("SELECT 1"))
     storage.current().check()
     return answer({"status": "ok"})
+
+
+@ops.errorhandler(LoupeError)
+def name_what_is_missing(error: LoupeError) -> Response:
+    """Probes read JSON, not pages."""
+    return problem(error)
+
+
+@ops.errorhandler(SQLAlchemyError)
+def name_the_database(error: SQLAlchemyError) -> Response:
+    current_app.logger.error("database unavailable", exc_info=error)
+    return problem(DatabaseUnavailable())

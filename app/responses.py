@@ -6,6 +6,7 @@ for htmx, a page for people.
 
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -34,7 +35,7 @@ ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 JSON_PATHS = ("/api/", "/files/")
 # 55P03 lock_timeout, 57014 statement_timeout: the database lives but did not answer in time
 SLOW_DATABASE = frozenset({"55P03", "57014"})
-DRAIN_BYTES, DRAIN_SECONDS, DRAIN_CHUNK = 512 * 1024 * 1024, 10.0, 64 * 1024
+DRAIN_SECONDS, DRAIN_PAUSE_SECONDS, DRAIN_CHUNK = 10.0, 0.5, 64 * 1024
 
 
 class OrjsonProvider(JSONProvider):
@@ -144,9 +145,12 @@ def _answer(raised: Exception) -> Response:
         return raised.get_response()  # type: ignore[return-value]  # a redirect of the router
     error = _as_error(raised)
     db.session.rollback()
-    _drain()
-    if request.path.startswith(JSON_PATHS):
-        return problem(error)
+    response = problem(error) if request.path.startswith(JSON_PATHS) else _error_page(error)
+    response.call_on_close(partial(_drain, request.environ))
+    return response
+
+
+def _error_page(error: LoupeError) -> Response:
     template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
     text = render_template(
         template, status=error.status, title=error.title, detail=error.detail, request_id=g.get("request_id")
@@ -188,23 +192,23 @@ def _of_router(raised: HTTPException) -> LoupeError:
     return InternalError(raised.description or "")
 
 
-def _drain() -> None:
-    """Reads off what is left of a refused body, for a while, and keeps none of it.
+def _drain(environ: dict[str, Any]) -> None:
+    """Reads off what is left of a body after its refusal was sent, and keeps none of it.
 
     A server that closes while the client is still sending resets the connection, and the client never sees the answer.
+    It ends with the body, with a client that pauses, or after ten seconds. Only gunicorn tells us its socket.
     """
-    if not request.environ.get("wsgi.input_terminated"):
-        return  # a server that lets us read past the end of the body would block
-    source, end = request.environ["wsgi.input"], time.monotonic() + DRAIN_SECONDS
-    left = DRAIN_BYTES
-    while left > 0 and time.monotonic() < end:
-        try:
-            chunk = source.read(min(DRAIN_CHUNK, left))
-        except OSError:
-            return  # the client has gone, and with it whoever would read the answer
-        if not chunk:
-            return
-        left -= len(chunk)
+    connection, source = environ.get("gunicorn.socket"), environ["wsgi.input"]
+    if connection is None:
+        return
+    before, end = connection.gettimeout(), time.monotonic() + DRAIN_SECONDS
+    try:
+        connection.settimeout(DRAIN_PAUSE_SECONDS)
+        while time.monotonic() < end and source.read(DRAIN_CHUNK):
+            pass
+        connection.settimeout(before)
+    except OSError:
+        return  # the client paused or has gone; gunicorn closes the connection
 
 
 # --- headers -----------------------------------------------------------------------------------------------------

@@ -2,12 +2,20 @@
 // Listeners hang on the document, because swaps and history restores replace what is in it.
 "use strict";
 
-const OWN_TIME = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const CLOCK = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const CALENDAR = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+
+function ownTime(moment) {
+  const day = (time) => new Date(time).setHours(0, 0, 0, 0);
+  const days = Math.round((day(Date.now()) - day(moment)) / 86_400_000);
+  const near = ["today", "yesterday"][days];
+  return near ? `${near} ${CLOCK.format(moment)}` : CALENDAR.format(moment);
+}
 
 function tellOwnTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const moment = new Date(time.dateTime);
-    const told = OWN_TIME.format(moment);
+    const told = ownTime(moment);
     if (time.textContent !== told) time.textContent = told;
     time.title = moment.toISOString().replace("T", " ").replace(".000Z", " UTC");
   }

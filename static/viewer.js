@@ -183,11 +183,18 @@
     setTimeout(() => { text.textContent = "Copy link"; }, 1600);
   });
 
+  // A picture that does not come leaves an empty stage, so it is said.
+  function watchPicture() {
+    const picture = byId("picture"), note = byId("picture-lost");
+    if (picture && note) picture.decode().then(() => { note.hidden = true; }, () => { note.hidden = false; });
+  }
+
   function prepare() {
     const copy = byId("copy-link");
     if (copy && navigator.clipboard) copy.hidden = false;
     drawView();
     watchBitmaps();
+    watchPicture();
     setOutlines();
     choose(chosen);
   }

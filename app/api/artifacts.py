@@ -37,7 +37,7 @@ def artifact_content() -> Response:
 
 
 def _artifact() -> tuple[str, str]:
-    """Path and content type of the artifact the query names, if it was uploaded and the caller may read its analysis."""
+    """Path and content type of the artifact the query names, if it is there and the caller may read it."""
     query, _ = load(ArtifactQuery(), request.args.to_dict())
     analysis_id = artifacts.analysis_of(query["path"])
     if analysis_id is None:

@@ -28,7 +28,9 @@ def create_user(email: str, password: str, name: str = "", role: str = "user", *
         raise InvalidPayload(errors=[{"field": "role", "reason": "must be user or admin"}])
     if find(email):
         raise Conflict(f"There is already an account for {email}.")
-    user = User(email=email, name=name.strip(), password_hash=generate_password_hash(password), role=role)
+    user = User(
+        email=email, name=_clean_name(name), password_hash=generate_password_hash(password), role=role
+    )
     db.session.add(user)
     db.session.flush()
     audit.record(by, "user.created", user, after={"email": email, "role": role})
@@ -52,6 +54,8 @@ def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
 
 
 def find(email: str) -> User | None:
+    if "\0" in email:  # PostgreSQL takes no NUL, not even to look for one
+        return None
     return db.session.scalar(select(User).where(User.email == email.strip().lower()))
 
 
@@ -79,7 +83,7 @@ def from_session(user_id: UUID, session_version: int) -> User | None:
 def create_user_key(user: User, name: str, *, by: Principal) -> str:
     """The whole key, to be shown once; only the hash of its secret is kept."""
     minted = signing.mint_key("mluser")
-    key = UserKey(id=minted.key_id, user_id=user.id, name=name.strip(), secret_hash=minted.secret_hash)
+    key = UserKey(id=minted.key_id, user_id=user.id, name=_clean_name(name), secret_hash=minted.secret_hash)
     db.session.add(key)
     db.session.flush()
     audit.record(by, "user_key.created", key, after={"user": user.email, "name": key.name})
@@ -108,3 +112,12 @@ def _clean_email(email: str) -> str:
     if len(email) > 255 or not re.fullmatch(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+", email):
         raise InvalidPayload(errors=[{"field": "email", "reason": "must be an e-mail address"}])
     return email
+
+
+def _clean_name(name: str) -> str:
+    name = name.strip()
+    if len(name) > 255 or not (name == "" or name.isprintable()):
+        raise InvalidPayload(
+            errors=[{"field": "name", "reason": "must be one line of at most 255 characters"}]
+        )
+    return name

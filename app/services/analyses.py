@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import func, select, tuple_
+from sqlalchemy.exc import IntegrityError
 
 from app.errors import Conflict, LimitReached, ModelNotAllowed
 from app.extensions import db
@@ -53,8 +54,14 @@ def create(
         annotation_count=0,
         **{name: wanted.get(name) for name in IDENTITY},
     )
-    db.session.add(analysis)
-    db.session.flush()
+    try:
+        with db.session.begin_nested():
+            db.session.add(analysis)
+    except IntegrityError:  # the same job on another image, whose row is another lock
+        made = _made_before(image, wanted)
+        if made is None:
+            raise
+        return made, False
     after = {"status": status.value, "model": f"{analysis.model_name} {analysis.model_version}"}
     audit.record(by, "analysis.created", analysis, after=after, project_id=image.project_id)
     return analysis, True

@@ -9,14 +9,13 @@ from app.errors import Conflict, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import Image, Membership, Principal, Project, Role, User
 from app.services import audit
-from app.services.locking import lock
 
 
 def create(name: str, description: str, *, by: Principal) -> Project:
     """A new project, owned by whoever made it."""
     name = name.strip()
-    if not name:
-        raise InvalidPayload(errors=[{"field": "name", "reason": "must not be empty"}])
+    if not name or len(name) > 255:
+        raise InvalidPayload(errors=[{"field": "name", "reason": "must have 1 to 255 characters"}])
     project = Project(
         name=name, description=description.strip(), created_by_id=by.user.id if by.user else None
     )
@@ -62,7 +61,7 @@ def members(project: Project) -> Sequence[Membership]:
 
 def set_member(project: Project, user: User, role: Role, *, by: Principal) -> None:
     """Adds a member or changes the role of one. Raises Conflict if no owner would be left."""
-    membership = db.session.get(Membership, (project.id, user.id))
+    membership = _locked_member(project, user.id)
     before = membership.role if membership else None
     if before == role:
         return
@@ -77,7 +76,7 @@ def set_member(project: Project, user: User, role: Role, *, by: Principal) -> No
 
 
 def remove_member(project: Project, user_id: UUID, *, by: Principal) -> None:
-    membership = db.session.get(Membership, (project.id, user_id))
+    membership = _locked_member(project, user_id)
     if membership is None:
         raise NotFound("This person is not a member.")
     _keep_an_owner(project, membership)
@@ -86,9 +85,13 @@ def remove_member(project: Project, user_id: UUID, *, by: Principal) -> None:
     audit.record(by, "project.member_removed", project, before=before, project_id=project.id)
 
 
+def _locked_member(project: Project, user_id: UUID) -> Membership | None:
+    """The membership as it is now. The project's row is locked first: no two changes of its members at once."""
+    db.session.refresh(project, with_for_update=True)
+    return db.session.get(Membership, (project.id, user_id), populate_existing=True)
+
+
 def _keep_an_owner(project: Project, leaving: Membership) -> None:
-    """The project's row is locked first, so that the last two owners cannot leave at once."""
-    lock(project)
     owners = select(func.count()).where(Membership.project_id == project.id, Membership.role == Role.OWNER)
     if leaving.role == Role.OWNER and db.session.scalar(owners) == 1:
         raise Conflict("A project needs at least one owner.")

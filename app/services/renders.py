@@ -65,4 +65,3 @@ def masks(analysis_id: UUID, revision: int, said: Sequence[Any], frame: Frame, s
     if storage.stat(key) is None:
         storage.put(key, mask_layer(masks_of(said, frame), frame, PALETTE), PNG)
     return key
-

@@ -2,14 +2,18 @@
 
 from datetime import timedelta
 
-from flask import Blueprint
+from flask import Blueprint, request
 
 from app import guards
 
 web = Blueprint("web", __name__)
-
-
 web.before_request(guards.browser)
+
+
+def asked_by_htmx() -> bool:
+    """Whether a fragment is wanted, and not a page or a page that is restored."""
+    sent = request.headers
+    return sent.get("HX-Request") == "true" and sent.get("HX-History-Restore-Request") != "true"
 
 
 @web.app_template_filter("filesize")
@@ -20,7 +24,7 @@ def filesize(size: int) -> str:
         if value < 999.5:
             break
         value, unit = value / 1000, larger
-    return f"{value:.3g} {unit}"
+    return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
 
 
 @web.app_template_filter("duration")

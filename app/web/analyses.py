@@ -13,7 +13,7 @@ from app.responses import download, page_or, see_other
 from app.schemas.base import load
 from app.schemas.queries import ExportQuery
 from app.services import analyses
-from app.web import scene, web
+from app.web import asked_by_htmx, scene, web
 from app.web.view import read_view
 
 
@@ -36,10 +36,12 @@ def cancel_analysis(analysis_id: UUID) -> Response:
         db.session.commit()
     except IllegalTransition:
         db.session.rollback()
-    if request.headers.get("HX-Request") != "true":
+    if not asked_by_htmx():
         return see_other(url_for("web.show_image", image_id=analysis.image_id, analysis=analysis.id))
     shown = scene.build(principal(), analysis.image, read_view(request.form), analysis.id)
-    return page_or("images/show.html", "images/_viewer.html", scene=shown, image=analysis.image, changed=[analysis])
+    return page_or(
+        "images/show.html", "images/_viewer.html", scene=shown, image=analysis.image, changed=[analysis]
+    )
 
 
 @web.get("/analyses/<uuid:analysis_id>/export")

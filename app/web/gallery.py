@@ -29,7 +29,10 @@ class GalleryQuery:
     def address(self, project: Project, page: int, **more: str) -> str:
         wanted = self.wanted
         query = {"q": wanted.text, "state": wanted.status or "", "model": wanted.model}
-        query |= {"sort": wanted.sort if wanted.sort != "newest" else "", "page": str(page) if page > 1 else ""}
+        query |= {
+            "sort": wanted.sort if wanted.sort != "newest" else "",
+            "page": str(page) if page > 1 else "",
+        }
         filled = {name: str(value) for name, value in (query | more).items() if value}
         return url_for("web.show_project", project_id=project.id, **filled)  # type: ignore[arg-type]
 
@@ -63,7 +66,9 @@ class Gallery:
     @classmethod
     def load(cls, project: Project, query: GalleryQuery, *, ml: bool) -> "Gallery":
         """The page asked for, or the last one when there are fewer."""
-        rows, matching = images.gallery(project, query.wanted, skip=(query.page - 1) * PAGE_SIZE, limit=PAGE_SIZE)
+        rows, matching = images.gallery(
+            project, query.wanted, skip=(query.page - 1) * PAGE_SIZE, limit=PAGE_SIZE
+        )
         if not rows and matching:
             return cls.load(project, replace(query, page=-(-matching // PAGE_SIZE)), ml=ml)
         return cls(

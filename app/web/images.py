@@ -8,16 +8,19 @@ from werkzeug.datastructures import FileStorage
 from app import access, storage
 from app.errors import InvalidPayload
 from app.extensions import db
-from app.guards import ml_feature, principal
+from app.guards import ml_feature, principal, takes_images
 from app.models import Project, Role
 from app.responses import page_or, see_other, stored_file
 from app.services import images, renders
-from app.web import filesize, scene, web
+from app.web import asked_by_htmx, filesize, scene, web
 from app.web.projects import project_page
 from app.web.view import read_view
 
+FILES_AT_ONCE = 20
+
 
 @web.post("/projects/<uuid:project_id>/images")
+@takes_images(FILES_AT_ONCE)
 def upload_images(project_id: UUID) -> Response:
     """Several files at once; those that are images are kept, the others are named with the reason."""
     project = access.project_for(principal(), project_id, Role.EDITOR)
@@ -26,7 +29,7 @@ def upload_images(project_id: UUID) -> Response:
     if not files:
         refused = [("", "Choose at least one image.")]
     kept = len(files) - len(refused) if files else 0
-    if request.headers.get("HX-Request") == "true":
+    if asked_by_htmx():
         text = render_template("projects/_refused.html", refused=refused, kept=kept) if refused else ""
         return Response(text, 422 if refused else 204)
     if refused:
@@ -48,7 +51,8 @@ def keep(project: Project, file: FileStorage) -> tuple[str, str] | None:
         db.session.commit()
     except InvalidPayload as error:
         db.session.rollback()
-        return (file.filename or "", "; ".join(entry["reason"] for entry in error.errors or []) or error.detail)
+        reasons = "; ".join(entry["reason"] for entry in error.errors or [])
+        return file.filename or "", reasons or error.detail
     return None
 
 
@@ -76,7 +80,8 @@ def show_image(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
     shown = scene.build(principal(), image, read_view(request.args), wanted_analysis())
     response = page_or("images/show.html", "images/_viewer.html", scene=shown, image=image)
-    response.headers["HX-Push-Url"] = shown.address()
+    if asked_by_htmx():
+        response.headers["HX-Push-Url"] = shown.address()
     return response
 
 
@@ -86,11 +91,11 @@ def show_panel(image_id: UUID) -> Response:
     """The answer to a poll: 204 when nothing changed, the panel, or the whole viewer when the drawing changed too."""
     image = access.image_for(principal(), image_id)
     version, rows = request.args.get("version", ""), scene.analyses_shown(image)
-    if version == scene.version_of(rows) and request.headers.get("HX-Request") == "true":
+    if version == scene.version_of(rows) and asked_by_htmx():
         return Response(status=204)
     shown = scene.build(principal(), image, read_view(request.args), wanted_analysis())
     changed, redrawn = scene.differences(version, shown)
-    changed = changed if request.headers.get("HX-Request") == "true" else []
+    changed = changed if asked_by_htmx() else []
     fragment = "images/_viewer.html" if redrawn else "analyses/_panel.html"
     response = page_or("images/show.html", fragment, scene=shown, image=image, changed=changed)
     if redrawn:

@@ -25,7 +25,9 @@ def list_members(project_id: UUID) -> Response:
 def members_page(project: Project, status: int = 200, **form: Any) -> Response:
     role = access.role_in(principal(), project.id)
     members = projects.members(project)
-    text = render_template("members/list.html", project=project, members=members, role=role, roles=list(Role), **form)
+    text = render_template(
+        "members/list.html", project=project, members=members, role=role, roles=list(Role), **form
+    )
     return Response(text, status)
 
 
@@ -39,7 +41,9 @@ def add_member(project_id: UUID) -> Response:
     user = accounts.find(form["email"])
     if user is None:
         reason = "There is no account with this address. Accounts are made by whoever runs this server."
-        return members_page(project, 422, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form))
+        return members_page(
+            project, 422, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
+        )
     return set_role(project, user, form["role"])
 
 

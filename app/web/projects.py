@@ -14,7 +14,7 @@ from app.responses import page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
 from app.services import projects
-from app.web import web
+from app.web import asked_by_htmx, web
 from app.web.gallery import Gallery, project_cards, read_query
 
 
@@ -51,7 +51,7 @@ def project_page(project: Project, status: int = 200, **more: Any) -> Response:
     """The gallery; as the answer to a poll that names the version shown, 204 when nothing changed."""
     ml = current_app.config["ML_ANALYSIS_ENABLED"]
     gallery = Gallery.load(project, read_query(request.args, ml=ml), ml=ml)
-    if request.args.get("version") == gallery.version and request.headers.get("HX-Request") == "true":
+    if request.args.get("version") == gallery.version and asked_by_htmx():
         return Response(status=204)
     role = access.role_in(principal(), project.id)
     page = ("projects/show.html", "projects/_gallery.html")

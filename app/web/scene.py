@@ -25,7 +25,13 @@ AS_PICTURE = "drawn as a picture"
 NOT_DRAWN = {"nothing to draw": "without a shape"}
 COLOURLESS = ("classification", "custom", "heatmap")
 SHOWN_APART = 20  # classifications and custom objects that are shown beside the table
-LETTERS = {Status.QUEUED: "q", Status.PROCESSING: "p", Status.COMPLETED: "c", Status.FAILED: "f", Status.CANCELED: "x"}
+LETTERS = {
+    Status.QUEUED: "q",
+    Status.PROCESSING: "p",
+    Status.COMPLETED: "c",
+    Status.FAILED: "f",
+    Status.CANCELED: "x",
+}
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,8 @@ class Scene:
             return []
         drawn = {item.annotation_id for item in self.drawing.vector.items}
         rows = (row for row in self.table.rows if row.x_min is not None and str(row.id) not in drawn)
-        return [_spot(row) for row in rows]
+        pad = max(self.image.width, self.image.height) / 200
+        return [_spot(row, pad) for row in rows]
 
     def table_link(self, page: int) -> str:
         return self.address(page=page) + "#annotations"
@@ -238,9 +245,10 @@ def _labels(vector: overlay.VectorLayer) -> list[overlay.Label]:
     return kept
 
 
-def _spot(row: Any) -> Spot:
-    width, height = row.x_max - row.x_min, row.y_max - row.y_min
-    return Spot(row.id, round(row.x_min, 1), round(row.y_min, 1), round(width, 1), round(height, 1))
+def _spot(row: Any, pad: float) -> Spot:
+    """A frame a little larger than what it shows, so that it is seen around the smallest."""
+    width, height = row.x_max - row.x_min + 2 * pad, row.y_max - row.y_min + 2 * pad
+    return Spot(row.id, round(row.x_min - pad, 1), round(row.y_min - pad, 1), round(width, 1), round(height, 1))
 
 
 def _legend(said: Sequence[Any]) -> list[ClassCount]:

@@ -100,8 +100,23 @@ def test_links_carry_the_public_address(
 
 @pytest.mark.parametrize(
     "query",
-    "limit=0 limit=501 limit=-1 limit=x limit= limit=1.0 limit=%2B5 limit=%D9%A3 limit=1e2 limit=99999999999999999999 "
-    "skip=-1 skip=x skip=1099511627776 skip=%00 skip=1%20".split(),
+    [
+        "limit=0",
+        "limit=501",
+        "limit=-1",
+        "limit=x",
+        "limit=",
+        "limit=1.0",
+        "limit=%2B5",
+        "limit=%D9%A3",
+        "limit=1e2",
+        "limit=99999999999999999999",
+        "skip=-1",
+        "skip=x",
+        "skip=1099511627776",
+        "skip=%00",
+        "skip=1%20",
+    ],
 )
 def test_bad_pages_are_422(project: Project, viewer: Person, query: str) -> None:
     answer = viewer.api("GET", f"/api/projects/{project.id}/images?{query}")

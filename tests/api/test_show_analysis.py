@@ -13,9 +13,18 @@ from tests.factories import World, some_id
 from tests.html import LintClient
 from tests.steps import box, finalize, problem, store
 
-ANNOTATION_FIELDS = set(
-    "id analysis_id annotation_type class_name confidence data storage_path ordering created_at client_id".split()
-)
+ANNOTATION_FIELDS = {
+    "id",
+    "analysis_id",
+    "annotation_type",
+    "class_name",
+    "confidence",
+    "data",
+    "storage_path",
+    "ordering",
+    "created_at",
+    "client_id",
+}
 
 
 def test_who_may(
@@ -39,7 +48,9 @@ def test_an_id_in_capitals_is_the_same_id(analysis: Analysis, viewer: Person) ->
     assert viewer.api("GET", f"/api/analyses/{str(analysis.id).upper()}").json["id"] == str(analysis.id)
 
 
-def test_annotations_in_the_order_of_insertion(analysis: Analysis, viewer: Person, pipeline: Pipeline) -> None:
+def test_annotations_in_the_order_of_insertion(
+    analysis: Analysis, viewer: Person, pipeline: Pipeline
+) -> None:
     sent = [
         box(class_name="bée", confidence=0.12344, ordering=2, client_id="b"),
         {"annotation_type": "custom", "data": {"deep": {"er": [1, 2.5, "x", None, True]}}},

@@ -63,14 +63,22 @@ CASES = [
     ),
     (
         "keypoint",
-        {"keypoints": [{"name": "tip", "x": 3, "y": 4, "visible": 2}, {"x": 5, "y": 6}], "skeleton": [[0, 1]]},
+        {
+            "keypoints": [{"name": "tip", "x": 3, "y": 4, "visible": 2}, {"x": 5, "y": 6}],
+            "skeleton": [[0, 1]],
+        },
         "keypoint",
         {
             "keypoints": [{"name": "tip", "x": 3.0, "y": 4.0, "visible": 2}, {"x": 5.0, "y": 6.0}],
             "skeleton": [[0, 1]],
         },
     ),
-    ("custom", {"verdict": "retake", "deep": [{"a": None}]}, "custom", {"verdict": "retake", "deep": [{"a": None}]}),
+    (
+        "custom",
+        {"verdict": "retake", "deep": [{"a": None}]},
+        "custom",
+        {"verdict": "retake", "deep": [{"a": None}]},
+    ),
 ]
 WITH_PICTURE = ("heatmap", "mask")
 

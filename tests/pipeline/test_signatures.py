@@ -158,7 +158,9 @@ def test_the_window_setting(pipeline, path, switched):
 # --- several secrets and several elements ------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("secret", ["newest-secret-00000000", "older-secret-000000000", "oldest-ünïcödé-0000"])
+@pytest.mark.parametrize(
+    "secret", ["newest-secret-00000000", "older-secret-000000000", "oldest-ünïcödé-0000"]
+)
 def test_rotation(make_app, world, image, secret):
     secrets = "newest-secret-00000000, older-secret-000000000,oldest-ünïcödé-0000"
     signing = pipeline_in_process(make_app(ML_CALLBACK_HMAC_SECRET=secrets))

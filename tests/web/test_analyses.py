@@ -36,13 +36,18 @@ def test_htmx_gets_the_viewer_and_an_announcement(world: World, analysis: Analys
     assert 'id="viewer"' in answer.text and "leaf-net 1.0.0 is canceled." in answer.text
 
 
-def test_others_are_not_offered_it_and_may_not(world: World, analysis: Analysis, viewer: Person, stranger: Person) -> None:
+def test_others_are_not_offered_it_and_may_not(
+    world: World, analysis: Analysis, viewer: Person, stranger: Person
+) -> None:
     assert "Cancel this analysis" not in viewer.client.get(f"/images/{analysis.image_id}").text
     for person in (viewer, stranger):
         form = {"csrf_token": token_of(person)}
         assert person.client.post(f"/analyses/{analysis.id}/cancel", data=form).status_code == 403
     assert world.reload(analysis).status == "processing"
-    assert viewer.client.post(f"/analyses/{some_id()}/cancel", data={"csrf_token": token_of(viewer)}).status_code == 404
+    assert (
+        viewer.client.post(f"/analyses/{some_id()}/cancel", data={"csrf_token": token_of(viewer)}).status_code
+        == 404
+    )
 
 
 def test_cancelling_takes_a_token(world: World, analysis: Analysis, editor: Person) -> None:

@@ -31,7 +31,9 @@ def test_htmx_gets_a_fragment(project: Project, stranger: Person) -> None:
     assert 'id="problem-message"' in answer.text and "<html" not in answer.text
 
 
-def test_a_failure_tells_nothing_but_its_request(app: Flask, owner: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_tells_nothing_but_its_request(
+    app: Flask, owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("secret words")
 

@@ -9,7 +9,15 @@ from app.web import duration, filesize
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0 B"), (999, "999 B"), (1000, "1 KB"), (75825, "75.8 KB"), (999_600, "1 MB"), (12_400_000, "12.4 MB"), (3 * 10**12, "3e+03 GB")],
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1000, "1 KB"),
+        (75825, "75.8 KB"),
+        (999_600, "1 MB"),
+        (12_400_000, "12.4 MB"),
+        (3 * 10**12, "3,000 GB"),
+    ],
 )
 def test_sizes(size: int, text: str) -> None:
     assert filesize(size) == text
@@ -17,7 +25,16 @@ def test_sizes(size: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(-1, "0.0 s"), (0.62, "0.6 s"), (9.94, "9.9 s"), (42, "42 s"), (60, "1 min"), (200, "3 min 20 s"), (7500, "2 h 5 min"), (7200, "2 h")],
+    [
+        (-1, "0.0 s"),
+        (0.62, "0.6 s"),
+        (9.94, "9.9 s"),
+        (42, "42 s"),
+        (60, "1 min"),
+        (200, "3 min 20 s"),
+        (7500, "2 h 5 min"),
+        (7200, "2 h"),
+    ],
 )
 def test_durations(seconds: float, text: str) -> None:
     assert duration(timedelta(seconds=seconds)) == text

@@ -7,13 +7,16 @@ import pytest
 from flask import Flask
 from PIL import Image as Picture
 
-from app.models import Analysis, Image
+from app.models import Analysis, Image, Project
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.steps import box, store, upload
 
 HEATMAP = {"width": 16, "height": 12}
-RLE = {"annotation_type": "segmentation", "data": {"format": "rle", "counts": [100, 40, 2932], "size": [48, 64]}}
+RLE = {
+    "annotation_type": "segmentation",
+    "data": {"format": "rle", "counts": [100, 40, 2932], "size": [48, 64]},
+}
 
 
 def grey(width: int = 16, height: int = 12) -> bytes:
@@ -43,9 +46,8 @@ def test_the_image_itself(image: Image, viewer: Person, stranger: Person) -> Non
     assert viewer.client.get(f"/images/{some_id()}/content").status_code == 404
 
 
-def test_a_preview_is_small_and_kept(world: World, image: Image, app: Flask, viewer: Person, stranger: Person) -> None:
-    large = world.image(image, "large.jpg", picture(1600, 900, "JPEG")) if False else image
-    address = f"/images/{large.id}/preview"
+def test_a_preview_is_small_and_kept(image: Image, viewer: Person, stranger: Person) -> None:
+    address = f"/images/{image.id}/preview"
     answer = viewer.client.get(address)
     assert (answer.status_code, answer.mimetype) == (200, "image/webp")
     assert Picture.open(io.BytesIO(answer.data)).size == (64, 48)
@@ -55,8 +57,8 @@ def test_a_preview_is_small_and_kept(world: World, image: Image, app: Flask, vie
     assert stranger.client.get(address).status_code == 403
 
 
-def test_a_preview_of_a_large_image(world: World, project: object, viewer: Person) -> None:
-    large = world.image(project, "large.jpg", picture(1600, 900, "JPEG"))  # type: ignore[arg-type]
+def test_a_preview_of_a_large_image(world: World, project: Project, viewer: Person) -> None:
+    large = world.image(project, "large.jpg", picture(1600, 900, "JPEG"))
     answer = viewer.client.get(f"/images/{large.id}/preview")
     assert max(Picture.open(io.BytesIO(answer.data)).size) == 640
 
@@ -65,7 +67,9 @@ def test_a_heatmap_is_coloured_and_stored(
     app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person, stranger: Person
 ) -> None:
     path = upload(app, pipeline, analysis, content=grey())
-    (heatmap_id,) = store(pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}])
+    (heatmap_id,) = store(
+        pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}]
+    )
     address = f"/annotations/{heatmap_id}/layer.png"
     layer = fetched(viewer, address)
     assert (layer.mode, layer.size) == ("P", (16, 12))
@@ -77,14 +81,18 @@ def test_an_artifact_that_is_put_again_makes_a_new_layer(
     app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
 ) -> None:
     path = upload(app, pipeline, analysis, content=grey())
-    (heatmap_id,) = store(pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}])
+    (heatmap_id,) = store(
+        pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}]
+    )
     address = f"/annotations/{heatmap_id}/layer.png"
     assert fetched(viewer, address).size == (16, 12)
     upload(app, pipeline, analysis, content=grey(32, 24))
     assert fetched(viewer, address).size == (32, 24)
 
 
-def test_a_mask_is_coloured_by_its_class(app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person) -> None:
+def test_a_mask_is_coloured_by_its_class(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
     path = upload(app, pipeline, analysis, "mask", content=grey())
     item = {"annotation_type": "mask", "data": {}, "storage_path": path, "class_name": "leaf"}
     (mask_id,) = store(pipeline, analysis, [item])
@@ -92,15 +100,23 @@ def test_a_mask_is_coloured_by_its_class(app: Flask, analysis: Analysis, pipelin
 
 
 def test_a_layer_that_was_never_uploaded(analysis: Analysis, pipeline: Pipeline, viewer: Person) -> None:
-    item = {"annotation_type": "heatmap", "data": HEATMAP, "storage_path": f"ml_outputs/{analysis.id}/heatmap.png"}
+    item = {
+        "annotation_type": "heatmap",
+        "data": HEATMAP,
+        "storage_path": f"ml_outputs/{analysis.id}/heatmap.png",
+    }
     (heatmap_id,) = store(pipeline, analysis, [item])
     answer = viewer.client.get(f"/annotations/{heatmap_id}/layer.png")
     assert answer.status_code == 404 and "has not uploaded" in answer.text
 
 
-def test_a_layer_that_is_no_picture(app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person) -> None:
+def test_a_layer_that_is_no_picture(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
     path = upload(app, pipeline, analysis, content=b"not a png at all")
-    (heatmap_id,) = store(pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}])
+    (heatmap_id,) = store(
+        pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}]
+    )
     assert viewer.client.get(f"/annotations/{heatmap_id}/layer.png").status_code == 422
 
 

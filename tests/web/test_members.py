@@ -20,7 +20,9 @@ def roles(world: World, project: Project) -> dict[str, str]:
         return {str(row.user_id): row.role for row in rows}
 
 
-def test_who_may_see_them(address: str, owner: Person, viewer: Person, stranger: Person, admin: Person) -> None:
+def test_who_may_see_them(
+    address: str, owner: Person, viewer: Person, stranger: Person, admin: Person
+) -> None:
     for person in (owner, viewer, admin):
         text = person.client.get(address).text
         assert owner.email in text and viewer.email in text
@@ -37,7 +39,9 @@ def add(person: Person, address: str, email: str, role: str) -> TestResponse:
     return person.client.submit(address, address, {"email": email, "role": role})
 
 
-def test_adding_a_member(world: World, project: Project, address: str, owner: Person, stranger: Person) -> None:
+def test_adding_a_member(
+    world: World, project: Project, address: str, owner: Person, stranger: Person
+) -> None:
     answer = add(owner, address, f" {stranger.email.upper()} ", "editor")
     assert (answer.status_code, answer.location) == (303, address)
     assert roles(world, project)[str(stranger.id)] == "editor"
@@ -45,13 +49,19 @@ def test_adding_a_member(world: World, project: Project, address: str, owner: Pe
     assert "project.member_set" in [row.action for row in world.rows(AuditEvent)]
 
 
-@pytest.mark.parametrize(("email", "role"), [("nobody@example.org", "viewer"), ("", "viewer"), ("stranger@example.org", "king")])
-def test_what_cannot_be_added_is_said(address: str, owner: Person, stranger: Person, email: str, role: str) -> None:
+@pytest.mark.parametrize(
+    ("email", "role"), [("nobody@example.org", "viewer"), ("", "viewer"), ("stranger@example.org", "king")]
+)
+def test_what_cannot_be_added_is_said(
+    address: str, owner: Person, stranger: Person, email: str, role: str
+) -> None:
     answer = add(owner, address, email, role)
     assert answer.status_code == 422 and 'role="alert"' in answer.text
 
 
-def test_changing_and_removing(world: World, project: Project, address: str, owner: Person, viewer: Person) -> None:
+def test_changing_and_removing(
+    world: World, project: Project, address: str, owner: Person, viewer: Person
+) -> None:
     answer = owner.client.submit(address, f"{address}/{viewer.id}", {"role": "owner"})
     assert answer.status_code == 303 and roles(world, project)[str(viewer.id)] == "owner"
     answer = owner.client.submit(address, f"{address}/{viewer.id}/remove")
@@ -68,7 +78,9 @@ def test_the_last_owner_stays(world: World, project: Project, address: str, owne
     assert roles(world, project) == before
 
 
-def test_who_leaves_is_sent_to_the_list(world: World, project: Project, address: str, owner: Person, viewer: Person) -> None:
+def test_who_leaves_is_sent_to_the_list(
+    world: World, project: Project, address: str, owner: Person, viewer: Person
+) -> None:
     owner.client.submit(address, f"{address}/{viewer.id}", {"role": "owner"})
     assert owner.client.submit(address, f"{address}/{owner.id}/remove").location == "/"
 

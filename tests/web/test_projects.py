@@ -60,7 +60,9 @@ def test_the_list_asks_the_database_a_fixed_number_of_times(
 
 
 def test_making_a_project(world: World, owner: Person) -> None:
-    answer = owner.client.submit("/", "/projects", {"name": " Moss & <Lichen> ", "description": "From the north"})
+    answer = owner.client.submit(
+        "/", "/projects", {"name": " Moss & <Lichen> ", "description": "From the north"}
+    )
     assert answer.status_code == 303
     (project,) = world.rows(Project, name="Moss & <Lichen>")
     assert answer.location == f"/projects/{project.id}"
@@ -202,5 +204,14 @@ def test_without_the_feature_there_is_no_trace_of_it(
     for address in ("/", f"/projects/{project.id}", f"/projects/{project.id}?state=failed&model=x"):
         text = person.client.get(address).text.lower()
         assert "leaf.png" in text or address == "/"
-        for trace in ("analys", "annotation", "badge", "leaf-net", "hx-trigger", 'name="state"', 'name="model"', "export"):
+        for trace in (
+            "analys",
+            "annotation",
+            "badge",
+            "leaf-net",
+            "hx-trigger",
+            'name="state"',
+            'name="model"',
+            "export",
+        ):
             assert trace not in text, f"{trace} on {address}"

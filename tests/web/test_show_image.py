@@ -14,7 +14,10 @@ from tests.html import parse_page
 from tests.steps import box, finalize, store, upload
 
 HTMX = {"HX-Request": "true"}
-RLE = {"annotation_type": "segmentation", "data": {"format": "rle", "counts": [100, 40, 2932], "size": [48, 64]}}
+RLE = {
+    "annotation_type": "segmentation",
+    "data": {"format": "rle", "counts": [100, 40, 2932], "size": [48, 64]},
+}
 
 
 @pytest.fixture
@@ -94,7 +97,9 @@ def test_choosing_another_one_is_a_link(world: World, image: Image, address: str
     assert 'id="layers-of">older<' in answer.text
     assert answer.headers["HX-Push-Url"] == f"{address}?analysis={older.id}"
     assert "HX-Request" in answer.vary
-    whole = viewer.client.get(f"{address}?analysis={older.id}", headers={**HTMX, "HX-History-Restore-Request": "true"})
+    whole = viewer.client.get(
+        f"{address}?analysis={older.id}", headers={**HTMX, "HX-History-Restore-Request": "true"}
+    )
     assert whole.text.lstrip().startswith("<!doctype html>")
 
 
@@ -114,7 +119,9 @@ def test_an_analysis_of_another_image_is_404(
     assert viewer.client.get(f"{address}?analysis={other.id}").status_code == 404
 
 
-def test_an_analysis_has_an_address_of_its_own(world: World, image: Image, viewer: Person, stranger: Person) -> None:
+def test_an_analysis_has_an_address_of_its_own(
+    world: World, image: Image, viewer: Person, stranger: Person
+) -> None:
     analysis = world.analysis(image, "completed")
     world.analysis(image, "completed", model_name="newer")
     address = f"/analyses/{analysis.id}"
@@ -187,7 +194,10 @@ def test_the_form_of_the_view_works_without_javascript(viewer: Person, drawn: st
     assert "<noscript>" in switches
 
 
-@pytest.mark.parametrize("query", ["opacity=5", "opacity=101", "opacity=x", "opacity=-20", "view=upside", "page=0", "page=abc", "boxes="])
+@pytest.mark.parametrize(
+    "query",
+    ["opacity=5", "opacity=101", "opacity=x", "opacity=-20", "view=upside", "page=0", "page=abc", "boxes="],
+)
 def test_a_view_that_makes_no_sense_is_the_first_one(viewer: Person, drawn: str, query: str) -> None:
     answer = viewer.client.get(f"{drawn}&{query}")
     assert answer.status_code == 200
@@ -214,7 +224,9 @@ def test_results_that_are_not_drawn_are_told(viewer: Person, drawn: str) -> None
     text = viewer.client.get(drawn).text
     assert "<span>oak</span>" in text and "75.0 %" in text
     assert "&lt;b&gt;" in text and ">note<" in text
-    assert 'aria-label="Colour scale magma"' in text and "<span>2.5</span>" in text and "<span>mm</span>" in text
+    assert (
+        'aria-label="Colour scale magma"' in text and "<span>2.5</span>" in text and "<span>mm</span>" in text
+    )
 
 
 def test_the_legend_counts_the_classes(viewer: Person, drawn: str) -> None:
@@ -247,9 +259,13 @@ def test_many_shapes_are_drawn_in_paths_and_the_rows_still_point_at_them(
     assert len(targets) == 200 and all(f'id="{target}"' in svg for target in targets)
 
 
-def test_names_are_only_text(world: World, image: Image, address: str, pipeline: Pipeline, viewer: Person) -> None:
+def test_names_are_only_text(
+    world: World, image: Image, address: str, pipeline: Pipeline, viewer: Person
+) -> None:
     evil = '"><script>alert(1)</script>'
-    analysis = world.analysis(image, "processing", model_name=evil, model_version=evil, parameters={evil: evil})
+    analysis = world.analysis(
+        image, "processing", model_name=evil, model_version=evil, parameters={evil: evil}
+    )
     custom = {"annotation_type": "custom", "data": {evil: [evil]}, "class_name": evil}
     polygon = {"annotation_type": "polygon", "data": {"points": [[1, 1], [9, 1], [5, 9]]}, "class_name": evil}
     store(pipeline, analysis, [box(class_name=evil), custom, polygon])
@@ -257,7 +273,9 @@ def test_names_are_only_text(world: World, image: Image, address: str, pipeline:
     assert "<script>alert" not in viewer.client.get(address).text
 
 
-def test_why_it_failed_with_what_and_where_from(world: World, image: Image, address: str, viewer: Person) -> None:
+def test_why_it_failed_with_what_and_where_from(
+    world: World, image: Image, address: str, viewer: Person
+) -> None:
     world.analysis(
         image,
         "failed",
@@ -279,7 +297,12 @@ def test_the_neighbours_in_the_gallery(world: World, project: Project, viewer: P
 
 
 def test_the_page_asks_the_database_a_fixed_number_of_times(
-    world: World, image: Image, address: str, pipeline: Pipeline, viewer: Person, count_queries: Callable[[], Any]
+    world: World,
+    image: Image,
+    address: str,
+    pipeline: Pipeline,
+    viewer: Person,
+    count_queries: Callable[[], Any],
 ) -> None:
     def queries() -> int:
         with count_queries() as statements:

@@ -26,8 +26,12 @@ def test_an_address_is_matched_in_any_case_and_without_spaces(client: LintClient
     assert sign_in(client, f"  {owner.email.upper()} ", PASSWORD).status_code == 303
 
 
-@pytest.mark.parametrize(("email", "password"), [("owner@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("", "")])
-def test_a_wrong_pair_is_refused_with_one_sentence(client: LintClient, owner: Person, email: str, password: str) -> None:
+@pytest.mark.parametrize(
+    ("email", "password"), [("owner@example.org", "wrong"), ("nobody@example.org", PASSWORD), ("", "")]
+)
+def test_a_wrong_pair_is_refused_with_one_sentence(
+    client: LintClient, owner: Person, email: str, password: str
+) -> None:
     answer = sign_in(client, email, password)
     assert answer.status_code == 401
     assert WRONG in answer.text
@@ -47,7 +51,8 @@ def test_a_new_password_ends_every_session(app: Flask, owner: Person) -> None:
 
 
 @pytest.mark.parametrize(
-    "foreign", ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "/\nevil", "x"]
+    "foreign",
+    ["https://evil.example/", "//evil.example/", "/\\evil.example", "javascript:alert(1)", "/\nevil", "x"],
 )
 def test_nobody_is_sent_to_another_site(client: LintClient, owner: Person, foreign: str) -> None:
     client.get("/sign-in")

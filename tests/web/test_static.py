@@ -22,7 +22,9 @@ def test_vendored_files_bring_their_licence() -> None:
 
 def test_the_style_sheet_has_the_palette_of_the_overlay() -> None:
     css = (STATIC / "style.css").read_text()
-    assert dict(re.findall(r"--(c\d): (#[0-9a-f]{6});", css)) == {f"c{i}": colour for i, colour in enumerate(PALETTE)}
+    assert dict(re.findall(r"--(c\d): (#[0-9a-f]{6});", css)) == {
+        f"c{i}": colour for i, colour in enumerate(PALETTE)
+    }
     assert all(f".k{i} {{ --c: var(--c{i}); }}" in css for i in range(len(PALETTE)))
 
 
@@ -30,5 +32,8 @@ def test_scripts_neither_evaluate_nor_write_markup() -> None:
     own = [file for file in STATIC.glob("*.js") if file.name != "htmx.min.js"]
     assert own
     for file in own:
-        found = re.search(r"\beval\(|new Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write", file.read_text().replace('"outerHTML"', ""))
+        found = re.search(
+            r"\beval\(|new Function|innerHTML|outerHTML|insertAdjacentHTML|document\.write",
+            file.read_text().replace('"outerHTML"', ""),
+        )
         assert not found, f"{file.name}: {found.group()}"

@@ -22,10 +22,14 @@ def send(person: Person, project_id: Any, *files: tuple[bytes, str], **kwargs: A
     data: MultiDict[str, Any] = MultiDict([("csrf_token", token)])
     for content, name in files:
         data.add("file", (io.BytesIO(content), name))
-    return person.client.post(f"/projects/{project_id}/images", data=data, content_type="multipart/form-data", **kwargs)
+    return person.client.post(
+        f"/projects/{project_id}/images", data=data, content_type="multipart/form-data", **kwargs
+    )
 
 
-def test_who_may_upload(project: Project, editor: Person, owner: Person, viewer: Person, stranger: Person) -> None:
+def test_who_may_upload(
+    project: Project, editor: Person, owner: Person, viewer: Person, stranger: Person
+) -> None:
     file = (picture(), "a.png")
     assert send(editor, project.id, file).status_code == 303
     assert send(owner, project.id, file).status_code == 303
@@ -47,8 +51,12 @@ def test_several_files_at_once(world: World, project: Project, editor: Person) -
     assert [row.action for row in world.rows(AuditEvent, actor_id=editor.id)].count("image.uploaded") == 2
 
 
-def test_what_is_no_image_is_named_and_the_rest_is_kept(world: World, project: Project, editor: Person) -> None:
-    answer = send(editor, project.id, (picture(), "a.png"), (b"<svg/>", "evil<b>.svg"), (picture()[:60], "cut.png"))
+def test_what_is_no_image_is_named_and_the_rest_is_kept(
+    world: World, project: Project, editor: Person
+) -> None:
+    answer = send(
+        editor, project.id, (picture(), "a.png"), (b"<svg/>", "evil<b>.svg"), (picture()[:60], "cut.png")
+    )
     assert answer.status_code == 422
     assert "1 image uploaded; 2 files could not be used." in answer.text
     assert "evil&lt;b&gt;.svg" in answer.text and "cut.png" in answer.text

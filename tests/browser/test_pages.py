@@ -1,0 +1,160 @@
+"""Signing in, projects, uploading and members in a real browser; every page at every size, light and dark."""
+
+import re
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.cast import Person
+from tests.conftest import LiveServer
+from tests.factories import picture
+from tests.support.browser import Pages
+
+SIZES = ((1920, 1080), (1280, 800), (390, 844), (320, 568))
+
+
+@pytest.fixture
+def person(live_server: LiveServer) -> Person:
+    return live_server.world.person("owner@example.org")
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """Two images and something else."""
+    made = [tmp_path / "oak.png", tmp_path / "ash.jpg", tmp_path / "notes.png"]
+    for path, content in zip(made, (picture(), picture(kind="JPEG"), b"not an image"), strict=True):
+        path.write_bytes(content)
+    return made
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_from_the_sign_in_to_the_first_image(
+    pages: Pages, person: Person, files: list[Path], javascript: bool
+) -> None:
+    page = pages.sign_in(pages.open(java_script_enabled=javascript), person)
+    page.get_by_label("Name").fill("Leaves")
+    page.get_by_role("button", name="Create project").click()
+    expect(page.get_by_text("No images yet")).to_be_visible()
+    page.locator("input[type=file]").set_input_files(files[:2])
+    if not javascript:
+        page.get_by_role("button", name="Upload").click()
+    expect(page.locator("#images .card")).to_have_count(2)
+    page.get_by_label("Search file names").fill("oak")
+    page.get_by_role("button", name="Search").click()
+    expect(page.locator("#images .card")).to_have_count(1)
+    page.get_by_role("link", name=re.compile("oak.png")).click()
+    expect(page.locator("#picture")).to_be_visible()
+    page.goto("/")
+    page.get_by_label("Account").click()
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+
+
+def test_files_are_dropped_with_their_progress_and_their_refusal(
+    live_server: LiveServer, pages: Pages, person: Person
+) -> None:
+    project = live_server.world.project("Leaves", owner=person)
+    page = pages.sign_in(pages.open(), person)
+    page.goto(f"/projects/{project.id}")
+    page.evaluate(
+        """async (bytes) => {
+            const carried = new DataTransfer();
+            carried.items.add(new File([new Uint8Array(bytes)], "dropped.png", {type: "image/png"}));
+            carried.items.add(new File(["nothing"], "notes.png", {type: "image/png"}));
+            for (const name of ["dragenter", "dragover", "drop"])
+                document.body.dispatchEvent(
+                    new DragEvent(name, {dataTransfer: carried, bubbles: true, cancelable: true}));
+        }""",
+        list(picture()),
+    )
+    uploads = page.locator("#uploads li")
+    expect(uploads).to_have_count(2)
+    expect(uploads.nth(0)).to_contain_text("uploaded")
+    expect(uploads.nth(1)).to_contain_text("this is not a JPEG, PNG, WEBP or TIFF image")
+    expect(page.locator("#images .card")).to_have_count(1)
+    pages.problems.clear()  # the browser tells of the 422
+
+
+def test_a_running_analysis_ends_in_the_gallery_too(
+    live_server: LiveServer, pages: Pages, person: Person
+) -> None:
+    world = live_server.world
+    project = world.project("Leaves", owner=person)
+    analysis = world.analysis(world.image(project), "processing")
+    page = pages.sign_in(pages.open(), person)
+    page.clock.install()
+    page.goto(f"/projects/{project.id}")
+    expect(page.locator(".badge.processing")).to_be_visible()
+    answer = live_server.pipeline.post(f"/api/analyses/{analysis.id}/finalize", {"status": "completed"})
+    assert answer.status_code == 200
+    with page.expect_response(re.compile("version=")):
+        page.clock.run_for(8100)
+    page.clock.run_for(50)
+    expect(page.locator("#images .badge.completed")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_fits_every_screen(
+    live_server: LiveServer, pages: Pages, person: Person, scheme: str
+) -> None:
+    world = live_server.world
+    project = world.project("A project with quite a long name, as people like to give them", owner=person)
+    image = world.image(
+        project, "a_file_name_that_is_far_too_long_for_any_card_" * 3 + ".png", picture(640, 480)
+    )
+    world.analysis(image, "failed", model_name="a-model-with-a-long-name-v2-final", error_message="x" * 300)
+    world.analysis(image, "completed")
+    page = pages.sign_in(pages.open(color_scheme=scheme), person)
+    addresses = {
+        "projects": "/",
+        "gallery": f"/projects/{project.id}",
+        "members": f"/projects/{project.id}/members",
+        "image": f"/images/{image.id}",
+        "error": "/nowhere",
+    }
+    for name, address in addresses.items():
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            page.goto(address)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+                f"{name} at {width} px"
+            )
+            pages.screenshot(page, f"{name}-{scheme}-{width}")
+    pages.problems.clear()  # the browser tells of the 404
+
+
+def test_text_is_legible_in_both_schemes(pages: Pages) -> None:
+    """WCAG AA: 4.5 to 1, for text and muted text on every surface, and for the five states."""
+    contrast = """(scheme) => {
+        const read = (name) => {
+            const probe = document.createElement("i");
+            document.body.append(probe);
+            probe.style.color = `var(--${name})`;
+            const rgb = getComputedStyle(probe).color.match(/[\\d.]+/g).slice(0, 3).map(Number);
+            probe.remove();
+            return rgb.map((c) => c / 255).map((c) => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+        };
+        const light = ([r, g, b]) => 0.2126 * r + 0.7152 * g + 0.0722 * b;
+        const ratio = (a, b) => {
+            const [high, low] = [light(read(a)), light(read(b))].sort((x, y) => y - x);
+            return (high + 0.05) / (low + 0.05);
+        };
+        const pairs = [["on-accent", "accent"]];
+        for (const back of ["bg", "surface", "raised"])
+            for (const front of ["text", "muted", "accent", "danger",
+                                 "queued", "processing", "completed", "failed", "canceled"])
+                pairs.push([front, back]);
+        return pairs.map(([front, back]) => [front, back, ratio(front, back)]).filter(([, , found]) => found < 4.5);
+    }"""
+    for scheme in ("light", "dark"):
+        page = pages.open(color_scheme=scheme)
+        page.goto("/sign-in")
+        assert page.evaluate(contrast, scheme) == [], scheme
+
+
+def test_the_focus_is_seen(page: Page) -> None:
+    page.goto("/sign-in")
+    page.keyboard.press("Tab")
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"

@@ -1,0 +1,317 @@
+"""The image page in a real browser: drawing, switching, choosing, polling, and all of it without JavaScript."""
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from app.models import Analysis, Image
+from tests.cast import Person
+from tests.conftest import LiveServer
+from tests.factories import picture
+from tests.steps import box, finalize
+from tests.support.browser import Pages
+
+WIDTH, HEIGHT = 320, 200
+RLE = {
+    "annotation_type": "segmentation",
+    "data": {"format": "rle", "counts": [20000, 400, 43600], "size": [HEIGHT, WIDTH]},
+}
+
+
+class Shown:
+    """An image on the live server, somebody who may edit it, and an analysis that is processing."""
+
+    def __init__(self, server: LiveServer) -> None:
+        self.server, self.world = server, server.world
+        self.person: Person = self.world.person("editor@example.org")
+        self.project = self.world.project("Leaves", editor=self.person)
+        self.image: Image = self.world.image(self.project, "leaf.png", picture(WIDTH, HEIGHT))
+        self.address = f"/images/{self.image.id}"
+
+    def analysis(self, status: str = "processing", **columns: Any) -> Analysis:
+        return self.world.analysis(self.image, status, **columns)
+
+    def store(self, analysis: Analysis, *annotations: dict[str, Any]) -> list[str]:
+        answer = self.server.pipeline.post(
+            f"/api/analyses/{analysis.id}/annotations:bulk", {"annotations": annotations}
+        )
+        assert answer.status_code == 200, answer.text
+        return [entry["id"] for entry in answer.json()["annotations"]]
+
+    def finalize(self, analysis: Analysis, status: str = "completed") -> None:
+        finalize(self.server.pipeline, analysis, status)
+
+
+@pytest.fixture
+def shown(live_server: LiveServer) -> Shown:
+    return Shown(live_server)
+
+
+@pytest.fixture
+def opened(shown: Shown, pages: Pages) -> Page:
+    """Signed in, on no page in particular."""
+    return pages.sign_in(pages.open(), shown.person)
+
+
+def test_the_overlay_stays_on_the_picture_at_every_size(shown: Shown, opened: Page) -> None:
+    analysis = shown.analysis()
+    (box_id,) = shown.store(analysis, box(data={"x_min": 80, "y_min": 50, "x_max": 240, "y_max": 150}))
+    opened.goto(shown.address)
+    for width, height in ((1920, 1080), (1280, 720), (1000, 1000), (860, 600), (390, 844), (320, 568)):
+        opened.set_viewport_size({"width": width, "height": height})
+        picture_at = opened.locator("#picture").bounding_box()
+        box_at = opened.locator(f"#a-{box_id} .casing").bounding_box()
+        assert picture_at and box_at
+        # without the outline's width the box has the middle half of the picture
+        middle = (picture_at["x"] + picture_at["width"] / 2, picture_at["y"] + picture_at["height"] / 2)
+        assert box_at["x"] + box_at["width"] / 2 == pytest.approx(middle[0], abs=1)
+        assert box_at["y"] + box_at["height"] / 2 == pytest.approx(middle[1], abs=1)
+        assert box_at["width"] == pytest.approx(picture_at["width"] / 2, abs=6)
+        assert opened.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
+            f"{width} px scrolls sideways"
+        )
+
+
+def test_switches_and_opacity_show_at_once_and_stay_in_the_address(shown: Shown, opened: Page) -> None:
+    analysis = shown.analysis()
+    shown.store(analysis, box(class_name="leaf", confidence=0.9), RLE)
+    shown.finalize(analysis)
+    opened.goto(shown.address)
+    shapes, masks, labels = (
+        opened.locator("#shapes"),
+        opened.locator("#bitmap-layers"),
+        opened.locator("#label-layer"),
+    )
+    expect(opened.locator("#drawn")).to_have_text("2")
+    opened.get_by_label("Boxes and shapes").uncheck()
+    expect(shapes).to_be_hidden()
+    expect(labels).to_be_hidden()
+    expect(masks).to_be_visible()
+    expect(opened.locator("#statusline")).to_contain_text("1 hidden by boxes switched off")
+    assert "boxes=0" in opened.url
+    opened.get_by_label("Boxes and shapes").check()
+    opened.get_by_label("Labels").uncheck()
+    expect(shapes).to_be_visible()
+    expect(labels).to_be_hidden()
+    slider = opened.get_by_label("Opacity")
+    slider.focus()
+    for _ in range(4):
+        opened.keyboard.press("ArrowLeft")
+    expect(opened.locator("#overlay")).to_have_attribute("opacity", "0.8")
+    expect(opened.locator("#opacity-value")).to_have_text("80 %")
+    assert "opacity=80" in opened.url and "labels=0" in opened.url and "boxes" not in opened.url
+    opened.reload()
+    expect(opened.locator("#overlay")).to_have_attribute("opacity", "0.8")
+    expect(opened.get_by_label("Labels")).not_to_be_checked()
+
+
+def test_a_bitmap_is_fetched_when_it_is_switched_on(shown: Shown, opened: Page) -> None:
+    analysis = shown.analysis()
+    shown.store(analysis, RLE)
+    shown.finalize(analysis)
+    fetched: list[str] = []
+    opened.on("request", lambda request: fetched.append(request.url) if "masks.png" in request.url else None)
+    opened.goto(f"{shown.address}?bitmaps=0")
+    opened.wait_for_load_state("networkidle")
+    assert fetched == []
+    with opened.expect_response(re.compile(r"/files/renders/")) as answer:
+        opened.get_by_label("Bitmaps").check()
+    assert answer.value.ok
+    expect(opened.locator("#stage")).to_have_attribute("data-bitmaps", "")
+
+
+def test_a_bitmap_that_does_not_come_says_so_and_can_be_tried_again(
+    shown: Shown, opened: Page, pages: Pages
+) -> None:
+    analysis = shown.analysis()
+    shown.store(analysis, RLE)
+    shown.finalize(analysis)
+    opened.route("**/masks.png*", lambda route: route.abort())
+    opened.goto(shown.address)
+    expect(opened.get_by_text("A layer could not be loaded")).to_be_visible()
+    opened.unroute("**/masks.png*")
+    opened.get_by_role("button", name="Try again").click()
+    expect(opened.get_by_text("A layer could not be loaded")).to_be_hidden()
+    pages.problems.clear()  # the browser tells of the aborted request
+
+
+def test_side_by_side(shown: Shown, opened: Page) -> None:
+    shown.store(shown.analysis(), box())
+    opened.goto(shown.address)
+    plain = opened.locator("#pane-plain")
+    expect(plain).to_be_hidden()
+    opened.get_by_text("Side by side").click()
+    expect(plain).to_be_visible()
+    assert "view=side" in opened.url
+    left, right = plain.locator("svg").bounding_box(), opened.locator("#canvas").bounding_box()
+    assert left and right
+    assert (left["width"], left["height"], left["y"]) == (right["width"], right["height"], right["y"])
+
+
+def test_choosing_an_analysis_swaps_the_viewer_and_goes_back(shown: Shown, opened: Page) -> None:
+    shown.store(shown.analysis(model_name="older"), box(class_name="old"))
+    shown.store(shown.analysis(model_name="newer"), box(class_name="new"))
+    opened.goto(f"{shown.address}?opacity=50")
+    opened.evaluate("window.stayed = true")
+    opened.locator(".analyses a", has_text="older").click()
+    expect(opened.locator("#layers-of")).to_have_text("older")
+    expect(opened.locator("#shapes title")).to_have_text("old")
+    expect(opened.locator("#overlay")).to_have_attribute("opacity", "0.5")
+    assert "analysis=" in opened.url and "opacity=50" in opened.url
+    assert opened.evaluate("window.stayed"), "the page was loaded anew"
+    opened.go_back()
+    expect(opened.locator("#layers-of")).to_have_text("newer")
+    opened.go_forward()
+    expect(opened.locator("#layers-of")).to_have_text("older")
+
+
+def test_a_row_and_its_shape_know_each_other(shown: Shown, opened: Page) -> None:
+    first, second = shown.store(
+        shown.analysis(), box(), box(data={"x_min": 200, "y_min": 90, "x_max": 260, "y_max": 160})
+    )
+    opened.goto(shown.address)
+    opened.locator(f"#r-{second} a").focus()
+    expect(opened.locator(f"#a-{second}")).to_have_class(re.compile(r"\bhot\b"))
+    opened.keyboard.press("Enter")
+    expect(opened.locator(f"#a-{second}")).to_have_class(re.compile(r"\bselected\b"))
+    opened.locator(f"#a-{first} .shape").click()
+    expect(opened.locator(f"#r-{first} a")).to_have_attribute("aria-current", "true")
+    expect(opened.locator(f"#a-{second}")).not_to_have_class(re.compile(r"\bselected\b"))
+
+
+def fast(page: Page) -> None:
+    """Time runs for the polls, but not for us."""
+    page.clock.install()
+
+
+def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Shown, opened: Page) -> None:
+    analysis = shown.analysis()
+    polls: list[int] = []
+    opened.on("response", lambda answer: polls.append(answer.status) if "/panel" in answer.url else None)
+    fast(opened)
+    opened.goto(shown.address)
+    expect(opened.locator("#panel .badge.processing")).to_be_visible()
+    opened.evaluate("window.stayed = true")
+    opened.get_by_label("Account").focus()
+    with opened.expect_response(re.compile("/panel")):
+        opened.clock.run_for(8100)
+    assert polls == [204]
+
+    shown.store(analysis, box(class_name="leaf"))
+    shown.finalize(analysis)
+    with opened.expect_response(re.compile("/panel")):
+        opened.clock.run_for(8100)
+    opened.clock.run_for(50)
+    expect(opened.locator("#panel .badge.completed")).to_be_visible()
+    expect(opened.locator("#shapes .item")).to_have_count(1)
+    expect(opened.locator("#announcer")).to_have_text("leaf-net 1.0.0 is completed.")
+    assert opened.evaluate("window.stayed && document.activeElement.getAttribute('aria-label')") == "Account"
+    assert "hx-trigger" not in opened.locator("#panel").evaluate("panel => panel.outerHTML")
+    seen = len(polls)
+    opened.clock.run_for(30_000)
+    opened.wait_for_timeout(200)
+    assert len(polls) == seen
+
+
+def test_a_poll_keeps_how_a_person_looks(shown: Shown, opened: Page) -> None:
+    analysis = shown.analysis()
+    shown.store(analysis, box(client_id="a"))
+    fast(opened)
+    opened.goto(shown.address)
+    opened.get_by_label("Labels").uncheck()
+    opened.get_by_text("Side by side").click()
+    opened.locator("#opacity").fill("60")
+    shown.store(analysis, box(client_id="b"))
+    with opened.expect_response(re.compile("/panel")):
+        opened.clock.run_for(8100)
+    opened.clock.run_for(50)
+    expect(opened.locator("#shapes .item")).to_have_count(2)
+    expect(opened.locator("#overlay")).to_have_attribute("opacity", "0.6")
+    expect(opened.locator("#pane-plain")).to_be_visible()
+    expect(opened.locator("#label-layer")).to_be_hidden()
+
+
+def test_cancelling(shown: Shown, opened: Page) -> None:
+    shown.analysis()
+    opened.goto(shown.address)
+    opened.get_by_role("button", name="Cancel this analysis").click()
+    expect(opened.locator("#panel .badge.canceled")).to_be_visible()
+    expect(opened.get_by_role("button", name="Cancel this analysis")).to_have_count(0)
+    expect(opened.locator("#announcer")).to_have_text("leaf-net 1.0.0 is canceled.")
+
+
+def test_an_error_is_shown_and_nothing_is_lost(shown: Shown, opened: Page, pages: Pages) -> None:
+    shown.store(shown.analysis(model_name="older"), box())
+    shown.analysis("completed", model_name="newer")
+    opened.goto(shown.address)
+    opened.route(
+        "**/images/*?analysis=*",
+        lambda route: route.fulfill(status=503, body="<div id=problem-message><b>Busy</b><p>Wait</p></div>"),
+    )
+    opened.locator(".analyses a", has_text="older").click()
+    expect(opened.get_by_text("Busy")).to_be_visible()
+    expect(opened.locator("#layers-of")).to_have_text("newer")
+    opened.get_by_role("button", name="Dismiss").click()
+    expect(opened.get_by_text("Busy")).to_have_count(0)
+    pages.problems.clear()  # the browser tells of the 503
+
+
+def test_exporting(shown: Shown, opened: Page) -> None:
+    shown.store(shown.analysis(), box())
+    opened.goto(shown.address)
+    opened.get_by_text("Export", exact=True).click()
+    with opened.expect_download() as download:
+        opened.get_by_role("link", name=re.compile("CSV")).click()
+    assert download.value.suggested_filename.startswith("analysis_leaf-net_")
+    opened.keyboard.press("Escape")
+    expect(opened.get_by_role("link", name=re.compile("CSV"))).to_be_hidden()
+
+
+def test_the_whole_way_by_keyboard(shown: Shown, opened: Page) -> None:
+    shown.store(shown.analysis(), box(class_name="leaf"))
+    opened.goto(shown.address)
+    reached = set()
+    for _ in range(40):
+        opened.keyboard.press("Tab")
+        reached.add(opened.evaluate("document.activeElement.id || document.activeElement.className"))
+    for wanted in ("boxes", "labels", "opacity", "view-overlay", "copy-link", "name", "skip"):
+        assert wanted in reached, f"{wanted} is not reached by Tab, only {sorted(reached)}"
+
+
+# --- without JavaScript ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain(shown: Shown, pages: Pages) -> Page:
+    return pages.sign_in(pages.open(java_script_enabled=False), shown.person)
+
+
+def test_the_main_path_without_javascript(shown: Shown, plain: Page) -> None:
+    shown.store(shown.analysis(model_name="older"), box(class_name="old"))
+    analysis = shown.analysis(model_name="newer")
+    shown.store(analysis, box(class_name="new"), RLE)
+    shown.finalize(analysis)
+    plain.goto("/")
+    plain.get_by_role("link", name=re.compile("Leaves")).click()
+    plain.get_by_role("link", name=re.compile("leaf.png")).click()
+    expect(plain.locator("#layers-of")).to_have_text("newer")
+    plain.get_by_label("Boxes and shapes").uncheck()
+    expect(plain.locator("#shapes")).to_be_hidden()  # by the style sheet alone
+    plain.get_by_text("Side by side").click()
+    expect(plain.locator("#pane-plain")).to_be_visible()
+    plain.locator("#opacity").fill("30")
+    plain.get_by_role("button", name="Show").click()
+    expect(plain.locator("#overlay")).to_have_attribute("opacity", "0.3")
+    expect(plain.locator("#shapes")).to_be_hidden()
+    expect(plain.locator("#pane-plain")).to_be_visible()
+    plain.locator(".analyses a", has_text="older").click()
+    expect(plain.locator("#layers-of")).to_have_text("older")
+    expect(plain.locator("#overlay")).to_have_attribute("opacity", "0.3")
+    plain.get_by_role("button", name="Cancel this analysis").click()
+    expect(plain.locator("#panel .badge.canceled")).to_be_visible()
+    plain.get_by_text("Export", exact=True).click()
+    with plain.expect_download() as download:
+        plain.get_by_role("link", name=re.compile("JSON")).click()
+    assert download.value.suggested_filename.endswith(".json")

@@ -1,0 +1,124 @@
+"""Accounts: who gets in, and what ends that."""
+
+from collections.abc import Iterator
+
+import pytest
+from flask import Flask
+
+from app.errors import Conflict, InvalidPayload, NotFound
+from app.extensions import db
+from app.models import SYSTEM, AuditEvent, User, UserKey
+from app.services import accounts
+from tests.cast import PASSWORD
+
+LONG = "long enough password"
+
+
+@pytest.fixture
+def context(app: Flask) -> Iterator[None]:
+    with app.app_context():
+        yield
+        db.session.rollback()
+
+
+@pytest.fixture
+def user(context: None) -> User:
+    return accounts.create_user("Ann@Example.org ", PASSWORD, " Ann ", by=SYSTEM)
+
+
+def test_an_account_is_known_by_its_address_in_any_case(user: User) -> None:
+    assert (user.email, user.name, user.role) == ("ann@example.org", "Ann", "user")
+    assert accounts.find(" ANN@example.ORG ") is user
+    assert accounts.get("ann@example.org") is user
+
+
+@pytest.mark.parametrize(
+    ("email", "password", "role", "field"),
+    [
+        ("", LONG, "user", "email"),
+        ("@", LONG, "user", "email"),
+        ("a@b@c", LONG, "user", "email"),
+        ("a\0@b", LONG, "user", "email"),
+        ("a@" + "b" * 254, LONG, "user", "email"),
+        ("a@b", "123456789", "user", "password"),
+        ("a@b", LONG, "root", "role"),
+    ],
+)
+def test_refused(context: None, email: str, password: str, role: str, field: str) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        accounts.create_user(email, password, role=role, by=SYSTEM)
+    assert [entry["field"] for entry in raised.value.errors or []] == [field]
+
+
+def test_one_account_for_an_address(user: User) -> None:
+    with pytest.raises(Conflict):
+        accounts.create_user("ANN@EXAMPLE.ORG", LONG, by=SYSTEM)
+
+
+@pytest.mark.parametrize("email", ["nobody@example.org", "", "a\0b", "ann@example.org\0", "é" * 300])
+def test_an_address_that_is_none(user: User, email: str) -> None:
+    assert accounts.find(email) is None
+    assert accounts.authenticate(email, PASSWORD) is None
+    with pytest.raises(NotFound):
+        accounts.get(email)
+
+
+def test_the_password_decides(user: User) -> None:
+    assert accounts.authenticate("ann@example.org", PASSWORD) is user
+    for wrong in ("", PASSWORD + " ", PASSWORD.upper(), "\0", "é" * 1000):
+        assert accounts.authenticate("ann@example.org", wrong) is None
+    assert PASSWORD not in user.password_hash
+
+
+def test_a_new_password_ends_every_session(user: User) -> None:
+    version = user.session_version
+    assert accounts.from_session(user.id, version) is user
+    accounts.set_password(user, LONG, by=SYSTEM)
+    assert accounts.from_session(user.id, version) is None
+    assert accounts.from_session(user.id, user.session_version) is user
+    assert accounts.authenticate("ann@example.org", PASSWORD) is None
+    assert accounts.authenticate("ann@example.org", LONG) is user
+    with pytest.raises(InvalidPayload):
+        accounts.set_password(user, "short", by=SYSTEM)
+
+
+def test_a_disabled_account_is_out_everywhere(user: User) -> None:
+    key, version = accounts.create_user_key(user, "notebook", by=SYSTEM), user.session_version
+    accounts.set_disabled(user, True, by=SYSTEM)
+    assert accounts.authenticate("ann@example.org", PASSWORD) is None
+    assert accounts.from_session(user.id, user.session_version) is None
+    assert accounts.user_of_key(key) is None
+    accounts.set_disabled(user, False, by=SYSTEM)
+    assert accounts.user_of_key(key) is user
+    assert accounts.from_session(user.id, version) is None, "an old session came back"
+
+
+def test_keys(user: User) -> None:
+    text = accounts.create_user_key(user, "notebook", by=SYSTEM)
+    prefix, key_id, secret = text.split("_", 2)
+    assert prefix == "mluser"
+    assert accounts.user_of_key(text) is user
+    for wrong in (
+        "",
+        "mluser",
+        f"mlpip_{key_id}_{secret}",
+        f"mluser_{key_id}_{secret[::-1]}",
+        text + "\0",
+        "é",
+    ):
+        assert accounts.user_of_key(wrong) is None
+    row = db.session.get_one(UserKey, key_id)
+    accounts.revoke_user_key(row, by=SYSTEM)
+    assert accounts.user_of_key(text) is None
+
+
+def test_the_audit_trail_holds_no_secrets(user: User) -> None:
+    key = accounts.create_user_key(user, "notebook", by=SYSTEM)
+    accounts.set_password(user, LONG, by=SYSTEM)
+    db.session.flush()
+    said = [
+        (event.action, f"{event.before} {event.after}") for event in db.session.scalars(db.select(AuditEvent))
+    ]
+    assert [action for action, _ in said] == ["user.created", "user_key.created", "user.password_changed"]
+    for secret in (PASSWORD, LONG, key.split("_", 2)[2], user.password_hash):
+        assert not any(secret in values for _, values in said)

@@ -1,0 +1,248 @@
+"""The `flask` commands, each as an operator types it."""
+
+import re
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+from flask import Flask
+
+from app.extensions import db
+from app.models import AuditEvent, Image, Membership, Project, User, UserKey
+from app.services import accounts
+from tests.cast import Person
+from tests.factories import World, picture, some_id
+
+LONG = "long enough password"
+
+
+@pytest.fixture
+def run(app: Flask) -> Any:
+    runner = app.test_cli_runner()
+
+    def invoke(*arguments: object) -> Result:
+        return runner.invoke(args=[str(argument) for argument in arguments])
+
+    return invoke
+
+
+def done(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def refused(result: Result) -> str:
+    """The reason; never a traceback."""
+    assert result.exit_code in (1, 2), result.output
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result.output
+
+
+def signs_in(app: Flask, email: str, password: str) -> bool:
+    with app.app_context():
+        return accounts.authenticate(email, password) is not None
+
+
+def memberships(app: Flask) -> dict[str, str]:
+    with app.app_context():
+        return {row.user.email: row.role for row in db.session.scalars(db.select(Membership))}
+
+
+def test_every_command_has_help(app: Flask, run: Any) -> None:
+    commands = ["user create", "user password", "user disable", "user-key create", "user-key revoke"]
+    for command in (*commands, "project create", "project member", "demo"):
+        assert "Usage:" in done(run(*command.split(), "--help"))
+
+
+# --- accounts ----------------------------------------------------------------------------------------------------
+
+
+def test_user_create_with_a_random_password(app: Flask, run: Any, world: World) -> None:
+    output = done(run("user", "create", "Ann@Example.org", "--name", "Ann", "--role", "admin"))
+    password = re.search(r"Password: (\S+)", output)
+    assert password and len(password[1]) >= 16
+    assert signs_in(app, "ann@example.org", password[1])
+    [user] = world.rows(User)
+    assert (user.email, user.name, user.role) == ("ann@example.org", "Ann", "admin")
+    [event] = world.rows(AuditEvent)
+    assert (event.actor_kind, event.actor_label, event.action) == ("system", "system", "user.created")
+    assert event.subject_id == str(user.id)
+    assert password[1] not in str(event.after)
+
+
+def test_user_create_with_a_password_of_ones_own(app: Flask, run: Any) -> None:
+    output = done(run("user", "create", "ann@example.org", "--password", LONG))
+    assert LONG not in output
+    assert signs_in(app, "ann@example.org", LONG)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["no-address"], "e-mail"),
+        (["a b@example.org"], "e-mail"),
+        (["x" * 250 + "@example.org"], "e-mail"),
+        (["ann@example.org", "--password", "short"], "10 characters"),
+        (["ann@example.org", "--role", "owner"], "owner"),
+        (["ann@example.org", "--name", "x" * 256], "name"),
+        (["ann@example.org", "--name", "a\nb"], "name"),
+        ([], "EMAIL"),
+    ],
+)
+def test_user_create_refuses(run: Any, world: World, arguments: list[str], reason: str) -> None:
+    assert reason in refused(run("user", "create", *arguments))
+    assert world.count(User) == 0
+
+
+def test_user_create_twice(run: Any, world: World, owner: Person) -> None:
+    assert "already" in refused(run("user", "create", "OWNER@example.org"))
+    assert world.count(User) == 1
+
+
+def test_user_password(app: Flask, run: Any, owner: Person) -> None:
+    assert owner.client.get("/").status_code == 200
+    output = done(run("user", "password", owner.email))
+    password = re.search(r"Password: (\S+)", output)
+    assert password and signs_in(app, owner.email, password[1])
+    assert not signs_in(app, owner.email, owner.password)
+    assert owner.client.get("/").status_code == 303, "the session went on"
+    assert LONG not in done(run("user", "password", owner.email, "--password", LONG))
+    assert signs_in(app, owner.email, LONG)
+    assert "10 characters" in refused(run("user", "password", owner.email, "--password", "short"))
+    assert "no account" in refused(run("user", "password", "nobody@example.org"))
+
+
+def test_user_disable_and_back(app: Flask, run: Any, world: World, owner: Person) -> None:
+    done(run("user", "disable", owner.email))
+    assert not signs_in(app, owner.email, owner.password)
+    assert owner.api("GET", "/api/projects").status_code == 401
+    done(run("user", "disable", owner.email, "--undo"))
+    assert signs_in(app, owner.email, owner.password)
+    assert owner.api("GET", "/api/projects").status_code == 200
+    actions = [event.action for event in world.rows(AuditEvent, subject_type="user")]
+    assert actions == ["user.disabled", "user.enabled"]
+    assert "no account" in refused(run("user", "disable", "nobody@example.org"))
+
+
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+def test_user_key_create_and_revoke(app: Flask, run: Any, world: World, owner: Person) -> None:
+    key = done(run("user-key", "create", owner.email, "--name", "notebook")).strip()
+    person = Person(app, owner.id, owner.email, key)
+    assert person.api("GET", "/api/projects").status_code == 200
+    key_id = key.split("_")[1]
+    [row] = world.rows(UserKey, id=key_id)
+    assert row.name == "notebook"
+    assert key.split("_", 2)[2] not in row.secret_hash
+    done(run("user-key", "revoke", key_id))
+    done(run("user-key", "revoke", key_id))
+    assert person.api("GET", "/api/projects").status_code == 401
+    assert owner.api("GET", "/api/projects").status_code == 200, "another key of the same person"
+    events = world.rows(AuditEvent, subject_type="user_key", subject_id=key_id)
+    assert [event.action for event in events] == ["user_key.created", "user_key.revoked"]
+
+
+def test_user_key_refuses(run: Any, owner: Person) -> None:
+    assert "no account" in refused(run("user-key", "create", "nobody@example.org"))
+    assert "name" in refused(run("user-key", "create", owner.email, "--name", "x" * 256))
+    assert "no such key" in refused(run("user-key", "revoke", "nothing"))
+
+
+# --- projects ----------------------------------------------------------------------------------------------------
+
+
+def test_project_create(app: Flask, run: Any, world: World, owner: Person) -> None:
+    output = done(run("project", "create", "Leaves", "--owner", owner.email, "--description", "Green."))
+    [project] = world.rows(Project)
+    assert output.strip() == str(project.id)
+    assert (project.name, project.description) == ("Leaves", "Green.")
+    assert memberships(app) == {owner.email: "owner"}
+
+
+@pytest.mark.parametrize(
+    ("name", "owner_email", "reason"),
+    [
+        (" ", "owner@example.org", "name"),
+        ("x" * 256, "owner@example.org", "name"),
+        ("x", "nobody@example.org", "no account"),
+    ],
+)
+def test_project_create_refuses(
+    run: Any, world: World, owner: Person, name: str, owner_email: str, reason: str
+) -> None:
+    assert reason in refused(run("project", "create", name, "--owner", owner_email))
+    assert world.count(Project) == 0
+
+
+def test_project_member(app: Flask, run: Any, project: Project, stranger: Person, viewer: Person) -> None:
+    done(run("project", "member", project.id, stranger.email, "editor"))
+    done(run("project", "member", project.id, viewer.email, "editor"))
+    roles = memberships(app)
+    assert (roles[stranger.email], roles[viewer.email]) == ("editor", "editor")
+
+
+def test_project_member_refuses(app: Flask, run: Any, project: Project, owner: Person) -> None:
+    before = memberships(app)
+    assert "at least one owner" in refused(run("project", "member", project.id, owner.email, "viewer"))
+    assert "no such project" in refused(run("project", "member", some_id(), owner.email, "viewer"))
+    assert "no account" in refused(run("project", "member", project.id, "nobody@example.org", "viewer"))
+    refused(run("project", "member", project.id, owner.email, "boss"))
+    refused(run("project", "member", "not-an-id", owner.email, "viewer"))
+    assert memberships(app) == before
+
+
+# --- the demo ----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> Path:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    (folder / "b.png").write_bytes(picture())
+    (folder / "a.jpg").write_bytes(picture(kind="JPEG"))
+    (folder / "SOURCES.md").write_text("where they are from")
+    return folder
+
+
+def test_demo_twice(app: Flask, run: Any, world: World, pictures: Path, tmp_path: Path) -> None:
+    credentials = tmp_path / "demo.env"
+    arguments = ("demo", "--images", pictures, "--credentials", credentials)
+    output = done(run(*arguments))
+    password = re.search(r"Password: (\S+)", output)
+    assert password and signs_in(app, "admin@loupe.example", password[1])
+    assert sorted(image.filename for image in world.rows(Image)) == ["a.jpg", "b.png"]
+    assert memberships(app) == {"admin@loupe.example": "owner", "example-pipeline@loupe.example": "viewer"}
+    assert stat.S_IMODE(credentials.stat().st_mode) == 0o600
+    written = credentials.read_text()
+    key = written.removeprefix("API_KEY=").strip()
+    [project] = world.rows(Project)
+    reader = Person(app, some_id(), "example-pipeline@loupe.example", key)
+    assert len(reader.api("GET", f"/api/projects/{project.id}/images").json) == 2
+
+    again = done(run(*arguments))
+    assert "Password" not in again
+    assert credentials.read_text() == written
+    assert [world.count(table) for table in (User, Project, Image, UserKey)] == [2, 1, 2, 1]
+    assert signs_in(app, "admin@loupe.example", password[1])
+
+
+def test_demo_makes_a_new_key_when_its_file_is_gone(
+    app: Flask, run: Any, world: World, pictures: Path, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "demo.env"
+    arguments = ("demo", "--images", pictures, "--credentials", credentials)
+    done(run(*arguments))
+    first = credentials.read_text()
+    credentials.unlink()
+    done(run(*arguments))
+    assert credentials.read_text() != first
+    assert [world.count(table) for table in (User, Project, Image)] == [2, 1, 2]
+
+
+def test_demo_takes_a_folder_that_is_there(run: Any, world: World, tmp_path: Path) -> None:
+    refused(run("demo", "--images", tmp_path / "none", "--credentials", tmp_path / "demo.env"))
+    assert world.count(User) == 0

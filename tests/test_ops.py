@@ -1,0 +1,54 @@
+"""/healthz and /readyz."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from app.storage import LocalStorage
+from tests.cast import Pipeline
+from tests.html import LintClient
+from tests.steps import problem
+from tests.support.s3 import Bucket
+
+
+def test_both_say_ok_to_anyone(client: LintClient) -> None:
+    for path in ("/healthz", "/readyz"):
+        answer = client.get(path)
+        assert (answer.status_code, answer.json) == (200, {"status": "ok"})
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert client.head(path).status_code == 200
+        assert client.post(path).status_code == 405
+
+
+def test_without_a_database_it_lives_but_is_not_ready(make_app: Callable[..., Flask], caplog: Any) -> None:
+    caplog.set_level(logging.CRITICAL)
+    lost = make_app(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").test_client()
+    assert lost.get("/healthz").status_code == 200
+    answer = lost.get("/readyz")
+    problem(answer, 503, "database-unavailable")
+    assert int(answer.headers["Retry-After"]) > 0
+    assert "127.0.0.1" not in answer.text
+
+
+def test_without_a_disk_it_is_not_ready(app: Flask, tmp_path: Path) -> None:
+    blocked = tmp_path / "storage"
+    blocked.write_text("a file where the directory should be")
+    app.extensions["storage"] = LocalStorage(blocked, "secret")
+    client = app.test_client()
+    assert client.get("/healthz").status_code == 200
+    problem(client.get("/readyz"), 503, "storage-unavailable")
+
+
+def test_with_a_bucket_it_is_ready_and_without_it_is_not(make_app: Callable[..., Flask], s3: Bucket) -> None:
+    assert make_app(**s3.environ).test_client().get("/readyz").status_code == 200
+    missing = make_app(**s3.environ | {"S3_BUCKET": "there-is-none"})
+    problem(missing.test_client().get("/readyz"), 503, "storage-unavailable")
+
+
+def test_nothing_of_a_request_matters(client: LintClient, pipeline: Pipeline) -> None:
+    headers = {"X-API-Key": "wrong", "X-ML-Timestamp": "x", "Cookie": "loupe=x"}
+    for path in ("/healthz", "/readyz"):
+        assert client.get(path, headers=headers).status_code == 200
