@@ -97,7 +97,7 @@ def browser() -> Response | None:
     g.principal = Principal("user", _session_user() or _proxy_user(), g.request_id)
     if request.method not in SAFE_METHODS:
         _refuse_foreign()
-        _take_in()
+        _take_in(form=True)
         csrf.protect()
     if principal().user is None and not _marked("open_to_anyone"):
         return _to_sign_in()
@@ -120,7 +120,7 @@ def person() -> None:
         raise Unauthenticated("Send a key in X-API-Key or Authorization: Bearer.")
     g.principal = Principal("user", user, g.request_id)
     if request.method not in SAFE_METHODS:
-        _take_in()
+        _take_in(form=_marked("takes_images"))
         if not _marked("takes_images"):
             g.body = _json_body()
 
@@ -174,11 +174,11 @@ def _check_size() -> None:
         raise PayloadTooLarge(f"At most {largest} bytes, not {length}.", limit=largest)
 
 
-def _take_in() -> None:
+def _take_in(*, form: bool = False) -> None:
     """Reads the body to its end. No transaction is open meanwhile: on SQLite it would keep everyone else from writing,
     for as long as the slowest sender takes."""
     db.session.rollback()
-    if request.mimetype == "multipart/form-data":
+    if form:
         request.form  # noqa: B018  # files go to disk as they come
         return
     largest = request.max_content_length

@@ -88,7 +88,7 @@ class Downloadable(Protocol):
 def download(file: Downloadable) -> Response:
     """The bytes as they are made, under the file's name."""
     response = Response(stream_with_context(file.chunks), content_type=file.content_type)
-    response.headers.set("Content-Disposition", "attachment", filename=file.filename)
+    response.headers["Content-Disposition"] = disposition(file.content_type, file.filename, inline=False)
     return response
 
 
@@ -153,7 +153,12 @@ def _answer(raised: Exception) -> Response:
 def _error_page(error: LoupeError) -> Response:
     template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
     text = render_template(
-        template, status=error.status, title=error.title, detail=error.detail, request_id=g.get("request_id")
+        template,
+        status=error.status,
+        title=error.title,
+        detail=error.detail,
+        errors=error.errors,
+        request_id=g.get("request_id"),
     )
     response = Response(text, error.status, error.headers)
     response.vary.add("HX-Request")

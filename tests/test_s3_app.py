@@ -115,9 +115,9 @@ def test_the_whole_way_of_an_artifact(
     assert fetched.headers["Content-Disposition"] == "attachment; filename=heatmap.png"
 
     exported = viewer.api("GET", f"/api/analyses/{analysis.id}/export").json
-    states = {entry["storage_path"].rsplit("/")[-1]: entry["state"] for entry in exported["artifacts"]}
+    states = {entry["path"].rsplit("/")[-1]: entry["state"] for entry in exported["artifacts"]}
     assert states == {"heatmap.png": "present", "log.txt": "present"}
-    assert {entry["size_bytes"] for entry in exported["artifacts"]} == {len(content), 5}
+    assert {entry["size"] for entry in exported["artifacts"]} == {len(content), 5}
     assert exported["annotation_count"] == 2
 
 
@@ -130,7 +130,7 @@ def test_what_changed_or_went_missing_is_shown(
     s3.client.put_object(Bucket=s3.name, Key=f"ml_outputs/{analysis.id}/log.txt", Body=b"two\n")
     s3.client.delete_object(Bucket=s3.name, Key=f"ml_outputs/{analysis.id}/heatmap.png")
     exported = viewer.api("GET", f"/api/analyses/{analysis.id}/export").json
-    states = {entry["storage_path"].rsplit("/")[-1]: entry["state"] for entry in exported["artifacts"]}
+    states = {entry["path"].rsplit("/")[-1]: entry["state"] for entry in exported["artifacts"]}
     assert states == {"heatmap.png": "missing", "log.txt": "changed"}
     gone = viewer.api(
         "GET",

@@ -72,11 +72,11 @@ def _artifacts(rows: Sequence[Artifact], storage: Storage) -> list[dict[str, Any
     found = artifacts.look_up((row.storage_path for row in rows), storage)
     return [
         {
-            "artifact_type": row.artifact_type,
-            "storage_path": row.storage_path,
+            "type": row.artifact_type,
+            "path": row.storage_path,
             "content_type": row.content_type,
-            "size_bytes": row.size_bytes,
-            "sha256": row.sha256,
+            "size": row.size_bytes,
+            "hash": row.sha256,
             "etag": row.etag,
             "state": artifacts.state(row, found.get(row.storage_path)),
         }

@@ -248,7 +248,9 @@ def _labels(vector: overlay.VectorLayer) -> list[overlay.Label]:
 def _spot(row: Any, pad: float) -> Spot:
     """A frame a little larger than what it shows, so that it is seen around the smallest."""
     width, height = row.x_max - row.x_min + 2 * pad, row.y_max - row.y_min + 2 * pad
-    return Spot(row.id, round(row.x_min - pad, 1), round(row.y_min - pad, 1), round(width, 1), round(height, 1))
+    return Spot(
+        row.id, round(row.x_min - pad, 1), round(row.y_min - pad, 1), round(width, 1), round(height, 1)
+    )
 
 
 def _legend(said: Sequence[Any]) -> list[ClassCount]:

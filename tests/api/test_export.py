@@ -109,20 +109,20 @@ def test_json_is_exactly_what_is_stored(full: Analysis, viewer: Person) -> None:
         "schema_version": "1.0",
         "artifacts": [
             {
-                "artifact_type": "heatmap",
-                "storage_path": f"ml_outputs/{full.id}/heatmap.png",
+                "type": "heatmap",
+                "path": f"ml_outputs/{full.id}/heatmap.png",
                 "content_type": "image/png",
-                "size_bytes": len(picture(16, 12)),
-                "sha256": heatmap,
+                "size": len(picture(16, 12)),
+                "hash": heatmap,
                 "etag": heatmap,
                 "state": "present",
             },
             {
-                "artifact_type": "log",
-                "storage_path": f"ml_outputs/{full.id}/log.txt",
+                "type": "log",
+                "path": f"ml_outputs/{full.id}/log.txt",
                 "content_type": "text/plain",
-                "size_bytes": 5,
-                "sha256": log,
+                "size": 5,
+                "hash": log,
                 "etag": log,
                 "state": "present",
             },
@@ -163,7 +163,7 @@ def test_what_was_exported_can_be_sent_again(
 
 def states(person: Person, analysis: Analysis) -> dict[str, str]:
     entries = export(person, analysis).json["artifacts"]
-    return {entry["storage_path"].rsplit("/", 1)[-1]: entry["state"] for entry in entries}
+    return {entry["path"].rsplit("/", 1)[-1]: entry["state"] for entry in entries}
 
 
 def test_artifacts_that_changed_or_went_missing_are_shown(app: Flask, full: Analysis, viewer: Person) -> None:
@@ -173,7 +173,7 @@ def test_artifacts_that_changed_or_went_missing_are_shown(app: Flask, full: Anal
     storage.delete([f"ml_outputs/{full.id}/log.txt"])
     assert states(viewer, full) == {"heatmap.png": "changed", "log.txt": "missing"}
     now_said = export(viewer, full).json["artifacts"]
-    assert [entry["sha256"] for entry in now_said] == [entry["sha256"] for entry in recorded]
+    assert [entry["hash"] for entry in now_said] == [entry["hash"] for entry in recorded]
 
 
 def test_artifacts_before_the_end(app: Flask, analysis: Analysis, viewer: Person, pipeline: Pipeline) -> None:

@@ -120,14 +120,14 @@ def test_every_sort_in_both_directions(
 
 
 @pytest.mark.parametrize("sort", [None, *SORTS])
-@pytest.mark.parametrize("limit", [1, 7, 39, 40])
 def test_a_walk_loses_and_repeats_nothing(
-    analysis: Analysis, viewer: Person, said: list[Entry], sort: str | None, limit: int
+    analysis: Analysis, viewer: Person, said: list[Entry], sort: str | None
 ) -> None:
     query = {"sort": sort} if sort else {}
     whole = get(viewer, analysis, limit=1000, **query).json["annotations"]
     assert len(whole) == 40
-    assert walk(viewer, analysis, limit=limit, **query) == whole
+    for limit in (3, 7, 39, 40):
+        assert walk(viewer, analysis, limit=limit, **query) == whole, limit
 
 
 def test_skip_gives_the_same_pages(analysis: Analysis, viewer: Person, said: list[Entry]) -> None:
@@ -229,10 +229,10 @@ def test_bad_queries_are_422(analysis: Analysis, viewer: Person, query: str, fie
 
 
 @pytest.mark.parametrize("sort", ["", "class_name", "-confidence"])
-@pytest.mark.parametrize("cursor", HOSTILE)
-def test_hostile_cursors_are_422(analysis: Analysis, viewer: Person, cursor: str, sort: str) -> None:
-    query = {"cursor": cursor} | ({"sort": sort} if sort else {})
-    assert fields_at_fault(get(viewer, analysis, **query)) == {"cursor"}
+def test_hostile_cursors_are_422(analysis: Analysis, viewer: Person, sort: str) -> None:
+    for cursor in HOSTILE:
+        query = {"cursor": cursor} | ({"sort": sort} if sort else {})
+        assert fields_at_fault(get(viewer, analysis, **query)) == {"cursor"}, cursor
 
 
 def test_the_cursor_of_another_order_is_422(analysis: Analysis, viewer: Person, said: list[Entry]) -> None:
@@ -243,12 +243,12 @@ def test_the_cursor_of_another_order_is_422(analysis: Analysis, viewer: Person, 
 
 
 @pytest.mark.parametrize("sort", SORTS)
-@pytest.mark.parametrize("place", [0, -(2**53), 2**53, 0.5, -1.5e300, "z", ""])
 def test_a_made_up_place_is_a_page_or_422(
-    analysis: Analysis, viewer: Person, said: list[Entry], sort: str, place: Any
+    analysis: Analysis, viewer: Person, said: list[Entry], sort: str
 ) -> None:
-    answer = get(viewer, analysis, sort=sort, cursor=packed([place, 3]))
-    assert answer.status_code in (200, 422), answer.text
+    for place in (0, -(2**53), 2**53, 0.5, -1.5e300, "z", ""):
+        answer = get(viewer, analysis, sort=sort, cursor=packed([place, 3]))
+        assert answer.status_code in (200, 422), f"{place}: {answer.text}"
 
 
 def test_the_number_of_queries_does_not_grow(
