@@ -101,7 +101,7 @@ def stored_file(
     response.headers["Content-Disposition"] = disposition(content_type, filename, inline=not filename)
     if etag is not None:
         response.set_etag(etag)
-        if request.if_none_match.contains(etag):
+        if request.if_none_match.contains_weak(etag):
             response.status_code = 304
             return response
     source = storage.open(key)

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 from xml.etree.ElementTree import Element
@@ -77,6 +78,7 @@ def is_page(text: str) -> bool:
     return text.lstrip()[:9].lower() == "<!doctype"
 
 
+@lru_cache(maxsize=8)  # linted, then searched for forms: the same few pages again and again
 def parse_page(text: str) -> tuple[Element, list[str]]:
     parser = html5lib.HTMLParser(html5lib.getTreeBuilder("etree"), namespaceHTMLElements=False)
     return parser.parse(text), [f"not well-formed at {place}: {code}" for place, code, _ in parser.errors]
@@ -108,7 +110,8 @@ def text_of(element: Element) -> str:
 
 
 def lint_page(text: str) -> list[str]:
-    root, problems = parse_page(text)
+    root, malformed = parse_page(text)
+    problems = list(malformed)
     found = elements(root)
     titles = [element for element in found if tag(element) == "title" and text_of(element)]
     headings = [element for element in found if tag(element) == "h1"]

@@ -155,7 +155,9 @@ class _Loader:
 def _under_data(messages: Any) -> dict[str, Any]:
     """The paths of a type's faults from the item down; what it says of the artifact stands beside `data`."""
     flat = messages if isinstance(messages, dict) else {"": messages}
-    return {name if name == "storage_path" else f"data.{name}".rstrip("."): text for name, text in flat.items()}
+    return {
+        name if name == "storage_path" else f"data.{name}".rstrip("."): text for name, text in flat.items()
+    }
 
 
 def _refuse_twice(items: Sequence[Item]) -> None:

@@ -78,11 +78,21 @@ class AnnotationPage(Schema):
         return values
 
 
+class Moment(fields.AwareDateTime):
+    """A time with its zone, in UTC; the first and last hours of the calendar have none."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> datetime:
+        try:
+            return super()._deserialize(value, attr, data, **more).astimezone(UTC)
+        except OverflowError:
+            raise self.make_error("invalid", input=value, obj_type=self.OBJ_TYPE) from None
+
+
 class ProjectAnalyses(Schema):
     status = fields.Enum(Status, by_value=True, load_default=None)
     model = Text(load_default=None)
-    created_after = fields.AwareDateTime(format="iso", load_default=None)
-    created_before = fields.AwareDateTime(format="iso", load_default=None)
+    created_after = Moment(format="iso", load_default=None)
+    created_before = Moment(format="iso", load_default=None)
     cursor = Cursor(load_default=None)
     limit = QueryInteger(1, 500, load_default=100)
 

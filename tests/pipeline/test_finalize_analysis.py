@@ -210,4 +210,4 @@ def test_a_later_difference_shows(ask, path, presign, upload, analysis):
     upload(signed, b'{"other": 1}')  # the address is still good
     after = exported()
     assert (before["state"], after["state"]) == ("present", "changed")
-    assert (before["size_bytes"], before["sha256"]) == (after["size_bytes"], after["sha256"])
+    assert (before["size"], before["hash"]) == (after["size"], after["hash"])
