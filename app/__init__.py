@@ -37,7 +37,9 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
     app.extensions["clock"] = lambda: datetime.now(UTC)
-    app.extensions["storage"] = storage.from_config(app.config, app.instance_path)
+    app.extensions["storage"] = storage.from_config(
+        app.config, app.instance_path, lambda: app.extensions["clock"]().timestamp()
+    )
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     csrf.init_app(app)

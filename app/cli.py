@@ -10,7 +10,7 @@ from flask.cli import AppGroup, with_appcontext
 from app import storage
 from app.errors import LoupeError
 from app.extensions import db
-from app.models import SYSTEM, Image, Principal, Project, Role, UserKey
+from app.models import SYSTEM, Principal, Project, Role, UserKey
 from app.services import accounts, images, projects
 
 user_commands = AppGroup("user", help="Make and manage accounts.")
@@ -155,24 +155,23 @@ def demo(folder: Path, credentials: Path) -> None:
     owner = Principal("user", admin)
     project = db.session.query(Project).filter_by(name=DEMO_PROJECT).order_by(Project.created_at).first()
     if project is None:
+        db.session.commit()  # nothing is held while the images are decoded and stored
+        pictures = _store_images(folder)
         about = "Public-domain pictures, analysed by the example pipeline."
         project = projects.create(DEMO_PROJECT, about, by=owner)
-        db.session.flush()
-        _add_images(project, folder, owner)
+        for filename, stored in pictures:
+            images.add(project, stored, filename, None, by=owner)
     _write_credentials(project, credentials)
     _done("The demo project is ready.")
 
 
-def _add_images(project: Project, folder: Path, by: Principal) -> list[Image]:
-    files = sorted(
-        file for file in folder.iterdir() if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
-    )
-    made = []
-    for file in files:
-        with file.open("rb") as source:
-            stored = images.store(source, storage.current())
-        made.append(images.add(project, stored, file.name, None, by=by))
-    return made
+def _store_images(folder: Path) -> list[tuple[str, images.StoredImage]]:
+    pictures = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"):
+            with file.open("rb") as source:
+                pictures.append((file.name, images.store(source, storage.current())))
+    return pictures
 
 
 def _write_credentials(project: Project, file: Path) -> None:

@@ -56,11 +56,13 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
 class RetryingFlask(Flask):
     """Runs the view again, in a new transaction, when PostgreSQL chose its transaction as the one to give way.
 
-    The guards are not run again: who is asking does not change, and the body has been read and kept.
+    The guards are not run again: who is asking does not change, and the body has been read and kept. A view that takes
+    images commits one by one, so it is not run again.
     """
 
     def dispatch_request(self) -> ResponseReturnValue:
-        for _ in range(TRIES - 1):
+        several = hasattr(self.view_functions.get(request.endpoint or ""), "takes_images")
+        for _ in range(0 if several else TRIES - 1):
             try:
                 return super().dispatch_request()
             except DBAPIError as error:

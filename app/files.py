@@ -70,7 +70,8 @@ def receive_file(key: str) -> Response:
     """Stores the body if it is what was signed: type, and where given size and SHA-256."""
     if request.headers.get("Content-Type") != g.conditions["type"]:
         raise Forbidden(f"This address takes Content-Type {g.conditions['type']} only.")
-    limit = int(g.conditions.get("size", current_app.config["MAX_REQUEST_BYTES"]))
+    most: int = current_app.config["MAX_REQUEST_BYTES"]
+    limit = min(int(g.conditions.get("size", most)), most)
     if request.content_length is not None and request.content_length > limit:
         raise _too_large(limit)
 

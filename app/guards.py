@@ -37,6 +37,7 @@ from app.services import accounts
 View = TypeVar("View", bound=Callable[..., Any])
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MULTIPART_OVERHEAD = 1024 * 1024
+FORM_BYTES = 256 * 1024  # a form of ours without files
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
 
 
@@ -93,14 +94,15 @@ def anyone() -> None:
 def browser() -> Response | None:
     """People's pages: a session, and on unsafe methods the CSRF token of a page of ours."""
     _check_flag()
-    _check_size()
+    _check_size(FORM_BYTES)
     g.principal = Principal("user", _session_user() or _proxy_user(), g.request_id)
     if request.method not in SAFE_METHODS:
         _refuse_foreign()
-        _take_in(form=True)
-        csrf.protect()
     if principal().user is None and not _marked("open_to_anyone"):
         return _to_sign_in()
+    if request.method not in SAFE_METHODS:
+        _take_in(form=True)
+        csrf.protect()
     return None
 
 
@@ -164,8 +166,12 @@ def _check_flag(*, always: bool = False) -> None:
         raise NotFound
 
 
-def _check_size() -> None:
-    """From Content-Length, before a byte is read; a body that does not tell its length is cut off while reading."""
+def _check_size(most: int | None = None) -> None:
+    """From Content-Length, before a byte is read; a body that does not tell its length is cut off while reading.
+
+    `most` is the limit in bytes of a view that takes no images, MAX_REQUEST_BYTES unless given.
+    """
+    request.max_content_length = most
     view = current_app.view_functions.get(request.endpoint or "")
     if count := getattr(view, "takes_images", 0):
         request.max_content_length = count * current_app.config["MAX_IMAGE_BYTES"] + MULTIPART_OVERHEAD
@@ -261,11 +267,18 @@ def _refuse_foreign() -> None:
 
 
 def _to_sign_in() -> Response:
-    address = url_for("web.sign_in")
-    if request.method in SAFE_METHODS and request.full_path != "/?":
-        address += "?next=" + quote(request.full_path.rstrip("?"), safe="/")
-    if request.headers.get("HX-Request") == "true":
-        return Response(status=401, headers={"HX-Redirect": url_for("web.sign_in")})
+    """To the sign-in page, and from there back to the page the person was on.
+
+    What htmx or a form asked for is no page, so the page that asked is taken: its address is in Referer.
+    """
+    by_htmx = request.headers.get("HX-Request") == "true"
+    page = request.full_path.rstrip("?")
+    if by_htmx or request.method not in SAFE_METHODS:
+        came_from = urlsplit(request.headers.get("Referer", ""))
+        page = came_from._replace(scheme="", netloc="").geturl() if came_from.netloc == request.host else ""
+    address = url_for("web.sign_in") + ("?next=" + quote(page, safe="/") if page.strip("/") else "")
+    if by_htmx:
+        return Response(status=401, headers={"HX-Redirect": address})
     return redirect(address, 303)  # type: ignore[return-value]
 
 

@@ -136,6 +136,10 @@ def problem(error: LoupeError) -> Response:
     return Response(orjson.dumps(body), error.status, error.headers, content_type="application/problem+json")
 
 
+class RangeNotSatisfiable(LoupeError):
+    status, code, title = 416, "range-not-satisfiable", "The file has no such range"
+
+
 class InternalError(LoupeError):
     status, code, title = 500, "internal-error", "Something went wrong on this server"
 
@@ -186,15 +190,32 @@ def _as_error(raised: Exception) -> LoupeError:
 
 
 def _of_router(raised: HTTPException) -> LoupeError:
+    if raised.code == 405 and _is_switched_off(raised):
+        return NotFound()
     if raised.code == 405:
         allowed = ", ".join(sorted(getattr(raised, "valid_methods", None) or ()))
         return MethodNotAllowed(headers={"Allow": allowed})
     if raised.code == 404:
         return NotFound()
+    if raised.code == 416:
+        return RangeNotSatisfiable(headers={k: v for k, v in raised.get_headers() if k == "Content-Range"})
     if raised.code is not None and raised.code < 500:
         same = (kind for kind in CODES.values() if kind.status == raised.code)
         return next(same, MalformedRequest)(raised.description or "")
     return InternalError(raised.description or "")
+
+
+def _is_switched_off(refused: HTTPException) -> bool:
+    """Whether all there is at this address belongs to analyses, and these are switched off: then it is not there."""
+    if current_app.config["ML_ANALYSIS_ENABLED"]:
+        return False
+    adapter = current_app.create_url_adapter(request)
+    methods = set(getattr(refused, "valid_methods", None) or ()) - {"HEAD", "OPTIONS"}
+    endpoints = [adapter.match(method=method)[0] for method in methods] if adapter else []
+    return all(
+        name.startswith("pipeline.") or hasattr(current_app.view_functions[name], "ml_feature")
+        for name in endpoints
+    )
 
 
 def _drain(environ: dict[str, Any]) -> None:

@@ -117,3 +117,20 @@ def test_the_next_request_on_a_kept_connection_is_served(live_server: LiveServer
         refused = session.post(live_server.url + BULK, data=big.read_bytes(), timeout=60)
         served = session.get(live_server.url + "/healthz", timeout=60)
     assert (refused.status_code, served.status_code) == (413, 200)
+
+
+@pytest.mark.parametrize("path", ["/projects/{}/images", "/projects", "/sign-in"])
+def test_nobody_can_fill_the_disk_through_a_form(live_server, path):
+    """A body of files is not even taken in from somebody who is not signed in, and a form of ours is small."""
+    page = live_server.url + path.format("01900000-0000-7000-8000-000000000000")
+    before = written(live_server)
+    answer = requests.post(
+        page, files={"file": ("a.png", b"x" * 30_000_000)}, timeout=60, allow_redirects=False
+    )
+    assert answer.status_code in ((303, 413) if "images" in path else (413,))
+    assert written(live_server) - before < 1_000_000
+
+
+def written(live_server):
+    """Bytes that the workers handed to write calls."""
+    return sum(worker.io_counters().write_chars for worker in live_server.gunicorn.workers())

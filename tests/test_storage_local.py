@@ -599,9 +599,10 @@ def test_the_cap_where_no_size_is_signed(storage, base, session, in_chunks, size
     assert left_over_safely(storage) == []
 
 
-def test_a_signed_size_may_be_above_the_cap(storage, base, session):
+def test_a_signed_size_does_not_lift_the_cap(storage, base, session):
     upload = storage.upload_url(KEY, "image/png", 900, base, CAP * 2)
-    assert session.put(upload.url, data=b"x" * CAP * 2, headers=upload.headers).status_code == 200
+    assert session.put(upload.url, data=b"x" * CAP * 2, headers=upload.headers).status_code == 413
+    assert storage.stat(KEY) is None
 
 
 def test_another_hash(storage, base, session):

@@ -4,6 +4,7 @@
 `keypoints.3.x`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
@@ -102,7 +103,7 @@ def flat(messages: Any, path: str = "") -> dict[str, list[str]]:
     return out
 
 
-class AnnotationType:
+class AnnotationType(ABC):
     """One type. To add one: a module with a subclass, its entry in `TYPES`, its section in the docs."""
 
     name: ClassVar[str]
@@ -126,8 +127,9 @@ class AnnotationType:
         except ValidationError as error:
             raise ValidationError(flat(error.messages)) from None
 
+    @abstractmethod
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
-        raise NotImplementedError
+        """`load` of this type, with Marshmallow's nested messages."""
 
     def needs_storage_path(self, data: Data) -> bool:
         """Whether this canonical `data` is nothing without a PNG in the object store."""

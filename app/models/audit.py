@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKey, Index, String, event
 from sqlalchemy.orm import Mapped, Mapper, mapped_column
 
 from app.extensions import Base
-from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.columns import Json, PrimaryKey, Time, now
 
 
 class AuditEvent(Base):
@@ -18,7 +18,7 @@ class AuditEvent(Base):
     created_at: Mapped[Time] = mapped_column(default=now, index=True)
     actor_kind: Mapped[str] = mapped_column(String(16))
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
-    actor_label: Mapped[Short]
+    actor_label: Mapped[str] = mapped_column(String(320))
     action: Mapped[str] = mapped_column(String(64))
     subject_type: Mapped[str] = mapped_column(String(32))
     subject_id: Mapped[str] = mapped_column(String(64))

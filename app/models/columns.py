@@ -1,7 +1,7 @@
 """Column types that mean the same on both databases, and the ids and times rows are born with."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 import uuid_utils
@@ -44,7 +44,5 @@ def now() -> datetime:
 
 
 PrimaryKey = Annotated[UUID, mapped_column(Uuid, primary_key=True, default=new_id)]
-Id = Annotated[UUID, mapped_column(Uuid)]
 Time = Annotated[datetime, mapped_column(UtcDateTime)]
 Short = Annotated[str, mapped_column(String(255))]
-JsonObject = Annotated[dict[str, Any], mapped_column(Json)]

@@ -42,7 +42,8 @@ def set_status(analysis_id: UUID) -> Response:
     unsigned = principal().kind == "user" and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
     if unsigned and values["status"] is not Status.CANCELED:
         raise Forbidden("Without a signature an analysis can only be canceled.")
-    analyses.set_status(analysis, values["status"], values["error_message"], by=principal())
+    found = _look_up_artifacts(analysis) if values["status"].is_terminal else {}
+    analyses.set_status(analysis, **values, found=found, by=principal())
     return _committed(analysis, ignored)
 
 
@@ -50,11 +51,15 @@ def set_status(analysis_id: UUID) -> Response:
 def finalize_analysis(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Finalize(), g.body)
-    wanted = artifacts.paths(analysis)
-    db.session.rollback()  # nothing is held while the storage is asked
-    found = artifacts.look_up(wanted, storage.current())
-    analyses.finalize(analysis, **values, found=found, by=principal())
+    analyses.finalize(analysis, **values, found=_look_up_artifacts(analysis), by=principal())
     return _committed(analysis, ignored)
+
+
+def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found]:
+    """What the storage holds of the artifacts; nothing is held in the database while it is asked."""
+    wanted = artifacts.paths(analysis)
+    db.session.rollback()
+    return artifacts.look_up(wanted, storage.current())
 
 
 def _committed(analysis: Analysis, ignored: list[str], status: int = 200) -> Response:

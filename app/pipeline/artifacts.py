@@ -5,6 +5,7 @@ from uuid import UUID
 from flask import Response, current_app, g
 
 from app import access, storage
+from app.errors import InvalidPayload
 from app.extensions import db
 from app.guards import principal
 from app.models import Role
@@ -20,6 +21,9 @@ from app.services.locking import lock
 def presign_artifact(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Presign(), g.body)
+    most = current_app.config["MAX_REQUEST_BYTES"]
+    if (values["size"] or 0) > most:
+        raise InvalidPayload(errors=[{"field": "size", "reason": f"must be at most {most} bytes"}])
     lock(analysis)
     filename = values["filename"] or artifacts.default_filename(values["artifact_type"])
     artifact = artifacts.announce(analysis, values["artifact_type"], filename, by=principal())

@@ -12,12 +12,15 @@ from typing import Any
 from app.errors import MalformedRequest
 
 MAX_DEPTH = 32
+MAX_CONTAINERS = 2_500_000  # an empty list is two bytes on the wire and more than sixty in memory
 # only a body that shows one of these can hold a forbidden string, key or number, so only that one is walked whole
 _SUSPICIOUS = re.compile(rb"\\u|[eE]\+?[0-9]{3}|[0-9]{19}|__proto__")
 
 
 def parse(body: bytes) -> Any:
     """The value. Raises MalformedRequest with the reason."""
+    if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
+        raise MalformedRequest(f"The JSON has more than {MAX_CONTAINERS} lists and objects.")
     try:
         text = body.decode("utf-8")
         value = _DECODER.decode(text)

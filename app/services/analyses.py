@@ -74,7 +74,7 @@ def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
     made: Analysis | None = db.session.scalar(select(Analysis).where(Analysis.external_job_id == job))
     if made is None:
         return None
-    differing = [name for name in IDENTITY if getattr(made, name) != wanted.get(name)]
+    differing = [name for name in IDENTITY if not _same_json(getattr(made, name), wanted.get(name))]
     if made.image_id != image.id:
         differing.insert(0, "image_id")
     if differing:
@@ -82,17 +82,38 @@ def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
     return made
 
 
-def set_status(analysis: Analysis, status: Status, error_message: str | None, *, by: Principal) -> Analysis:
-    """Raises IllegalTransition. The same status again changes nothing."""
+def _same_json(one: Any, other: Any) -> bool:
+    """JSON knows no difference between 1 and 1.0, but one between 1 and true. Python sees it the other way round."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same_json(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(map(_same_json, one, other))
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def set_status(
+    analysis: Analysis,
+    status: Status,
+    error_message: str | None = None,
+    found: Mapping[str, artifacts.Found] | None = None,
+    *,
+    by: Principal,
+) -> Analysis:
+    """Raises IllegalTransition. The same status again changes nothing.
+
+    `found` is what the storage holds of the artifacts; a terminal status writes it down, and asks for nothing.
+    """
     lock(analysis)
     before = analysis.status
     if analysis.move_to(status):
+        if analysis.state.is_terminal:
+            artifacts.write_down(analysis, found or {})
         _note_change(analysis, before, error_message, by)
     return analysis
 
 
 def cancel(analysis: Analysis, *, by: Principal) -> Analysis:
-    return set_status(analysis, Status.CANCELED, None, by=by)
+    return set_status(analysis, Status.CANCELED, by=by)
 
 
 def finalize(
@@ -119,7 +140,8 @@ def finalize(
             expected=expected_annotations,
             actual=analysis.annotation_count,
         )
-    artifacts.settle(analysis, found)
+    artifacts.refuse_missing(analysis, found)
+    artifacts.write_down(analysis, found)
     _note_change(analysis, before, error_message, by)
     return analysis
 

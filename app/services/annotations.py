@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy.engine import Row
 
 from app.errors import Conflict
@@ -32,17 +32,18 @@ class NewAnnotation(Protocol):
 
 @dataclass
 class Change:
-    """What a bulk request does: rows to insert, ids to update and remove, and the id of every item."""
+    """What a bulk request does: items to insert, held ones to update, ids to remove or to put in another place."""
 
     insert: list[NewAnnotation] = field(default_factory=list)
-    update: list[tuple[UUID, NewAnnotation]] = field(default_factory=list)
+    update: list[NewAnnotation] = field(default_factory=list)
     remove: list[UUID] = field(default_factory=list)
     unchanged: int = 0
+    reorders: bool = False
     ids: dict[str, UUID] = field(default_factory=dict)
 
     @property
     def is_empty(self) -> bool:
-        return not (self.insert or self.update or self.remove)
+        return not (self.insert or self.update or self.remove or self.reorders)
 
     def counts(self, total: int) -> dict[str, int]:
         return {
@@ -60,94 +61,103 @@ def store_bulk(
     """Applies a validated request under the lock of the analysis; the counts of the receipt and the id of each item.
 
     Raises Conflict: an id with other content (not in `upsert` or `replace`), or a terminal analysis that does
-    not hold exactly this batch already.
+    not hold this batch already.
     """
     lock(analysis)
-    change = _compare(analysis, items, mode)
-    if analysis.state.is_terminal and not change.is_empty:
+    ended, held_before = analysis.state.is_terminal, analysis.annotation_count
+    change, differing = _compare(analysis, items, mode)
+    if ended and (differing or not change.is_empty or not items):
         raise Conflict(
             f"The analysis is {analysis.status} and takes no more annotations.", current=analysis.status
         )
-    total = analysis.annotation_count + len(change.insert) - len(change.remove)
+    if differing:
+        raise Conflict("Some client_ids are held with other content.", client_ids=differing[:MAX_NAMED])
+    counts = change.counts(held_before + len(change.insert) - len(change.remove))
     if not (dry_run or change.is_empty):
-        _apply(analysis, change)
-        counts = change.counts(total)
-        audit.record(by, "annotations.stored", analysis, after=counts, project_id=analysis.image.project_id)
-    return change.counts(total), change.ids
+        _apply(analysis, items, change)
+        audit.record(
+            by,
+            "annotations.stored",
+            analysis,
+            before={"total": held_before},
+            after=counts | {"mode": mode},
+            project_id=analysis.image.project_id,
+        )
+    return counts, change.ids
 
 
-def _compare(analysis: Analysis, items: Sequence[NewAnnotation], mode: str) -> Change:
+def _compare(analysis: Analysis, items: Sequence[NewAnnotation], mode: str) -> tuple[Change, list[str]]:
+    """The change, and the ids that append would have to overwrite."""
     held = _held(analysis, items, everything=mode == "replace")
-    change, differing = Change(), []
+    change, differing, last = Change(), [], -1
     for item in items:
-        held_id, held_hash = held.pop(item.client_id, (None, None))
-        change.ids[item.client_id] = held_id or new_id()
-        if held_id is None:
+        row = held.pop(item.client_id, None)
+        change.ids[item.client_id] = row.id if row else new_id()
+        if row is None:
             change.insert.append(item)
-        elif held_hash == item.content_hash:
+        elif row.content_hash == item.content_hash:
             change.unchanged += 1
         elif mode == "append":
             differing.append(item.client_id)
         else:
-            change.update.append((held_id, item))
-    if differing and not analysis.state.is_terminal:
-        raise Conflict("Some client_ids are held with other content.", client_ids=differing[:MAX_NAMED])
-    if differing:
-        raise Conflict(
-            f"The analysis is {analysis.status} and takes no more annotations.", current=analysis.status
-        )
+            change.update.append(item)
+        if mode == "replace" and row is not None:
+            # what is inserted goes to the end, so a held one after it, or before its forerunner, must move
+            change.reorders |= bool(change.insert) or row.position < last
+            last = row.position
     if mode == "replace":
-        change.remove = [held_id for held_id, _ in held.values()]
-    return change
+        change.remove = [row.id for row in held.values()]
+    return change, differing
 
 
-def _held(
-    analysis: Analysis, items: Sequence[NewAnnotation], *, everything: bool
-) -> dict[str, tuple[UUID, str]]:
-    columns = select(Annotation.client_id, Annotation.id, Annotation.content_hash)
-    of_analysis = columns.where(Annotation.analysis_id == analysis.id)
-    if everything:
-        return {row.client_id: (row.id, row.content_hash) for row in db.session.execute(of_analysis)}
+def _held(analysis: Analysis, items: Sequence[NewAnnotation], *, everything: bool) -> dict[str, Any]:
+    """Rows of `id`, `content_hash` and `position` by client_id: of these items, or of the whole analysis."""
     if not analysis.annotation_count:
         return {}
-    held = {}
-    for chunk in _chunks([item.client_id for item in items]):
-        for row in db.session.execute(of_analysis.where(Annotation.client_id.in_(chunk))):
-            held[row.client_id] = (row.id, row.content_hash)
-    return held
+    columns = select(Annotation.client_id, Annotation.id, Annotation.content_hash, Annotation.position)
+    of_analysis = columns.where(Annotation.analysis_id == analysis.id)
+    if everything:
+        return {row.client_id: row for row in db.session.execute(of_analysis)}
+    return {
+        row.client_id: row
+        for chunk in _chunks([item.client_id for item in items])
+        for row in db.session.execute(of_analysis.where(Annotation.client_id.in_(chunk)))
+    }
 
 
-def _apply(analysis: Analysis, change: Change) -> None:
-    moment = now()
-    if change.remove:
-        for chunk in _chunks(change.remove):
-            db.session.execute(
-                delete(Annotation).where(Annotation.id.in_(chunk)),
-                execution_options={"synchronize_session": False},
-            )
-    for held_id, item in change.update:
-        values = item.values | {"content_hash": item.content_hash}
-        db.session.execute(
-            update(Annotation).where(Annotation.id == held_id).values(values),
-            execution_options={"synchronize_session": False},
+def _apply(analysis: Analysis, items: Sequence[NewAnnotation], change: Change) -> None:
+    # Core on one connection, many rows a statement: the ORM would take a round trip for each
+    connection, table, moment = db.session.connection(), cast(Table, Annotation.__table__), now()
+    first = analysis.next_position
+    for chunk in _chunks(change.remove):
+        connection.execute(delete(table).where(table.c.id.in_(chunk)))
+    one = update(table).where(table.c.id == bindparam("held_id"))
+    if change.update:
+        connection.execute(
+            one, [_columns(item) | {"held_id": change.ids[item.client_id]} for item in change.update]
         )
-    rows = [
-        item.values
-        | {
-            "id": change.ids[item.client_id],
-            "analysis_id": analysis.id,
-            "client_id": item.client_id,
-            "content_hash": item.content_hash,
-            "created_at": moment,
-            "position": analysis.next_position + place,
-        }
-        for place, item in enumerate(change.insert)
-    ]
-    if rows:
-        db.session.execute(insert(Annotation.__table__), rows)  # type: ignore[arg-type]
-    analysis.next_position += len(rows)
+    if change.insert:
+        common = {"analysis_id": analysis.id, "created_at": moment}
+        rows = [
+            _columns(item)
+            | common
+            | {"id": change.ids[item.client_id], "client_id": item.client_id, "position": first + place}
+            for place, item in enumerate(change.insert)
+        ]
+        connection.execute(insert(table), rows)
+    if change.reorders:
+        places = [
+            {"held_id": change.ids[item.client_id], "position": first + place}
+            for place, item in enumerate(items)
+        ]
+        connection.execute(one.values(position=bindparam("position")), places)
+    analysis.next_position += len(items)
     analysis.annotation_count += len(change.insert) - len(change.remove)
     analysis.touch()
+
+
+def _columns(item: NewAnnotation) -> dict[str, Any]:
+    return item.values | {"content_hash": item.content_hash}
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

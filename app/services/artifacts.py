@@ -54,6 +54,7 @@ def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Princ
         )
     path = path_for(analysis.id, filename)
     artifact = at(analysis, path)
+    before = {"artifact_type": artifact.artifact_type} if artifact else None
     if artifact is None:
         artifact = Artifact(analysis_id=analysis.id, storage_path=path)
         db.session.add(artifact)
@@ -61,7 +62,9 @@ def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Princ
     artifact.content_type = CONTENT_TYPES[artifact_type]
     db.session.flush()
     after = {"storage_path": path, "artifact_type": artifact_type}
-    audit.record(by, "artifact.presigned", artifact, after=after, project_id=analysis.image.project_id)
+    audit.record(
+        by, "artifact.presigned", artifact, before=before, after=after, project_id=analysis.image.project_id
+    )
     return artifact
 
 
@@ -91,11 +94,15 @@ def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
     return found
 
 
-def settle(analysis: Analysis, found: Mapping[str, Found]) -> None:
-    """Writes down size and hash of what is there. Raises Conflict when a referenced artifact is not."""
+def refuse_missing(analysis: Analysis, found: Mapping[str, Found]) -> None:
+    """Raises Conflict when an annotation refers to an artifact that is not there."""
     missing = sorted(_referenced(analysis) - found.keys())
     if missing:
         raise Conflict("Annotations refer to artifacts that were not uploaded.", missing=missing[:100])
+
+
+def write_down(analysis: Analysis, found: Mapping[str, Found]) -> None:
+    """Size and hash of what is there, so that a later difference can be seen."""
     rows = {artifact.storage_path: artifact for artifact in of_analysis(analysis)}
     for path, thing in found.items():
         row = rows.get(path) or _unannounced(analysis, path)

@@ -388,3 +388,10 @@ def test_several_files_in_one_request_are_refused(project: Project, owner: Perso
     path = f"/api/projects/{project.id}/images"
     answer = owner.api("POST", path, data=files, content_type="multipart/form-data")
     assert fields_at_fault(answer) == {"file"}
+
+
+def test_a_part_that_is_not_there(app: Flask, image: Image, viewer: Person) -> None:
+    url = viewer.api("GET", f"/api/images/{image.id}/download").json["url"]
+    answer = app.test_client().get(url, headers={"Range": "bytes=99999999999-"})
+    assert (answer.status_code, answer.json["code"]) == (416, "range-not-satisfiable")
+    assert answer.headers["Content-Range"] == f"bytes */{image.size_bytes}"

@@ -86,9 +86,17 @@ def test_annotations(sent, trail, bulk_path, analysis, box):
     sent("POST", bulk_path, {"annotations": [a, b]})
     sent("POST", bulk_path, {"annotations": [a | {"class_name": "root"}], "mode": "replace"})
     first, second = trail()
-    counts = {"inserted": 2, "unchanged": 0, "updated": 0, "removed": 0, "total": 2}
-    assert what(first) == ("annotations.stored", "analysis", str(analysis.id), None, counts)
-    assert second.after == {"inserted": 0, "unchanged": 0, "updated": 1, "removed": 1, "total": 1}
+    counts = {"inserted": 2, "unchanged": 0, "updated": 0, "removed": 0, "total": 2, "mode": "append"}
+    assert what(first) == ("annotations.stored", "analysis", str(analysis.id), {"total": 0}, counts)
+    assert second.before == {"total": 2}
+    assert second.after == {
+        "inserted": 0,
+        "unchanged": 0,
+        "updated": 1,
+        "removed": 1,
+        "total": 1,
+        "mode": "replace",
+    }
     assert who(first) == THE_PIPELINE
 
 
@@ -98,6 +106,9 @@ def test_artifact(sent, trail, analysis, world):
     (row,) = world.rows(Artifact)
     after = {"storage_path": signed["storage_path"], "artifact_type": "log"}
     assert what(event) == ("artifact.presigned", "artifact", str(row.id), None, after)
+    again = {"artifact_type": "metadata", "filename": "log.txt"}
+    sent("POST", f"/api/analyses/{analysis.id}/artifacts/presign", again)
+    assert [event.before for event in trail()] == [None, {"artifact_type": "log"}]
 
 
 # --- who ---------------------------------------------------------------------------------------------------------

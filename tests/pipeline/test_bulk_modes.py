@@ -277,7 +277,14 @@ def test_the_exact_retry_after_the_end(pipeline, bulk_path, analysis, box, uncha
 
 @pytest.mark.parametrize(
     ("sent", "mode"),
-    [(["a", "new"], "append"), (["a*"], "append"), (["a*"], "upsert"), (["a"], "replace"), ([], "replace")],
+    [
+        (["a", "new"], "append"),
+        (["a*"], "append"),
+        (["a*"], "upsert"),
+        (["a"], "replace"),
+        (["b", "a"], "replace"),
+    ]
+    + [([], mode) for mode in ("append", "replace", "upsert")],
 )
 def test_anything_else_after_the_end(store, pipeline, analysis, box, unchanged, sent, mode):
     """`a*` is `a` with other content."""
@@ -289,3 +296,36 @@ def test_anything_else_after_the_end(store, pipeline, analysis, box, unchanged, 
         answer, _ = store(items, mode=mode)
     assert (answer.status_code, answer.json["code"]) == (409, "conflict")
     assert answer.json["current"] == "completed"
+
+
+@pytest.mark.parametrize("nothing", ["append", "replace", "upsert"])
+def test_nothing_after_the_end_of_an_empty_one(store, pipeline, analysis, nothing):
+    pipeline.post(f"/api/analyses/{analysis.id}/finalize", {"status": "completed"})
+    assert store([], mode=nothing)[0].status_code == 409
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [["c", "b", "a"], ["b", "c", "a"], ["a", "b"], ["b", "a"], ["new", "a", "b", "c"], ["a", "new", "c"]],
+)
+def test_replace_gives_the_order_of_the_request(store, viewer, analysis, box, wanted):
+    held = {name: box(client_id=name) for name in "abc"}
+    store(list(held.values()))
+    items = [held.get(name) or box(client_id=name) for name in wanted]
+    _, receipt = store(items, mode="replace")
+    assert receipt[1] == len([name for name in wanted if name != "new"])
+
+    def listed():
+        rows = viewer.api("GET", f"/api/analyses/{analysis.id}/annotations").json["annotations"]
+        return [row["client_id"] for row in rows]
+
+    assert listed() == wanted
+    store([box(client_id="later")])
+    assert listed() == [*wanted, "later"]
+
+
+def test_replace_again_in_the_same_order_changes_nothing(store, box, unchanged):
+    items = [box(client_id=name) for name in "abc"]
+    store(items, mode="replace")
+    with unchanged(Analysis, Annotation, AuditEvent):
+        store(items, mode="replace")

@@ -216,6 +216,8 @@ def test_the_same_job_again(ask, analyses_path, job, unchanged):
         ("model_version", "2"),
         ("parameters", None),
         ("parameters", {"a": 1}),
+        ("parameters", {"b": [1, 2], "a": True}),
+        ("parameters", {"b": [True, 2], "a": 1}),
         ("provenance", {}),
         ("priority", 0),
         ("group_id", None),

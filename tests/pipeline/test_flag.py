@@ -111,3 +111,23 @@ def test_what_was_stored_comes_back(switched, ids, viewer):
     assert viewer.api("GET", path).status_code == 404
     switched(ML_ANALYSIS_ENABLED=True)
     assert len(viewer.api("GET", path).json["annotations"]) == 2
+
+
+def test_a_wrong_method_is_not_there_either(app, ids, pipeline, owner, switched):
+    """The router sees the method before any guard sees the flag."""
+    switched(ML_ANALYSIS_ENABLED=False)
+    asked = 0
+    for rule in rules(app):
+        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(ids[match[1]]), rule.rule)
+        allowed = {method for other in rules(app) if other.rule == rule.rule for method in other.methods}
+        for method in set(METHODS) - allowed:
+            answer = pipeline.request(method, address, {}, headers={"X-API-Key": owner.key})
+            assert (read(answer), answer.headers.get("Allow")) == (404, None), (method, address)
+            asked += 1
+    assert asked > 20
+
+
+def test_a_wrong_method_elsewhere_is_still_405(owner, switched, project):
+    switched(ML_ANALYSIS_ENABLED=False)
+    answer = owner.api("DELETE", f"/api/projects/{project.id}")
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, HEAD, OPTIONS")

@@ -202,3 +202,11 @@ def test_wrong_fields(ask, path, unchanged, wrong, field):
 def test_the_type_must_be_named(ask, path):
     answer = ask("pipeline", "POST", path, {"filename": "a.png"})
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "artifact_type")
+
+
+def test_a_size_no_request_may_have(ask, switched, path, unchanged):
+    switched(MAX_REQUEST_BYTES=1000)
+    assert ask("pipeline", "POST", path, {"artifact_type": "log", "size": 1000}).status_code == 200
+    with unchanged(Artifact, AuditEvent):
+        answer = ask("pipeline", "POST", path, {"artifact_type": "log", "size": 1001})
+    assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "size")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from app.models import Analysis, Status
+from app.models import Analysis, Artifact, Status
 from app.models.analyses import TRANSITIONS
 from tests.factories import some_id
 
@@ -177,3 +177,20 @@ def test_not_an_object(pipeline, path, body):
 def test_unknown_fields_are_named(ask, path):
     answer = ask("pipeline", "PATCH", path, {"status": "completed", "message": "x"})
     assert (answer.status_code, answer.json["ignored"]) == (200, ["message"])
+
+
+def test_completed_this_way_writes_down_what_is_there(pipeline, client, analysis, world):
+    """Only finalize asks for every artifact; what is there is recorded all the same."""
+    one = f"/api/analyses/{analysis.id}"
+    heatmap = pipeline.post(f"{one}/artifacts/presign", {"artifact_type": "heatmap"}).json
+    log = pipeline.post(f"{one}/artifacts/presign", {"artifact_type": "log"}).json
+    client.put(log["upload_url"], data=b"done\n", headers=log["headers"])
+    item = {
+        "annotation_type": "heatmap",
+        "data": {"width": 64, "height": 48},
+        "storage_path": heatmap["storage_path"],
+    }
+    assert pipeline.post(f"{one}/annotations:bulk", {"annotations": [item]}).status_code == 200
+    assert pipeline.patch(f"{one}/status", {"status": "completed"}).status_code == 200
+    sizes = {row.artifact_type: row.size_bytes for row in world.rows(Artifact)}
+    assert sizes == {"heatmap": None, "log": 5}
