@@ -7,7 +7,6 @@ A palette PNG with a tRNS chunk is a fraction of an RGBA one in bytes and in tim
 import io
 import math
 import struct
-import warnings
 import zlib
 from base64 import b85decode
 from collections.abc import Sequence
@@ -22,8 +21,16 @@ from app.geometry import Bits, Frame, Raster, decode_crop, raster_box, sample
 
 MAX_PIXELS = 100_000_000
 MAX_SIDE = 4096
+"""Of a layer, in pixels: what is larger is drawn smaller in proportion, and stretched again by the browser."""
 MAX_WORK = 100_000_000
 """Pixels of all masks together; above it the layer is drawn smaller, so that many large ones stay bounded."""
+
+# As in imaging: Pillow warns above this, and warning filters belong to the process, not to a thread.
+# The limit that counts is checked in `_opened`.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+BAND = 256
+"""Rows of a layer made at once, so that of a large picture only one copy is ever in memory."""
 
 Bytes: TypeAlias = NDArray[np.uint8]
 Values: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -178,9 +185,10 @@ def recolour(source: BinaryIO | bytes, color_map: str | None) -> bytes:
 
     Grey pictures (1 to 16 bits, 16 scaled to 8) become 8-bit index PNGs with the colour map as palette, more
     opaque the higher the value. A picture with colours of its own (RGB, palette) is written again as it is.
-    Raises InvalidPayload for anything but a sound PNG of at most 100 megapixels.
+    Neither side is above 4096 afterwards. Raises InvalidPayload for anything but a sound PNG of at most 100
+    megapixels.
     """
-    picture = _opened(source)
+    picture = _shrunk(_opened(source), averaged=True)
     colours = COLOR_MAPS[color_map_named(color_map)]
     values, alpha = _grey(picture)
     if values is None:
@@ -195,9 +203,9 @@ def colour_mask(source: BinaryIO | bytes, index: int, palette: Sequence[str]) ->
 
     A grey picture is one thing in the colour at `index`; when it holds several values, none above 64, they
     are labels, and label n has the colour n - 1 steps after `index`. Pictures in colour keep theirs, with
-    black (or what is transparent already) transparent. Raises InvalidPayload like `recolour`.
+    black (or what is transparent already) transparent. Size and errors are those of `recolour`.
     """
-    picture = _opened(source)
+    picture = _shrunk(_opened(source), averaged=False)
     values, alpha = _labels(picture)
     if values is None:
         return _encoded(_without_black(_in_colour(picture)))
@@ -220,21 +228,39 @@ _BROKEN = (
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
 )
 
 
 def _opened(source: BinaryIO | bytes) -> Image.Image:
     """The decoded picture, or InvalidPayload; its size is checked before any pixel is."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is below
-            picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"])
+        picture = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=["PNG"])
         if picture.width * picture.height > MAX_PIXELS:
             raise InvalidPayload(f"The picture has more than {MAX_PIXELS} pixels.")
         picture.load()
     except _BROKEN:
         raise InvalidPayload("The artifact is not a sound PNG picture.") from None
     return picture
+
+
+def _shrunk(picture: Image.Image, *, averaged: bool) -> Image.Image:
+    """The picture with neither side above 4096: pixels averaged where colours allow it, or picked."""
+    factor = MAX_SIDE / max(picture.size)
+    if factor >= 1:
+        return picture
+    size = max(1, round(picture.width * factor)), max(1, round(picture.height * factor))
+    if not averaged or picture.mode in ("1", "P") or "transparency" in picture.info:
+        return picture.resize(size, Image.Resampling.NEAREST)
+    small, step = Image.new(picture.mode, size), picture.height / size[1]
+    for top in range(0, size[1], BAND):
+        bottom = min(top + BAND, size[1])
+        first, last = top * step, min(bottom * step, picture.height)
+        above = math.floor(first)
+        strip = picture.crop((0, above, picture.width, math.ceil(last)))
+        inside = (0, first - above, picture.width, last - above)
+        small.paste(strip.resize((size[0], bottom - top), Image.Resampling.BOX, box=inside), (0, top))
+    return small
 
 
 def _labels(picture: Image.Image) -> tuple[Values | None, Bytes | None]:

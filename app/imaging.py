@@ -6,6 +6,7 @@ means that the file is bad.
 
 import hashlib
 import io
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,12 @@ FORMATS = ("JPEG", "PNG", "WEBP", "TIFF")
 # Pillow warns above this and refuses above twice this; the limit that counts is ours, in `_check_size`.
 # Set once, here: warning filters belong to the process and cannot be changed safely beside other threads.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+
+DECODING = threading.BoundedSemaphore(2)
+"""`with DECODING:` around whatever decodes or draws a picture: of the largest, one takes up to a gigabyte, so
+that many at once would end the process. The others wait. What is here takes its turn by itself."""
+
+BAND = 256
 
 _TURNS = {
     2: Transpose.FLIP_LEFT_RIGHT,
@@ -66,7 +73,7 @@ def make_upright(source: IO[bytes], max_pixels: int = MAX_PIXELS) -> UprightImag
     tag, a TIFF becomes PNG, and of several frames the first is kept: overlays need one still picture.
     Colour profile and resolution are kept. Raises InvalidPayload, with `file` as the field.
     """
-    with _refusing_bad_files():
+    with DECODING, _refusing_bad_files():
         source.seek(0)
         with Image.open(source, formats=FORMATS) as picture:
             kind = "JPEG" if picture.format == "MPO" else str(picture.format)
@@ -188,7 +195,7 @@ def _described(file: io.BytesIO, kind: str, size: tuple[int, int], tag: int | No
 
 def make_preview(source: BinaryIO, max_side: int) -> bytes:
     """A small WEBP of an upright copy, neither side longer than `max_side`. Raises InvalidPayload."""
-    with _refusing_bad_files():
+    with DECODING, _refusing_bad_files():
         source.seek(0)
         with Image.open(source, formats=FORMATS) as picture:
             _check_size(picture, MAX_PIXELS)
@@ -205,8 +212,11 @@ def _for_webp(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image,
     if picture.mode in ("RGB", "RGBA"):
         return picture, profile
     if picture.mode.startswith("I"):  # 16 bits: the upper eight, as browsers show them
-        values = np.asarray(picture)
-        return Image.fromarray((values >> 8).clip(0, 255).astype(np.uint8)).convert("RGB"), None
+        grey = np.empty((picture.height, picture.width), np.uint8)
+        for top in range(0, picture.height, BAND):  # the whole as an array would be two more copies of it
+            strip = picture.crop((0, top, picture.width, min(top + BAND, picture.height)))
+            grey[top : top + BAND] = (np.asarray(strip) >> 8).clip(0, 255)
+        return Image.fromarray(grey), None
     return _to_rgb(picture, profile), None
 
 
@@ -219,7 +229,7 @@ def _refusing_bad_files() -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _refused("the image has too many pixels") from error
     except UnidentifiedImageError as error:
-        raise _refused("this is not a JPEG, PNG, WEBP or TIFF image") from error
+        raise _refused("this is not a JPEG, PNG, WebP or TIFF image") from error
     except MemoryError:
         raise
     except Exception as error:  # decoders raise nearly anything: OSError, SyntaxError, struct.error…

@@ -2,7 +2,12 @@ import contextlib
 import io
 import re
 import struct
+import subprocess
+import sys
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -205,6 +210,70 @@ def test_other_mask_depths() -> None:
     assert rgba(colour_mask(png(grey_alpha), 0, PALETTE))[0, :, 3].tolist() == [0, FILL_ALPHA]
 
 
+# --- large ones
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("I;16", 1), ("LA", 2), ("RGB", 3), ("RGBA", 4)])
+def test_a_large_heatmap_is_averaged_down(mode: str, channels: int) -> None:
+    kind = np.uint16 if mode == "I;16" else np.uint8
+    rows = np.linspace(0, np.iinfo(kind).max, 5000).astype(kind)
+    values = np.repeat(rows, 60 * channels).reshape((5000, 60, channels))
+    if mode.endswith("A"):
+        values[..., -1] = 255
+    layer = opened(recolour(png(values.squeeze()), "grey"))
+    assert layer.size == (49, MAX_SIDE)
+    grey = np.asarray(layer.convert("RGBA"))[:, 20, 0].astype(int)
+    assert np.abs(grey - np.linspace(0, 255, MAX_SIDE)).max() <= 1.5
+
+
+def test_a_large_mask_keeps_its_labels() -> None:
+    values = np.zeros((50, 6000), dtype=np.uint8)
+    values[:, 2000:4000], values[:, 4000:] = 1, 7
+    layer = opened(colour_mask(png(values), 0, PALETTE))
+    assert layer.size == (MAX_SIDE, 34)
+    assert set(np.unique(np.asarray(layer)).tolist()) == {0, 1, 7}
+    deep = opened(colour_mask(png(values.astype(np.uint16) * 300), 0, PALETTE))
+    assert (deep.size, set(np.unique(np.asarray(deep)).tolist())) == (layer.size, {0, 1})
+
+
+@pytest.mark.parametrize("more", [{}, {"transparency": 0}])
+def test_a_large_picture_of_few_colours_keeps_them(more: dict[str, int]) -> None:
+    values = np.zeros((6000, 10), dtype=np.uint8)
+    values[3000:] = 200
+    picture = Image.fromarray(values).convert("P", palette=Image.Palette.ADAPTIVE)
+    out = io.BytesIO()
+    picture.save(out, "PNG", **more)
+    pixels = rgba(recolour(out.getvalue(), "grey"))
+    assert pixels.shape == (MAX_SIDE, 7, 4)
+    assert set(map(tuple, pixels.reshape(-1, 4).tolist())) == set(
+        map(tuple, rgba(out.getvalue()).reshape(-1, 4).tolist())
+    )
+
+
+PEAK = """
+import io, sys
+from PIL import Image
+from app.bitmaps import recolour
+with open("/proc/self/status") as status: before = status.read()
+out = recolour(sys.stdin.buffer.read(), "viridis")
+with open("/proc/self/status") as status: after = status.read()
+print(*(line.split()[1] for text in (before, after) for line in text.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its own peak")
+@pytest.mark.parametrize(("mode", "most_mb"), [("I;16", 350), ("RGBA", 650)])
+def test_a_hundred_megapixels_do_not_fill_the_memory(mode: str, most_mb: int) -> None:
+    """Decoded they are 2 and 4 bytes a pixel, which Pillow must hold; what comes on top stays small."""
+    out = io.BytesIO()
+    Image.new(mode, (10_000, 10_000)).save(out, "PNG", compress_level=1)
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-c", PEAK]
+    ran = subprocess.run(command, input=out.getvalue(), capture_output=True, cwd=root, check=True)
+    before, after = map(int, ran.stdout.split())
+    assert after - before < most_mb * 1024
+
+
 # --- hostile files
 
 
@@ -243,6 +312,23 @@ def test_hostile_files_are_refused(name: str) -> None:
         recolour(HOSTILE[name], "viridis")
     with pytest.raises(InvalidPayload):
         colour_mask(io.BytesIO(HOSTILE[name]), 0, PALETTE)
+
+
+def test_threads_leave_the_warnings_of_the_process_alone() -> None:
+    def work(n: int) -> None:
+        for _ in range(20):
+            if n % 2:
+                recolour(GOOD, "grey")
+            else:
+                with pytest.raises(InvalidPayload):
+                    recolour(HOSTILE["just too large"], "grey")
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        filters = list(warnings.filters)
+        with ThreadPoolExecutor(4) as pool:
+            assert list(pool.map(work, range(4))) == [None] * 4
+        assert list(warnings.filters) == filters
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "GIF", "BMP", "TIFF"])

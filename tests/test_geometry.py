@@ -1,3 +1,7 @@
+import math
+import time
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,6 +12,7 @@ from pycocotools import mask as coco
 
 from app.geometry import (
     Frame,
+    Point,
     Points,
     Polygon,
     Raster,
@@ -175,6 +180,62 @@ def test_simplify_stays_within_its_tolerance(count: int, radius: float) -> None:
     sides = list(zip(kept, [*kept[1:], kept[0]], strict=True))
     for x, y in ring:
         assert min(_away(x, y, a, b) for a, b in sides) <= 0.5 + 1e-9
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    st.lists(st.tuples(st.floats(-3, 3), st.floats(-3, 3)), min_size=9, max_size=150),
+    st.sampled_from([0.0, 0.2, 1.0, 20.0]),
+    st.floats(0.05, 2),
+)
+def test_simplify_stays_within_its_tolerance_on_any_walk(
+    steps: list[Point], drift: float, tolerance: float
+) -> None:
+    """Steps back and aside, loops, points that repeat: what clumsy outlines are made of."""
+    walk = np.cumsum(np.array(steps) + np.array([drift, 0.0]), axis=0)
+    ring = [(float(x), float(y)) for x, y in walk]
+    kept = simplify(ring, tolerance)
+    assert set(kept) <= set(ring)
+    assert (kept[0], kept[-1]) == (ring[0], ring[-1])
+    assert 3 <= len(kept) <= len(ring)
+    sides = list(zip(kept, [*kept[1:], kept[0]], strict=True))
+    for x, y in ring:
+        assert min(_away(x, y, a, b) for a, b in sides) <= tolerance + 1e-6
+
+
+def test_simplify_of_one_place() -> None:
+    assert list(simplify([(2.0, 3.0)] * 50, 0.5)) == [(2.0, 3.0)] * 3
+
+
+def circle(count: int) -> list[Point]:
+    turns = [2 * math.pi * i / count for i in range(count)]
+    return [(1000 + 1000 * math.cos(turn), 1000 + 1000 * math.sin(turn)) for turn in turns]
+
+
+def zigzag(count: int) -> list[Point]:
+    """Higher with every point: the furthest is always the last, so halving there never gets anywhere."""
+    return [(i * 0.1, 500 + (-1) ** i * i * 0.02) for i in range(count)]
+
+
+def star(count: int) -> list[Point]:
+    return [(x if i % 2 else x / 2, y if i % 2 else y / 2) for i, (x, y) in enumerate(circle(count))]
+
+
+@pytest.mark.parametrize("hostile", [zigzag, star])
+def test_a_hostile_polygon_takes_no_longer_than_a_friendly_one(
+    hostile: Callable[[int], list[Point]],
+) -> None:
+    assert _seconds(hostile(50_000)) < 10 * _seconds(circle(50_000))
+    assert len(simplify(circle(50_000), 0.5)) < 200
+
+
+def _seconds(ring: list[Point]) -> float:
+    taken = []
+    for _ in range(3):
+        start = time.perf_counter()
+        simplify(ring, 0.5)
+        taken.append(time.perf_counter() - start)
+    return min(taken)
 
 
 def _away(x: float, y: float, a: tuple[float, float], b: tuple[float, float]) -> float:

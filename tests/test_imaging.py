@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageCms, ImageOps
 
 from app.errors import InvalidPayload
-from app.imaging import MAX_PIXELS, UprightImage, make_preview, make_upright
+from app.imaging import DECODING, MAX_PIXELS, UprightImage, make_preview, make_upright
 
 ORIENTATION = 0x0112
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -292,7 +292,7 @@ def test_other_formats(kind):
     assert (
         refusal(file)
         == refusal(file, lambda source: make_preview(source, 10))
-        == "this is not a JPEG, PNG, WEBP or TIFF image"
+        == "this is not a JPEG, PNG, WebP or TIFF image"
     )
 
 
@@ -324,7 +324,7 @@ def test_cut_off(kind, part):
     content = encoded(Image.fromarray(noise), kind).getvalue()
     assert refusal(io.BytesIO(content[: int(len(content) * part)])) in (
         "the image is damaged or cut off",
-        "this is not a JPEG, PNG, WEBP or TIFF image",
+        "this is not a JPEG, PNG, WebP or TIFF image",
     )
 
 
@@ -396,6 +396,30 @@ def test_bombs_are_refused_in_threads_while_warnings_stay_as_they_are():
             assert list(pool.map(work, range(4))) == [None] * 4
         assert list(warnings.filters) == filters
     assert Image.MAX_IMAGE_PIXELS == MAX_PIXELS
+
+
+@pytest.mark.parametrize("make", [make_upright, lambda file: make_preview(file, 10)])
+def test_only_two_pictures_are_decoded_at_once(make):
+    done = threading.Event()
+    file = encoded(Image.fromarray(scene()), "PNG")
+
+    def third():
+        make(file)
+        done.set()
+
+    thread = threading.Thread(target=third)
+    with DECODING:
+        with DECODING:
+            thread.start()
+            assert not done.wait(0.2)
+        assert done.wait(10)
+    thread.join()
+
+
+def test_a_refused_picture_gives_its_turn_back():
+    for _ in range(5):
+        refusal(io.BytesIO(b"not a picture"))
+        refusal(io.BytesIO(b"not a picture"), lambda file: make_preview(file, 10))
 
 
 # Previews

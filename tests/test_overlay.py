@@ -92,6 +92,12 @@ def test_steps_between_rounded_points_do_not_add_up() -> None:
     assert sum(steps[0::2]) == pytest.approx(points[-1][0], abs=0.051)
 
 
+def test_outlines_lose_what_does_not_show() -> None:
+    dense = [[i * 0.1, 0.04 * (i % 3)] for i in range(3000)] + [[300.0, 200.0], [0.0, 200.0]]
+    (item,) = vector_layer([Said("polygon", {"points": dense})], FRAME).items
+    assert len(numbers(item.paths[0])) // 2 <= 8
+
+
 def test_it_is_counted_what_is_not_drawn() -> None:
     said = [
         box(1, 1, 5, 5),

@@ -1,6 +1,9 @@
 """The bytes people's browsers fetch: the image, its preview, the layers laid over it."""
 
 import io
+import re
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -8,6 +11,7 @@ from flask import Flask
 from PIL import Image as Picture
 
 from app.models import Analysis, Image, Project
+from app.services.renders import LARGEST_ARTIFACT
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.steps import box, store, upload
@@ -33,6 +37,28 @@ def fetched(person: Person, address: str) -> Picture.Image:
     sent = person.app.test_client(use_cookies=False).get(f"{parts.path}?{parts.query}")
     assert (sent.status_code, sent.mimetype) == (200, "image/png")
     return Picture.open(io.BytesIO(sent.data))
+
+
+def upsert(pipeline: Pipeline, analysis: Analysis, **item: Any) -> str:
+    """Sends one annotation under an id of its own, over what was there; its id."""
+    body = {"annotations": [{"client_id": "same", **item}], "mode": "upsert"}
+    answer = pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", body)
+    assert answer.status_code == 200, answer.text
+    annotation_id: str = answer.json["annotations"][0]["id"]
+    return annotation_id
+
+
+def layer_href(person: Person, image: Image) -> str:
+    """The address of the only layer on the page of an image."""
+    page = person.client.get(f"/images/{image.id}").text
+    (href,) = set(re.findall(r'"(/annotations/[^"]+/layer\.png[^"]*)"', page))
+    return href
+
+
+def kept_renders(app: Flask, analysis: Analysis) -> list[str]:
+    """The pictures that are kept of an analysis."""
+    folder = Path(app.instance_path) / "storage" / "renders" / "analyses" / str(analysis.id)
+    return sorted(file.name for file in folder.iterdir() if file.suffix == ".png")
 
 
 def test_the_image_itself(image: Image, viewer: Person, stranger: Person) -> None:
@@ -88,6 +114,83 @@ def test_an_artifact_that_is_put_again_makes_a_new_layer(
     assert fetched(viewer, address).size == (16, 12)
     upload(app, pipeline, analysis, content=grey(32, 24))
     assert fetched(viewer, address).size == (32, 24)
+
+
+def test_another_colour_map_makes_a_new_layer(
+    app: Flask, image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    heatmap = {"annotation_type": "heatmap", "storage_path": upload(app, pipeline, analysis, content=grey())}
+    shown = {}
+    for color_map in ("viridis", "magma"):
+        heatmap_id = upsert(pipeline, analysis, **heatmap, data={**HEATMAP, "color_map": color_map})
+        href = layer_href(viewer, image)
+        assert href.startswith(f"/annotations/{heatmap_id}/")
+        shown[href] = fetched(viewer, href).convert("RGBA").getpixel((8, 11))
+    assert len(shown) == 2  # the page asks by another address, as browsers keep what they have
+    assert len(set(shown.values())) == 2
+
+
+def test_another_class_makes_a_new_layer(
+    app: Flask, image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    path = upload(app, pipeline, analysis, "mask", content=grey())
+    shown = {}
+    for class_name in ("leaf", "stem"):
+        upsert(pipeline, analysis, annotation_type="mask", data={}, storage_path=path, class_name=class_name)
+        href = layer_href(viewer, image)
+        shown[href] = fetched(viewer, href).convert("RGBA").getpixel((8, 11))
+    assert len(shown) == len(set(shown.values())) == 2
+
+
+def test_of_layers_that_changed_only_the_last_is_kept(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    path = upload(app, pipeline, analysis, content=grey())
+    item = {"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}
+    (heatmap_id, other_id) = store(pipeline, analysis, [item, item])
+    fetched(viewer, f"/annotations/{other_id}/layer.png")
+    seen = []
+    for width in range(16, 20):
+        upload(app, pipeline, analysis, content=grey(width))
+        for _ in range(2):
+            layer = fetched(viewer, f"/annotations/{heatmap_id}/layer.png")
+        assert layer.size[0] == width
+        (new,) = {name for name in kept_renders(app, analysis) if heatmap_id in name} - set(seen)
+        seen.append(new)
+    names = kept_renders(app, analysis)
+    assert [name for name in names if heatmap_id in name] == sorted(seen[-2:])
+    assert len([name for name in names if other_id in name]) == 1
+
+
+def test_a_running_analysis_does_not_fill_the_storage(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    address = f"/analyses/{analysis.id}/masks.png"
+    for step in range(5):
+        store(pipeline, analysis, [{**RLE, "class_name": f"leaf {step}"}])
+        before = viewer.client.get(address).location
+        assert viewer.client.get(address).location == before
+    names = kept_renders(app, analysis)
+    assert len(names) == 2
+    store(pipeline, analysis, [RLE])
+    assert fetched(viewer, address).size == (64, 48)
+    # who was sent to the one before a moment ago still finds it
+    parts = urlsplit(before)
+    assert viewer.app.test_client(use_cookies=False).get(f"{parts.path}?{parts.query}").status_code == 200
+    assert len(kept_renders(app, analysis)) == 2 and names != kept_renders(app, analysis)
+
+
+def test_an_artifact_that_is_too_large_is_not_read(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    path = upload(app, pipeline, analysis, content=grey())
+    padded = grey() + bytes(LARGEST_ARTIFACT)  # a sound picture, so only its size speaks against it
+    app.extensions["storage"].put(path, padded, "image/png")
+    (heatmap_id,) = store(
+        pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}]
+    )
+    answer = viewer.client.get(f"/annotations/{heatmap_id}/layer.png")
+    assert answer.status_code == 422 and "larger than" in answer.text
 
 
 def test_a_mask_is_coloured_by_its_class(
