@@ -1,4 +1,5 @@
-// Every page: menus that close, times in the reader's own zone, errors of htmx requests as a message.
+// Every page: menus that close, times in the reader's own zone, errors of htmx requests as a message, and what a swap
+// must leave as it was.
 // Listeners hang on the document, because swaps and history restores replace what is in it.
 "use strict";
 
@@ -38,7 +39,9 @@ function showProblem(title, detail) {
 }
 
 document.addEventListener("click", (event) => {
-  closeMenus(event.target.closest("details.menu"));
+  const menu = event.target.closest("details.menu"), chosen = event.target.closest(".menu-list a");
+  if (chosen) menu.querySelector("summary").focus();
+  closeMenus(chosen ? null : menu);
   if (event.target.closest("[data-dismiss]")) document.getElementById("problem").replaceChildren();
 });
 
@@ -47,6 +50,11 @@ document.addEventListener("keydown", (event) => {
   if (!menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();
+});
+
+document.addEventListener("focusout", (event) => {
+  const menu = event.target.closest?.("details.menu[open]");
+  if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
 
 // A select of a filter form is enough to search; the button stays for those without JavaScript and for Enter.
@@ -66,5 +74,20 @@ document.addEventListener("htmx:error", () => {
   showProblem("The server cannot be reached", "What you see may be out of date.");
 });
 
-document.addEventListener("htmx:after:swap", () => tellOwnTimes(document));
+// A swap is not to take back what a person opened, nor leave the focus nowhere: what goes away with the focus in it
+// names in data-focus-after what gets it.
+const folds = new Map(); // id of a <details> → whether it was open
+let successor = null;
+
+document.addEventListener("htmx:before:swap", () => {
+  for (const fold of document.querySelectorAll("details[id]")) folds.set(fold.id, fold.open);
+  successor = document.activeElement?.closest("[data-focus-after]")?.dataset.focusAfter ?? null;
+});
+
+document.addEventListener("htmx:after:swap", () => {
+  for (const fold of document.querySelectorAll("details[id]")) fold.open = folds.get(fold.id) ?? fold.open;
+  const lost = !document.activeElement || document.activeElement === document.body;
+  if (successor && lost) document.getElementById(successor)?.focus();
+  tellOwnTimes(document);
+});
 tellOwnTimes(document);

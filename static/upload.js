@@ -34,7 +34,7 @@
     text.textContent = reason;
     shown.item.classList.add("failed");
     shown.state.textContent = "refused";
-    shown.progress.remove();
+    shown.progress.hidden = true;
     shown.item.append(text);
   }
 
@@ -82,7 +82,9 @@
     if (added) await htmx.ajax("GET", location.pathname + location.search, { target: "#gallery", swap: "outerMorph" });
   }
 
+  // The rows of a batch that has ended make room for the next one.
   function take(files) {
+    if (!running && files.length) list.replaceChildren();
     for (const file of files) waiting.push({ file, shown: line(file) });
     input.value = "";
     work();
@@ -91,9 +93,10 @@
   input.addEventListener("change", () => take([...input.files]));
   form.addEventListener("submit", (event) => event.preventDefault());
 
+  const carriesFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
   let depth = 0; // dragenter and dragleave also come from what is inside
   document.addEventListener("dragenter", (event) => {
-    if (!event.dataTransfer.types.includes("Files")) return;
+    if (!carriesFiles(event)) return;
     depth += 1;
     form.classList.add("over");
   });
@@ -101,8 +104,11 @@
     depth = Math.max(0, depth - 1);
     if (!depth) form.classList.remove("over");
   });
-  document.addEventListener("dragover", (event) => event.preventDefault());
+  document.addEventListener("dragover", (event) => {
+    if (carriesFiles(event)) event.preventDefault();
+  });
   document.addEventListener("drop", (event) => {
+    if (!carriesFiles(event)) return;
     event.preventDefault();
     depth = 0;
     form.classList.remove("over");

@@ -5,15 +5,22 @@
 (() => {
   const byId = (id) => document.getElementById(id);
   const SWITCHES = ["boxes", "bitmaps", "labels"];
-  const isOn = (name) => byId(name)?.checked ?? true;
+  const SMALLEST_LABEL = 8; // pixels of the screen
+
+  // What the form of the view would send; a switch is in it twice, and the last one counts.
+  function sent(name, otherwise) {
+    const form = byId("view");
+    return (form && new FormData(form).getAll(name).at(-1)) ?? otherwise;
+  }
+  const isOn = (name) => sent(name, "1") !== "0";
 
   // --- the view: form → drawing, address, links ---------------------------------------------------------------
 
   function viewQuery() {
     const query = new Map(SWITCHES.map((name) => [name, isOn(name) ? null : "0"]));
-    const opacity = byId("opacity")?.value ?? "100";
+    const opacity = sent("opacity", "100");
     query.set("opacity", opacity === "100" ? null : opacity);
-    query.set("view", byId("view-side")?.checked ? "side" : null);
+    query.set("view", sent("view", "") === "side" ? "side" : null);
     return query;
   }
 
@@ -27,12 +34,15 @@
   }
 
   function drawView() {
-    const opacity = byId("opacity")?.value ?? "100";
+    const opacity = sent("opacity", "100");
     byId("overlay")?.setAttribute("opacity", opacity / 100);
     if (byId("opacity-value")) byId("opacity-value").textContent = `${opacity} %`;
     if (isOn("bitmaps")) fetchBitmaps();
+    fitStage();
     countDrawn();
   }
+
+  const told = (number) => number.toLocaleString("en");
 
   function countDrawn() {
     const line = byId("statusline");
@@ -40,9 +50,25 @@
     const vector = Number(line.dataset.vector), bitmap = Number(line.dataset.bitmap);
     const hidden = (isOn("boxes") ? 0 : vector) + (isOn("bitmaps") ? 0 : bitmap);
     const why = ["boxes", "bitmaps"].filter((name) => !isOn(name));
-    byId("drawn").textContent = (vector + bitmap - hidden).toLocaleString("en");
-    byId("hidden").textContent = hidden.toLocaleString("en");
+    const [loading, failed] = isOn("bitmaps") ? ["loading", "failed"].map(inBitmaps) : [0, 0];
+    byId("drawn").textContent = told(vector + bitmap - hidden - loading - failed);
+    byId("pending").hidden = !loading && !failed;
+    byId("pending").textContent = [loading && `${told(loading)} loading`, failed && `${told(failed)} not loaded`].filter(Boolean).join(", ");
+    byId("hidden").textContent = told(hidden);
     byId("hidden-why").textContent = hidden ? ` by ${why.join(" and ")} switched off` : "";
+    const labels = isOn("boxes") && isOn("labels") && !byId("label-layer")?.classList.contains("tiny");
+    if (byId("labels-drawn")) byId("labels-drawn").textContent = labels ? line.dataset.labels : "0";
+  }
+
+  // A failure goes into the one region that is read out, and how it goes on after it; all else is quiet.
+  let announced = "";
+  function announce(failure, loading) {
+    const text = failure || (announced && (loading ? "Loading …" : "Loaded."));
+    if (text === announced) return;
+    announced = failure || loading ? text : "";
+    const line = document.createElement("p");
+    line.textContent = text;
+    byId("announcer")?.replaceChildren(line);
   }
 
   function keepView() {
@@ -60,72 +86,94 @@
     if (event.target.form?.id === "view") keepView();
   });
 
-  // --- bitmap layers ------------------------------------------------------------------------------------------
+  // --- pictures: the image itself, and the bitmap layers --------------------------------------------------------
 
-  const arrived = new WeakMap(); // element → [address, "loaded" | "failed"]
+  const arrived = new WeakMap(); // element → [address, "loading" | "loaded" | "failed"]
 
   const layers = () => [...document.querySelectorAll("#bitmap-layers image[href]")];
+  const pictures = () => [...document.querySelectorAll("#panes .picture")];
+  const stateOf = (image) => arrived.get(image)?.[1];
+
+  function inBitmaps(state) {
+    const those = layers().filter((layer) => stateOf(layer) === state);
+    return those.reduce((sum, layer) => sum + Number(layer.dataset.count), 0);
+  }
 
   function fetchBitmaps() {
     for (const layer of document.querySelectorAll("#bitmap-layers image[data-href]")) {
       layer.setAttribute("href", layer.dataset.href);
       layer.removeAttribute("data-href");
     }
-    watchBitmaps();
+    watch(layers());
   }
 
-  // A layer may have come before this script ran, and an SVG image does not say so: decode() does.
-  function watchBitmaps() {
-    for (const layer of layers()) {
-      const address = layer.getAttribute("href");
-      if (arrived.get(layer)?.[0] === address) continue;
-      arrived.set(layer, [address, "loading"]);
-      layer.decode().then(() => settle(layer, address, "loaded"), () => settle(layer, address, "failed"));
+  // One may have come before this script ran, and an SVG image does not say so: decode() does.
+  function watch(images) {
+    for (const image of images) {
+      const address = image.getAttribute("href");
+      if (arrived.get(image)?.[0] === address) continue;
+      arrived.set(image, [address, "loading"]);
+      image.decode().then(() => settle(image, address, "loaded"), () => settle(image, address, "failed"));
     }
-    showBitmapState();
+    showState();
   }
 
-  function settle(layer, address, state) {
-    if (layer.getAttribute("href") !== address) return;
-    arrived.set(layer, [address, state]);
-    showBitmapState();
+  function settle(image, address, state) {
+    if (image.getAttribute("href") !== address) return;
+    arrived.set(image, [address, state]);
+    showState();
   }
 
-  function showBitmapState() {
-    const states = layers().map((layer) => arrived.get(layer)?.[1]);
-    const state = states.includes("failed") ? "failed" : states.includes("loading") ? "loading" : "";
+  function showState() {
     const stage = byId("stage");
-    if (stage) stage.dataset.bitmaps = isOn("bitmaps") ? state : "";
+    if (!stage) return;
+    const worst = (images) => ["failed", "loading"].find((state) => images.some((image) => stateOf(image) === state)) ?? "";
+    stage.dataset.picture = worst(pictures());
+    stage.dataset.bitmaps = isOn("bitmaps") ? worst(layers()) : "";
+    const lost = { picture: "#picture-lost", bitmaps: ".layer-state.broken" };
+    const failed = Object.keys(lost).filter((name) => stage.dataset[name] === "failed");
+    const failure = failed.map((name) => stage.querySelector(`${lost[name]} [data-told]`)?.textContent).join(" ");
+    announce(failure, Object.keys(lost).some((name) => stage.dataset[name] === "loading"));
+    countDrawn();
   }
 
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest("[data-retry]")) return;
-    for (const layer of layers()) {
-      if (arrived.get(layer)?.[1] !== "failed") continue;
-      const url = new URL(layer.getAttribute("href"), location.href);
+  function fetchAgain(images) {
+    for (const image of images) {
+      const url = new URL(image.getAttribute("href"), location.href);
       url.searchParams.set("again", Date.now());
-      layer.setAttribute("href", url.pathname + url.search);
+      image.setAttribute("href", url.pathname + url.search);
     }
-    watchBitmaps();
+    watch(images);
+  }
+
+  // The button goes away while it is tried again, so the focus moves to what stays.
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-retry]");
+    if (!button) return;
+    byId(button.dataset.retry)?.focus();
+    fetchAgain([...pictures(), ...layers()].filter((image) => stateOf(image) === "failed"));
   });
 
   // --- rows and shapes ----------------------------------------------------------------------------------------
+
+  // The shape where it is drawn as an element of its own, and the spot where the row of the table is.
+  const partsOf = (id) => [byId(`s-${id}`), byId(`a-${id}`)].filter(Boolean);
 
   let chosen = location.hash.startsWith("#a-") ? location.hash.slice(3) : "";
 
   function choose(id) {
     chosen = id;
-    document.querySelectorAll(".item.selected, .spots .selected").forEach((shape) => shape.classList.remove("selected"));
+    document.querySelectorAll("#canvas .selected").forEach((shape) => shape.classList.remove("selected"));
     document.querySelectorAll("#annotations a[aria-current]").forEach((link) => link.removeAttribute("aria-current"));
     if (!id) return;
-    byId(`a-${id}`)?.classList.add("selected");
+    for (const part of partsOf(id)) part.classList.add("selected");
     document.querySelector(`#r-${CSS.escape(id)} a`)?.setAttribute("aria-current", "true");
   }
 
   function point(event, on) {
     const link = event.target.closest?.("#annotations a[href^='#a-']");
     const row = link ?? event.target.closest?.("#annotations tr[id]")?.querySelector("a[href^='#a-']");
-    if (row) byId(row.hash.slice(1))?.classList.toggle("hot", on);
+    if (row) for (const part of partsOf(row.hash.slice(3))) part.classList.toggle("hot", on);
   }
 
   document.addEventListener("click", (event) => {
@@ -133,7 +181,7 @@
     if (link) {
       event.preventDefault();
       choose(link.getAttribute("aria-current") ? "" : link.hash.slice(3));
-      if (matchMedia("(max-width: 860px)").matches) byId("stage").scrollIntoView({ block: "start" });
+      if (matchMedia("(max-width: 53.75em)").matches) byId("stage").scrollIntoView({ block: "start" });
       return;
     }
     const shape = event.target.closest("#shapes .item");
@@ -162,11 +210,14 @@
   });
 
   // Above the budget outlines are not scaled by the browser (that is slow there), so their width is set for the size shown.
-  function setOutlines() {
-    const shapes = document.querySelector("#shapes.grouped"), matrix = byId("canvas")?.getScreenCTM();
-    if (shapes && matrix?.a) shapes.setAttribute("stroke-width", (1.3 / matrix.a).toFixed(3));
+  // Labels that would be too small to read are left out; the table names them all.
+  function fitStage() {
+    const scale = byId("canvas")?.getScreenCTM()?.a, labels = byId("label-layer");
+    if (!scale) return;
+    document.querySelector("#shapes.grouped")?.setAttribute("stroke-width", (1.3 / scale).toFixed(3));
+    labels?.classList.toggle("tiny", labels.getAttribute("font-size") * scale < SMALLEST_LABEL);
   }
-  window.addEventListener("resize", setOutlines);
+  window.addEventListener("resize", () => { fitStage(); countDrawn(); });
 
   document.addEventListener("keydown", (event) => {
     if (event.target !== document.body || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -183,19 +234,12 @@
     setTimeout(() => { text.textContent = "Copy link"; }, 1600);
   });
 
-  // A picture that does not come leaves an empty stage, so it is said.
-  function watchPicture() {
-    const picture = byId("picture"), note = byId("picture-lost");
-    if (picture && note) picture.decode().then(() => { note.hidden = true; }, () => { note.hidden = false; });
-  }
-
   function prepare() {
     const copy = byId("copy-link");
     if (copy && navigator.clipboard) copy.hidden = false;
+    watch(pictures());
     drawView();
-    watchBitmaps();
-    watchPicture();
-    setOutlines();
+    fetchAgain(layers().filter((layer) => stateOf(layer) === "failed")); // it may have been uploaded meanwhile
     choose(chosen);
   }
 

@@ -18,12 +18,12 @@ def asked_by_htmx() -> bool:
 
 @web.app_template_filter("filesize")
 def filesize(size: int) -> str:
-    """Bytes in the unit a person would choose: 812 B, 75.8 KB, 12.4 MB."""
+    """Bytes in the unit a person would choose: 812 B, 75.8 KiB, 12.4 MiB; binary, because limits are set in these."""
     value, unit = float(size), "B"
-    for larger in ("KB", "MB", "GB"):
+    for larger in ("KiB", "MiB", "GiB"):
         if value < 999.5:
             break
-        value, unit = value / 1000, larger
+        value, unit = value / 1024, larger
     return f"{value:.3g} {unit}" if value < 999.5 else f"{value:,.0f} {unit}"
 
 
@@ -42,4 +42,4 @@ def duration(length: timedelta) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-from app.web import analyses, images, layers, members, projects, session  # noqa: E402, F401  (routes of the blueprint)
+from app.web import analyses, images, layers, members, projects, returns, session  # noqa: E402, F401  (routes of the blueprint)

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from flask import Response, request, url_for
+from flask import Response, request
 
 from app import access, exports, storage
 from app.errors import IllegalTransition
@@ -36,9 +36,10 @@ def cancel_analysis(analysis_id: UUID) -> Response:
         db.session.commit()
     except IllegalTransition:
         db.session.rollback()
+    view = read_view(request.form)
     if not asked_by_htmx():
-        return see_other(url_for("web.show_image", image_id=analysis.image_id, analysis=analysis.id))
-    shown = scene.build(principal(), analysis.image, read_view(request.form), analysis.id)
+        return see_other(view.address(analysis.image, analysis.id))
+    shown = scene.build(principal(), analysis.image, view, analysis.id)
     return page_or(
         "images/show.html", "images/_viewer.html", scene=shown, image=analysis.image, changed=[analysis]
     )

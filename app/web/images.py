@@ -106,7 +106,9 @@ def show_panel(image_id: UUID) -> Response:
 @web.get("/images/<uuid:image_id>/content")
 def image_content(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
-    return stored_file(storage.current(), image.storage_path, image.content_type, etag=image.sha256)
+    path, content_type, etag = image.storage_path, image.content_type, image.sha256
+    db.session.rollback()  # nothing is held while the storage is asked
+    return stored_file(storage.current(), path, content_type, etag=etag)
 
 
 @web.get("/images/<uuid:image_id>/preview")

@@ -1,5 +1,6 @@
 """What the image page shows: the analyses of an image, and of the chosen one its layers, legend and annotations."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ RAMP_STOPS = 16
 AS_PICTURE = "drawn as a picture"
 NOT_DRAWN = {"nothing to draw": "without a shape"}
 COLOURLESS = ("classification", "custom", "heatmap")
+PICTURED = ("segmentation", "heatmap")
 SHOWN_APART = 20  # classifications and custom objects that are shown beside the table
 LETTERS = {
     Status.QUEUED: "q",
@@ -36,12 +38,13 @@ LETTERS = {
 
 @dataclass(frozen=True)
 class Bitmap:
-    """A picture over the image, fetched by the browser from `href`."""
+    """A picture over the image, fetched by the browser from `href`; `count` annotations are in it."""
 
     id: str
     kind: str
     href: str
     title: str
+    count: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Spot:
-    """Where an annotation is that is not drawn as an element of its own."""
+    """Where the annotation of a row is: seen when it is chosen, whatever is drawn."""
 
     id: UUID
     x: float
@@ -139,17 +142,16 @@ class Scene:
         """Another image in the same way of looking; its own analysis is chosen there."""
         return url_for("web.show_image", image_id=image_id, **self.view.query(page=1))
 
-    def class_index(self, name: str | None) -> int:
-        return overlay.class_index(name)
+    def colour_of(self, row: Any) -> int | None:
+        """The place in the palette; none for what is not drawn in the colour of its class."""
+        return None if row.annotation_type in COLOURLESS else overlay.class_index(row.class_name)
 
     @property
     def spots(self) -> list[Spot]:
         if self.drawing is None or self.table is None:
             return []
-        drawn = {item.annotation_id for item in self.drawing.vector.items}
-        rows = (row for row in self.table.rows if row.x_min is not None and str(row.id) not in drawn)
-        pad = max(self.image.width, self.image.height) / 200
-        return [_spot(row, pad) for row in rows]
+        frame = Frame(self.image.width, self.image.height)
+        return [_spot(row, frame) for row in self.table.rows if row.x_min is not None]
 
     def table_link(self, page: int) -> str:
         return self.address(page=page) + "#annotations"
@@ -218,18 +220,19 @@ def build(principal: Principal, image: Image, view: View, wanted: UUID | None) -
 
 def _draw(analysis: Analysis, said: Sequence[Any], frame: Frame) -> Drawing:
     vector, layers = overlay.vector_layer(said, frame), overlay.layers_of(said)
-    bitmaps = [_stored(analysis, layer) for layer in layers.bitmaps]
-    if layers.masks:
-        href = url_for("web.show_mask_layer", analysis_id=analysis.id, v=analysis.revision)
-        bitmaps.append(Bitmap(f"masks-{analysis.id}", "mask", href, "Masks"))
     undrawn = dict(vector.undrawn)
+    in_bitmaps = undrawn.pop(AS_PICTURE, 0)
+    hashes = {str(row.id): row.content_hash for row in said if row.annotation_type in PICTURED}
+    bitmaps = [_stored(layer, hashes.pop(layer.annotation_id)) for layer in layers.bitmaps]
+    if layers.masks:
+        bitmaps.append(_masks(analysis, hashes, in_bitmaps - len(bitmaps)))
     return Drawing(
         vector=vector,
         labels=_labels(vector),
         bitmaps=bitmaps,
         scales=[_scale(layer) for layer in layers.bitmaps if layer.kind == "heatmap"],
         legend=_legend(said),
-        in_bitmaps=undrawn.pop(AS_PICTURE, 0),
+        in_bitmaps=in_bitmaps,
         not_drawn={NOT_DRAWN.get(reason, reason): number for reason, number in undrawn.items()},
     )
 
@@ -245,12 +248,18 @@ def _labels(vector: overlay.VectorLayer) -> list[overlay.Label]:
     return kept
 
 
-def _spot(row: Any, pad: float) -> Spot:
-    """A frame a little larger than what it shows, so that it is seen around the smallest."""
-    width, height = row.x_max - row.x_min + 2 * pad, row.y_max - row.y_min + 2 * pad
-    return Spot(
-        row.id, round(row.x_min - pad, 1), round(row.y_min - pad, 1), round(width, 1), round(height, 1)
-    )
+def _spot(row: Any, frame: Frame) -> Spot:
+    """A frame a little larger than what it shows, so that it is seen around the smallest, and inside the image."""
+    pad = max(frame) / 200
+    x, right = _stretch(row.x_min, row.x_max, pad, frame.width)
+    y, bottom = _stretch(row.y_min, row.y_max, pad, frame.height)
+    return Spot(row.id, x, y, round(right - x, 1), round(bottom - y, 1))
+
+
+def _stretch(low: float, high: float, pad: float, end: int) -> tuple[float, float]:
+    """Longer by `pad` at both ends, as far as there is room up to half of it from the edges."""
+    first, last = pad / 2, end - pad / 2
+    return round(min(max(low - pad, first), last), 1), round(max(min(high + pad, last), first), 1)
 
 
 def _legend(said: Sequence[Any]) -> list[ClassCount]:
@@ -259,9 +268,16 @@ def _legend(said: Sequence[Any]) -> list[ClassCount]:
     return [ClassCount(name, overlay.class_index(name), count) for name, count in names.most_common()]
 
 
-def _stored(analysis: Analysis, layer: overlay.StoredBitmap) -> Bitmap:
-    href = url_for("web.show_layer", annotation_id=layer.annotation_id, v=analysis.revision)
-    return Bitmap(f"bitmap-{layer.annotation_id}", layer.kind, href, layer.title)
+def _stored(layer: overlay.StoredBitmap, content_hash: str) -> Bitmap:
+    """Its address changes with what it shows, and only then: a browser fetches it again for that alone."""
+    href = url_for("web.show_layer", annotation_id=layer.annotation_id, v=content_hash[:16])
+    return Bitmap(f"bitmap-{layer.annotation_id}", layer.kind, href, layer.title, 1)
+
+
+def _masks(analysis: Analysis, hashes: Mapping[str, str], count: int) -> Bitmap:
+    version = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16]
+    href = url_for("web.show_mask_layer", analysis_id=analysis.id, v=version)
+    return Bitmap(f"masks-{analysis.id}", "mask", href, "Masks", count)
 
 
 def _scale(layer: overlay.StoredBitmap) -> Scale:

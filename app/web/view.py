@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from flask import url_for
+from werkzeug.datastructures import MultiDict
 
 from app.models import Image
 
@@ -39,22 +40,22 @@ class View:
         return query
 
 
-def read_view(args: Any) -> View:
+def read_view(args: MultiDict[str, str]) -> View:
     """A value that makes no sense counts as not given: an old or mistyped link still opens.
 
-    A switch is sent twice by a form, as 0 by a hidden field and as 1 by the box that is ticked: the last one counts.
+    What is sent twice counts as it is sent last: a switch comes from a form as 0 by a hidden field and then as 1 by
+    the box that is ticked, and a form that carries the view it was drawn with is followed by what was changed since.
     """
-    first = View()
-    switches = {name: (args.getlist(name) or ["1"])[-1] != "0" for name in SWITCHES}
-    opacity = _whole(args, "opacity", first.opacity)
+    first, sent = View(), {name: values[-1] for name, values in args.lists()}
+    opacity = _whole(sent, "opacity", first.opacity)
     return View(
-        **switches,
+        **{name: sent.get(name) != "0" for name in SWITCHES},
         opacity=opacity if opacity in OPACITIES else first.opacity,
-        mode=args["view"] if args.get("view") in MODES else first.mode,
-        page=max(_whole(args, "page", first.page), 1),
+        mode=sent["view"] if sent.get("view") in MODES else first.mode,
+        page=max(_whole(sent, "page", first.page), 1),
     )
 
 
-def _whole(args: Mapping[str, str], name: str, otherwise: int) -> int:
-    text = args.get(name, "")
+def _whole(sent: Mapping[str, str], name: str, otherwise: int) -> int:
+    text = sent.get(name, "")
     return int(text) if text.isascii() and text.isdigit() and len(text) < 8 else otherwise

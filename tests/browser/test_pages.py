@@ -19,6 +19,13 @@ def person(live_server: LiveServer) -> Person:
     return live_server.world.person("owner@example.org")
 
 
+# what is cut off at its own edge although nothing says that it may be
+CLIPPED = """() => [...document.querySelectorAll(
+        ".button, .icon, .segmented label, .badge, .statusline, .bar, select, h1:not(.visually-hidden), h2")]
+    .filter((it) => it.checkVisibility() && it.scrollHeight > it.clientHeight + 2 && it.clientHeight > 0)
+    .map((it) => `${it.tagName} ${it.className} ${it.textContent.trim()}`)"""
+
+
 @pytest.fixture
 def files(tmp_path: Path) -> list[Path]:
     """Two images and something else."""
@@ -52,7 +59,7 @@ def test_from_the_sign_in_to_the_first_image(
 
 
 def test_files_are_dropped_with_their_progress_and_their_refusal(
-    live_server: LiveServer, pages: Pages, person: Person
+    live_server: LiveServer, pages: Pages, person: Person, files: list[Path]
 ) -> None:
     project = live_server.world.project("Leaves", owner=person)
     page = pages.sign_in(pages.open(), person)
@@ -71,8 +78,27 @@ def test_files_are_dropped_with_their_progress_and_their_refusal(
     uploads = page.locator("#uploads li")
     expect(uploads).to_have_count(2)
     expect(uploads.nth(0)).to_contain_text("uploaded")
-    expect(uploads.nth(1)).to_contain_text("this is not a JPEG, PNG, WEBP or TIFF image")
+    expect(uploads.nth(1)).to_have_text("notes.pngrefusedthis is not a JPEG, PNG, WebP or TIFF image")
     expect(page.locator("#images .card")).to_have_count(1)
+    lined_up = uploads.locator("output").evaluate_all(
+        "all => all.map((it) => it.getBoundingClientRect().right)"
+    )
+    assert lined_up[0] == lined_up[1]
+    pages.screenshot(page, "uploads")
+    carried = page.evaluate(
+        """() => {
+            const text = new DataTransfer();
+            text.setData("text/plain", "no file");
+            const told = new DragEvent("dragover", {dataTransfer: text, bubbles: true, cancelable: true});
+            document.body.dispatchEvent(told);
+            return [told.defaultPrevented, document.querySelector("#drop").classList.contains("over")];
+        }"""
+    )
+    assert carried == [False, False], "a text that is dragged is none of ours"
+    page.locator("input[type=file]").set_input_files(files[0])
+    expect(uploads).to_have_count(1)  # the batch before has made room
+    expect(uploads).to_contain_text("oak.png")
+    expect(page.locator("#images .card")).to_have_count(2)
     pages.problems.clear()  # the browser tells of the 422
 
 
@@ -103,7 +129,7 @@ def test_every_page_fits_every_screen(
     image = world.image(
         project, "a_file_name_that_is_far_too_long_for_any_card_" * 3 + ".png", picture(640, 480)
     )
-    world.analysis(image, "failed", model_name="a-model-with-a-long-name-v2-final", error_message="x" * 300)
+    world.analysis(image, "failed", model_name="a-model-with-a-long-name-" * 6, error_message="x" * 300)
     world.analysis(image, "completed")
     page = pages.sign_in(pages.open(color_scheme=scheme), person)
     addresses = {
@@ -122,6 +148,44 @@ def test_every_page_fits_every_screen(
             )
             pages.screenshot(page, f"{name}-{scheme}-{width}")
     pages.problems.clear()  # the browser tells of the 404
+
+
+@pytest.mark.parametrize("width", [1280, 640])
+def test_text_twice_as_large_is_not_cut_off(
+    live_server: LiveServer, pages: Pages, person: Person, width: int
+) -> None:
+    world = live_server.world
+    project = world.project("Leaves", owner=person)
+    image = world.image(project, "leaf.png", picture(640, 480))
+    world.analysis(image, "processing")
+    page = pages.sign_in(pages.open(width=width), person)
+    for name, address in {
+        "projects": "/",
+        "gallery": f"/projects/{project.id}",
+        "members": f"/projects/{project.id}/members",
+        "image": f"/images/{image.id}",
+    }.items():
+        page.goto(address)
+        before = page.locator(".brand").evaluate("it => it.getBoundingClientRect().height")
+        page.evaluate("document.documentElement.style.fontSize = '200%'")
+        after = page.locator(".brand").evaluate("it => it.getBoundingClientRect().height")
+        assert after > 1.6 * before, f"{name} does not follow the text size"
+        assert page.evaluate(CLIPPED) == [], name
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
+        pages.screenshot(page, f"large-text-{name}-{width}")
+
+
+def test_a_long_description_shows_its_beginning_and_all_of_it_when_asked(
+    live_server: LiveServer, pages: Pages, person: Person
+) -> None:
+    project = live_server.world.project("Leaves", owner=person, description="A leaf, and another. " * 60)
+    page = pages.sign_in(pages.open(java_script_enabled=False), person)
+    page.goto(f"/projects/{project.id}")
+    text = page.locator("#description span")
+    short = text.evaluate("it => it.clientHeight")
+    pages.screenshot(page, "long-description")
+    page.locator("#description summary").click()
+    assert text.evaluate("it => it.clientHeight") > 1.5 * short
 
 
 def test_text_is_legible_in_both_schemes(pages: Pages) -> None:

@@ -1,58 +1,13 @@
 """The image page in a real browser: drawing, switching, choosing, polling, and all of it without JavaScript."""
 
 import re
-from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
 
-from app.models import Analysis, Image
-from tests.cast import Person
-from tests.conftest import LiveServer
-from tests.factories import picture
-from tests.steps import box, finalize
+from tests.steps import box
 from tests.support.browser import Pages
-
-WIDTH, HEIGHT = 320, 200
-RLE = {
-    "annotation_type": "segmentation",
-    "data": {"format": "rle", "counts": [20000, 400, 43600], "size": [HEIGHT, WIDTH]},
-}
-
-
-class Shown:
-    """An image on the live server, somebody who may edit it, and an analysis that is processing."""
-
-    def __init__(self, server: LiveServer) -> None:
-        self.server, self.world = server, server.world
-        self.person: Person = self.world.person("editor@example.org")
-        self.project = self.world.project("Leaves", editor=self.person)
-        self.image: Image = self.world.image(self.project, "leaf.png", picture(WIDTH, HEIGHT))
-        self.address = f"/images/{self.image.id}"
-
-    def analysis(self, status: str = "processing", **columns: Any) -> Analysis:
-        return self.world.analysis(self.image, status, **columns)
-
-    def store(self, analysis: Analysis, *annotations: dict[str, Any]) -> list[str]:
-        answer = self.server.pipeline.post(
-            f"/api/analyses/{analysis.id}/annotations:bulk", {"annotations": annotations}
-        )
-        assert answer.status_code == 200, answer.text
-        return [entry["id"] for entry in answer.json()["annotations"]]
-
-    def finalize(self, analysis: Analysis, status: str = "completed") -> None:
-        finalize(self.server.pipeline, analysis, status)
-
-
-@pytest.fixture
-def shown(live_server: LiveServer) -> Shown:
-    return Shown(live_server)
-
-
-@pytest.fixture
-def opened(shown: Shown, pages: Pages) -> Page:
-    """Signed in, on no page in particular."""
-    return pages.sign_in(pages.open(), shown.person)
+from tests.support.shown import RLE, Shown
 
 
 def test_the_overlay_stays_on_the_picture_at_every_size(shown: Shown, opened: Page) -> None:
@@ -62,7 +17,7 @@ def test_the_overlay_stays_on_the_picture_at_every_size(shown: Shown, opened: Pa
     for width, height in ((1920, 1080), (1280, 720), (1000, 1000), (860, 600), (390, 844), (320, 568)):
         opened.set_viewport_size({"width": width, "height": height})
         picture_at = opened.locator("#picture").bounding_box()
-        box_at = opened.locator(f"#a-{box_id} .casing").bounding_box()
+        box_at = opened.locator(f"#s-{box_id} .casing").bounding_box()
         assert picture_at and box_at
         # without the outline's width the box has the middle half of the picture
         middle = (picture_at["x"] + picture_at["width"] / 2, picture_at["y"] + picture_at["height"] / 2)
@@ -122,21 +77,6 @@ def test_a_bitmap_is_fetched_when_it_is_switched_on(shown: Shown, opened: Page) 
     expect(opened.locator("#stage")).to_have_attribute("data-bitmaps", "")
 
 
-def test_a_bitmap_that_does_not_come_says_so_and_can_be_tried_again(
-    shown: Shown, opened: Page, pages: Pages
-) -> None:
-    analysis = shown.analysis()
-    shown.store(analysis, RLE)
-    shown.finalize(analysis)
-    opened.route("**/masks.png*", lambda route: route.abort())
-    opened.goto(shown.address)
-    expect(opened.get_by_text("A layer could not be loaded")).to_be_visible()
-    opened.unroute("**/masks.png*")
-    opened.get_by_role("button", name="Try again").click()
-    expect(opened.get_by_text("A layer could not be loaded")).to_be_hidden()
-    pages.problems.clear()  # the browser tells of the aborted request
-
-
 def test_side_by_side(shown: Shown, opened: Page) -> None:
     shown.store(shown.analysis(), box())
     opened.goto(shown.address)
@@ -173,24 +113,19 @@ def test_a_row_and_its_shape_know_each_other(shown: Shown, opened: Page) -> None
     )
     opened.goto(shown.address)
     opened.locator(f"#r-{second} a").focus()
-    expect(opened.locator(f"#a-{second}")).to_have_class(re.compile(r"\bhot\b"))
+    expect(opened.locator(f"#s-{second}")).to_have_class(re.compile(r"\bhot\b"))
     opened.keyboard.press("Enter")
-    expect(opened.locator(f"#a-{second}")).to_have_class(re.compile(r"\bselected\b"))
-    opened.locator(f"#a-{first} .shape").click()
+    expect(opened.locator(f"#s-{second}")).to_have_class(re.compile(r"\bselected\b"))
+    opened.locator(f"#s-{first} .shape").click()
     expect(opened.locator(f"#r-{first} a")).to_have_attribute("aria-current", "true")
-    expect(opened.locator(f"#a-{second}")).not_to_have_class(re.compile(r"\bselected\b"))
-
-
-def fast(page: Page) -> None:
-    """Time runs for the polls, but not for us."""
-    page.clock.install()
+    expect(opened.locator(f"#s-{second}")).not_to_have_class(re.compile(r"\bselected\b"))
 
 
 def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Shown, opened: Page) -> None:
     analysis = shown.analysis()
     polls: list[int] = []
     opened.on("response", lambda answer: polls.append(answer.status) if "/panel" in answer.url else None)
-    fast(opened)
+    opened.clock.install()  # time runs for the polls, but not for us
     opened.goto(shown.address)
     expect(opened.locator("#panel .badge.processing")).to_be_visible()
     opened.evaluate("window.stayed = true")
@@ -218,7 +153,7 @@ def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Shown,
 def test_a_poll_keeps_how_a_person_looks(shown: Shown, opened: Page) -> None:
     analysis = shown.analysis()
     shown.store(analysis, box(client_id="a"))
-    fast(opened)
+    opened.clock.install()  # time runs for the polls, but not for us
     opened.goto(shown.address)
     opened.get_by_label("Labels").uncheck()
     opened.get_by_text("Side by side").click()
@@ -236,9 +171,11 @@ def test_a_poll_keeps_how_a_person_looks(shown: Shown, opened: Page) -> None:
 def test_cancelling(shown: Shown, opened: Page) -> None:
     shown.analysis()
     opened.goto(shown.address)
-    opened.get_by_role("button", name="Cancel this analysis").click()
+    opened.get_by_text("Cancel this analysis").click()
+    expect(opened.locator("#panel .badge.processing")).to_be_visible()
+    opened.get_by_role("button", name="Yes, cancel it").click()
     expect(opened.locator("#panel .badge.canceled")).to_be_visible()
-    expect(opened.get_by_role("button", name="Cancel this analysis")).to_have_count(0)
+    expect(opened.get_by_text("Cancel this analysis")).to_have_count(0)
     expect(opened.locator("#announcer")).to_have_text("leaf-net 1.0.0 is canceled.")
 
 
@@ -283,11 +220,6 @@ def test_the_whole_way_by_keyboard(shown: Shown, opened: Page) -> None:
 # --- without JavaScript ------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def plain(shown: Shown, pages: Pages) -> Page:
-    return pages.sign_in(pages.open(java_script_enabled=False), shown.person)
-
-
 def test_the_main_path_without_javascript(shown: Shown, plain: Page) -> None:
     shown.store(shown.analysis(model_name="older"), box(class_name="old"))
     analysis = shown.analysis(model_name="newer")
@@ -309,8 +241,10 @@ def test_the_main_path_without_javascript(shown: Shown, plain: Page) -> None:
     plain.locator(".analyses a", has_text="older").click()
     expect(plain.locator("#layers-of")).to_have_text("older")
     expect(plain.locator("#overlay")).to_have_attribute("opacity", "0.3")
-    plain.get_by_role("button", name="Cancel this analysis").click()
+    plain.get_by_text("Cancel this analysis").click()
+    plain.get_by_role("button", name="Yes, cancel it").click()
     expect(plain.locator("#panel .badge.canceled")).to_be_visible()
+    expect(plain.locator("#overlay")).to_have_attribute("opacity", "0.3")
     plain.get_by_text("Export", exact=True).click()
     with plain.expect_download() as download:
         plain.get_by_role("link", name=re.compile("JSON")).click()

@@ -30,6 +30,29 @@ def test_an_editor_cancels(world: World, image: Image, editor: Person, status: s
     assert "Cancel this analysis" not in editor.client.get(answer.location).text
 
 
+def test_cancelling_keeps_how_a_person_looks(world: World, analysis: Analysis, editor: Person) -> None:
+    page = f"/images/{analysis.image_id}?analysis={analysis.id}"
+    answer = editor.client.submit(f"{page}&opacity=40&labels=0", f"/analyses/{analysis.id}/cancel")
+    assert answer.location == f"{page}&labels=0&opacity=40"
+
+
+def test_what_was_changed_since_counts_more_than_the_view_the_form_was_drawn_with(
+    analysis: Analysis, editor: Person
+) -> None:
+    form = {"csrf_token": token_of(editor), "opacity": ["40", "70"], "view": ["side", "overlay"]}
+    answer = editor.client.post(f"/analyses/{analysis.id}/cancel", data=form)
+    assert answer.location == f"/images/{analysis.image_id}?analysis={analysis.id}&opacity=70"
+
+
+def test_there_is_no_export_before_there_is_something_to_export(
+    world: World, image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    address = f"/images/{image.id}"
+    assert 'id="export"' not in viewer.client.get(address).text
+    finalize(pipeline, analysis)
+    assert 'id="export"' in viewer.client.get(address).text
+
+
 def test_htmx_gets_the_viewer_and_an_announcement(world: World, analysis: Analysis, editor: Person) -> None:
     answer = cancel(editor, analysis, headers=HTMX)
     assert answer.status_code == 200

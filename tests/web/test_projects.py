@@ -100,6 +100,10 @@ def test_only_who_may_upload_is_offered_it(project: Project, editor: Person, vie
     assert 'type="file"' not in viewer.client.get(address).text
 
 
+def test_the_limit_of_a_file_is_told_as_it_is_set(project: Project, editor: Person) -> None:
+    assert "up to 50 MiB each" in editor.client.get(f"/projects/{project.id}").text
+
+
 def test_an_empty_gallery_says_so(project: Project, viewer: Person) -> None:
     assert "No images yet" in viewer.client.get(f"/projects/{project.id}").text
 

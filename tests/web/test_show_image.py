@@ -52,8 +52,8 @@ def test_the_picture_and_the_overlay_share_one_svg(
     (box_id,) = store(pipeline, analysis, [box(class_name="leaf", confidence=0.9)])
     svg = svg_of(viewer.client.get(address).text)
     assert svg.lstrip().startswith('viewBox="0 0 64 48"')
-    assert f'<image id="picture" href="{address}/content" width="64" height="48"/>' in svg
-    assert f'id="a-{box_id}"' in svg
+    assert f'<image id="picture" class="picture" href="{address}/content" width="64" height="48"/>' in svg
+    assert f'id="s-{box_id}"' in svg
     assert '<rect class="shape" x="4" y="4" width="10" height="8"/>' in svg
     assert "leaf 0.90" in svg
 
