@@ -49,7 +49,7 @@ def finalize(pipeline: Pipeline, analysis: Analysis, status: str = "completed", 
     assert answer.status_code == 200, answer.text
 
 
-def problem(response: Any, status: int, code: str) -> dict[str, Any]:
+def check_problem(response: Any, status: int, code: str) -> dict[str, Any]:
     """The members of a problem+json answer with this status and code."""
     found = (response.status_code, response.headers["Content-Type"])
     assert found == (status, "application/problem+json"), f"{found}: {response.get_data(as_text=True)[:500]}"
@@ -63,4 +63,4 @@ def problem(response: Any, status: int, code: str) -> dict[str, Any]:
 
 def fields_at_fault(response: Any) -> set[str]:
     """The fields a 422 names."""
-    return {entry["field"] for entry in problem(response, 422, "invalid-payload")["errors"]}
+    return {entry["field"] for entry in check_problem(response, 422, "invalid-payload")["errors"]}

@@ -417,9 +417,10 @@ def test_only_two_pictures_are_decoded_at_once(make):
 
 
 def test_a_refused_picture_gives_its_turn_back():
+    """More often than there are turns; a turn that was kept would let the next one wait for ever."""
     for _ in range(5):
-        refusal(io.BytesIO(b"not a picture"))
-        refusal(io.BytesIO(b"not a picture"), lambda file: make_preview(file, 10))
+        assert refusal(io.BytesIO(b"not a picture"))
+        assert refusal(io.BytesIO(b"not a picture"), lambda file: make_preview(file, 10))
 
 
 # Previews

@@ -10,7 +10,7 @@ from flask import Flask
 from app.storage import LocalStorage
 from tests.cast import Pipeline
 from tests.html import LintClient
-from tests.steps import problem
+from tests.steps import check_problem
 from tests.support.s3 import Bucket
 
 
@@ -28,7 +28,7 @@ def test_without_a_database_it_lives_but_is_not_ready(make_app: Callable[..., Fl
     lost = make_app(DATABASE_URL="postgresql://nobody@127.0.0.1:1/none").test_client()
     assert lost.get("/healthz").status_code == 200
     answer = lost.get("/readyz")
-    problem(answer, 503, "database-unavailable")
+    check_problem(answer, 503, "database-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     assert "127.0.0.1" not in answer.text
 
@@ -39,13 +39,13 @@ def test_without_a_disk_it_is_not_ready(app: Flask, tmp_path: Path) -> None:
     app.extensions["storage"] = LocalStorage(blocked, "secret")
     client = app.test_client()
     assert client.get("/healthz").status_code == 200
-    problem(client.get("/readyz"), 503, "storage-unavailable")
+    check_problem(client.get("/readyz"), 503, "storage-unavailable")
 
 
 def test_with_a_bucket_it_is_ready_and_without_it_is_not(make_app: Callable[..., Flask], s3: Bucket) -> None:
     assert make_app(**s3.environ).test_client().get("/readyz").status_code == 200
     missing = make_app(**s3.environ | {"S3_BUCKET": "there-is-none"})
-    problem(missing.test_client().get("/readyz"), 503, "storage-unavailable")
+    check_problem(missing.test_client().get("/readyz"), 503, "storage-unavailable")
 
 
 def test_nothing_of_a_request_matters(client: LintClient, pipeline: Pipeline) -> None:

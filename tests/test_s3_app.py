@@ -14,7 +14,7 @@ from flask import Flask
 from app.models import Analysis, Artifact, Image
 from tests.cast import Person, Pipeline, pipeline_in_process
 from tests.factories import World, picture
-from tests.steps import box, finalize, problem, store
+from tests.steps import box, check_problem, finalize, store
 from tests.support.s3 import Bucket
 
 
@@ -73,7 +73,7 @@ def test_a_refused_image_leaves_nothing(s3: Bucket, project: Any, owner: Person)
     answer = owner.api(
         "POST", f"/api/projects/{project.id}/images", data=data, content_type="multipart/form-data"
     )
-    problem(answer, 422, "invalid-payload")
+    check_problem(answer, 422, "invalid-payload")
     assert keys(s3) == []
 
 
@@ -137,7 +137,7 @@ def test_what_changed_or_went_missing_is_shown(
         "/api/ml/artifacts/content",
         query_string={"path": f"ml_outputs/{analysis.id}/heatmap.png"},
     )
-    problem(gone, 404, "not-found")
+    check_problem(gone, 404, "not-found")
 
 
 def test_finalize_waits_for_what_was_referenced(
@@ -148,14 +148,14 @@ def test_finalize_waits_for_what_was_referenced(
     heatmap = {"annotation_type": "heatmap", "storage_path": path, "data": {"width": 16, "height": 12}}
     store(pipeline, analysis, [heatmap])
     answer = pipeline.post(f"/api/analyses/{analysis.id}/finalize", {"status": "completed"})
-    assert problem(answer, 409, "conflict")["missing"] == [path]
+    assert check_problem(answer, 409, "conflict")["missing"] == [path]
     put(signed, picture(16, 12))
     finalize(pipeline, analysis)
 
 
 def test_files_of_local_disk_are_not_served(app: Flask, image: Image) -> None:
     answer = app.test_client().get(f"/files/images/{image.id}")
-    problem(answer, 404, "not-found")
+    check_problem(answer, 404, "not-found")
 
 
 def test_a_store_that_is_away_is_503(
@@ -163,8 +163,8 @@ def test_a_store_that_is_away_is_503(
 ) -> None:
     away = make_app(**s3.environ | {"S3_ENDPOINT": "http://127.0.0.1:1"})
     person = Person(away, viewer.id, viewer.email, viewer.key)
-    problem(person.api("GET", f"/api/images/{image.id}/content"), 503, "storage-unavailable")
-    problem(away.test_client().get("/readyz"), 503, "storage-unavailable")
+    check_problem(person.api("GET", f"/api/images/{image.id}/content"), 503, "storage-unavailable")
+    check_problem(away.test_client().get("/readyz"), 503, "storage-unavailable")
     assert away.test_client().get("/healthz").status_code == 200
     # making an address asks nobody, and what needs no file works on
     assert person.api("GET", f"/api/analyses/{analysis.id}/export").status_code == 200

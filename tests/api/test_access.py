@@ -13,7 +13,7 @@ from app.models import Analysis, Image, Project, User, UserKey
 from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.html import LintClient
-from tests.steps import problem, upload
+from tests.steps import check_problem, upload
 
 # every GET under /api/, by endpoint; a test holds this list and the routes together
 ADDRESSES = {
@@ -75,7 +75,7 @@ def test_members_by_bearer(app: Flask, address: str, viewer: Person) -> None:
 def test_members_by_session(address: str, viewer: Person, stranger: Person, endpoint: str) -> None:
     assert viewer.client.get(address, buffered=True).status_code == 200
     if endpoint not in OPEN_TO_ALL_PEOPLE:
-        problem(stranger.client.get(address), 403, "forbidden")
+        check_problem(stranger.client.get(address), 403, "forbidden")
 
 
 def test_strangers(address: str, endpoint: str, stranger: Person) -> None:
@@ -83,14 +83,14 @@ def test_strangers(address: str, endpoint: str, stranger: Person) -> None:
     if endpoint in OPEN_TO_ALL_PEOPLE:
         assert (answer.status_code, answer.json) == (200, [])
     else:
-        problem(answer, 403, "forbidden")
+        check_problem(answer, 403, "forbidden")
 
 
 def test_nobody(app: Flask, address: str, viewer: Person) -> None:
     answer = bare(app, address)
-    problem(answer, 401, "unauthenticated")
+    check_problem(answer, 401, "unauthenticated")
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
-    problem(bare(app, address, Cookie="loupe=made-up"), 401, "unauthenticated")
+    check_problem(bare(app, address, Cookie="loupe=made-up"), 401, "unauthenticated")
 
 
 def test_keys_that_are_not_right(app: Flask, address: str, viewer: Person) -> None:
@@ -106,20 +106,20 @@ def test_keys_that_are_not_right(app: Flask, address: str, viewer: Person) -> No
         viewer.key + "A",
         "k" * 10_000,
     ):
-        problem(bare(app, address, **{"X-API-Key": key}), 401, "signature-invalid")
-        problem(bare(app, address, Authorization=f"Bearer {key}"), 401, "signature-invalid")
-    problem(bare(app, address, Authorization=f"Basic {viewer.key}"), 401, "unauthenticated")
+        check_problem(bare(app, address, **{"X-API-Key": key}), 401, "signature-invalid")
+        check_problem(bare(app, address, Authorization=f"Bearer {key}"), 401, "signature-invalid")
+    check_problem(bare(app, address, Authorization=f"Basic {viewer.key}"), 401, "unauthenticated")
 
 
 def test_a_wrong_key_is_not_saved_by_a_session(address: str, viewer: Person) -> None:
-    problem(viewer.client.get(address, headers={"X-API-Key": "wrong"}), 401, "signature-invalid")
+    check_problem(viewer.client.get(address, headers={"X-API-Key": "wrong"}), 401, "signature-invalid")
 
 
 def test_a_revoked_key(app: Flask, address: str, viewer: Person) -> None:
     with app.app_context():
         db.session.get_one(UserKey, viewer.key.split("_")[1]).revoked_at = now()
         db.session.commit()
-    problem(viewer.api("GET", address), 401, "signature-invalid")
+    check_problem(viewer.api("GET", address), 401, "signature-invalid")
 
 
 def test_a_disabled_account(app: Flask, address: str, viewer: Person) -> None:
@@ -127,8 +127,8 @@ def test_a_disabled_account(app: Flask, address: str, viewer: Person) -> None:
     with app.app_context():
         db.session.get_one(User, viewer.id).disabled_at = now()
         db.session.commit()
-    problem(viewer.api("GET", address), 401, "signature-invalid")
-    problem(viewer.client.get(address), 401, "unauthenticated")
+    check_problem(viewer.api("GET", address), 401, "signature-invalid")
+    check_problem(viewer.client.get(address), 401, "unauthenticated")
 
 
 def test_a_session_that_was_ended(app: Flask, address: str, viewer: Person) -> None:
@@ -136,11 +136,11 @@ def test_a_session_that_was_ended(app: Flask, address: str, viewer: Person) -> N
     with app.app_context():
         db.session.get_one(User, viewer.id).session_version += 1
         db.session.commit()
-    problem(viewer.client.get(address), 401, "unauthenticated")
+    check_problem(viewer.client.get(address), 401, "unauthenticated")
 
 
 def test_a_signature_alone_reads_nothing(address: str, pipeline: Pipeline) -> None:
-    problem(pipeline.request("GET", address), 401, "scheme-not-allowed")
+    check_problem(pipeline.request("GET", address), 401, "scheme-not-allowed")
 
 
 def test_signature_headers_of_a_wrong_form_come_first(app: Flask, address: str, viewer: Person) -> None:
@@ -148,9 +148,9 @@ def test_signature_headers_of_a_wrong_form_come_first(app: Flask, address: str, 
         {"X-ML-Timestamp": "soon", "X-ML-Signature": "sha256=" + "0" * 64},
         {"X-ML-Timestamp": "1", "X-ML-Signature": "sha256=" + "A" * 64},
     ):
-        problem(viewer.api("GET", address, headers=headers), 400, "malformed-request")
+        check_problem(viewer.api("GET", address, headers=headers), 400, "malformed-request")
     for half in ({"X-ML-Timestamp": "1"}, {"X-ML-Signature": "sha256=" + "0" * 64}):
-        problem(bare(app, address, **half), 401, "signature-missing")
+        check_problem(bare(app, address, **half), 401, "signature-missing")
 
 
 def test_a_trusted_proxy(
@@ -163,12 +163,12 @@ def test_a_trusted_proxy(
 
     assert ask(behind, viewer.email, PROXY).status_code == 200
     if endpoint not in OPEN_TO_ALL_PEOPLE:
-        problem(ask(behind, stranger.email, PROXY), 403, "forbidden")
-    problem(ask(behind, "nobody@example.org", PROXY), 403, "forbidden")
-    problem(ask(behind, viewer.email, "wrong"), 401, "unauthenticated")
-    problem(ask(behind, viewer.email, ""), 401, "unauthenticated")
-    problem(ask(make_app(), viewer.email, PROXY), 401, "unauthenticated")
-    problem(ask(make_app(), viewer.email, ""), 401, "unauthenticated")
+        check_problem(ask(behind, stranger.email, PROXY), 403, "forbidden")
+    check_problem(ask(behind, "nobody@example.org", PROXY), 403, "forbidden")
+    check_problem(ask(behind, viewer.email, "wrong"), 401, "unauthenticated")
+    check_problem(ask(behind, viewer.email, ""), 401, "unauthenticated")
+    check_problem(ask(make_app(), viewer.email, PROXY), 401, "unauthenticated")
+    check_problem(ask(make_app(), viewer.email, ""), 401, "unauthenticated")
 
 
 def test_a_missing_row_is_404_for_people_and_401_for_nobody(
@@ -178,8 +178,8 @@ def test_a_missing_row_is_404_for_people_and_401_for_nobody(
         return
     nowhere = UUID(int=7)
     address = ADDRESSES[endpoint].format(project=nowhere, image=nowhere, analysis=nowhere)
-    problem(viewer.api("GET", address), 404, "not-found")
-    problem(bare(app, address), 401, "unauthenticated")
+    check_problem(viewer.api("GET", address), 404, "not-found")
+    check_problem(bare(app, address), 401, "unauthenticated")
 
 
 # --- cookies write nothing ---------------------------------------------------------------------------------------

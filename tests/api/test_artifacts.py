@@ -13,7 +13,7 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
-from tests.steps import fields_at_fault, problem, upload
+from tests.steps import check_problem, fields_at_fault, upload
 
 ENDPOINTS = ("/api/ml/artifacts/download", "/api/ml/artifacts/content")
 
@@ -40,10 +40,10 @@ def test_who_may(
 ) -> None:
     assert get(viewer, endpoint, path).status_code == 200
     assert get(admin, endpoint, path).status_code == 200
-    problem(get(stranger, endpoint, path), 403, "forbidden")
-    problem(client.get(endpoint, query_string={"path": path}), 401, "unauthenticated")
-    problem(pipeline.request("GET", f"{endpoint}?path={path}"), 401, "scheme-not-allowed")
-    problem(viewer.api("POST", endpoint), 405, "method-not-allowed")
+    check_problem(get(stranger, endpoint, path), 403, "forbidden")
+    check_problem(client.get(endpoint, query_string={"path": path}), 401, "unauthenticated")
+    check_problem(pipeline.request("GET", f"{endpoint}?path={path}"), 401, "scheme-not-allowed")
+    check_problem(viewer.api("POST", endpoint), 405, "method-not-allowed")
 
 
 def test_the_address_gives_the_bytes_without_a_key(client: LintClient, path: str, viewer: Person) -> None:
@@ -143,13 +143,13 @@ def test_paths_of_another_form_are_422(
 def test_what_is_not_there_is_404(
     endpoint: str, app: Flask, analysis: Analysis, viewer: Person, pipeline: Pipeline, path: str
 ) -> None:
-    problem(get(viewer, endpoint, f"ml_outputs/{some_id()}/heatmap.png"), 404, "not-found")
-    problem(get(viewer, endpoint, f"ml_outputs/{analysis.id}/other.png"), 404, "not-found")
+    check_problem(get(viewer, endpoint, f"ml_outputs/{some_id()}/heatmap.png"), 404, "not-found")
+    check_problem(get(viewer, endpoint, f"ml_outputs/{analysis.id}/other.png"), 404, "not-found")
     wanted = {"artifact_type": "log", "filename": "never-put.txt"}
     signed = pipeline.post(f"/api/analyses/{analysis.id}/artifacts/presign", wanted)
-    problem(get(viewer, endpoint, signed.json["storage_path"]), 404, "not-found")
+    check_problem(get(viewer, endpoint, signed.json["storage_path"]), 404, "not-found")
     app.extensions["storage"].delete([path])
-    problem(get(viewer, endpoint, path), 404, "not-found")
+    check_problem(get(viewer, endpoint, path), 404, "not-found")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -158,7 +158,7 @@ def test_a_file_in_storage_that_is_no_artifact_is_404(
 ) -> None:
     path = f"ml_outputs/{analysis.id}/stray.png"
     app.extensions["storage"].put(path, b"x", "image/png")
-    problem(get(viewer, endpoint, path), 404, "not-found")
+    check_problem(get(viewer, endpoint, path), 404, "not-found")
 
 
 @pytest.mark.parametrize("endpoint", ENDPOINTS)
@@ -168,9 +168,9 @@ def test_the_path_decides_whose_it_is(
     """Membership in one project opens nothing of another."""
     theirs = world.analysis(world.image(world.project("Bark", owner=stranger)), "processing")
     foreign = upload(app, pipeline, theirs)
-    problem(get(viewer, endpoint, foreign), 403, "forbidden")
+    check_problem(get(viewer, endpoint, foreign), 403, "forbidden")
     assert get(stranger, endpoint, foreign).status_code == 200
-    problem(get(stranger, endpoint, path), 403, "forbidden")
+    check_problem(get(stranger, endpoint, path), 403, "forbidden")
 
 
 def test_of_a_deleted_image_is_410(app: Flask, image: Image, viewer: Person, path: str) -> None:
@@ -178,7 +178,7 @@ def test_of_a_deleted_image_is_410(app: Flask, image: Image, viewer: Person, pat
         db.session.get_one(Image, image.id).deleted_at = now()
         db.session.commit()
     for endpoint in ENDPOINTS:
-        problem(get(viewer, endpoint, path), 410, "deleted")
+        check_problem(get(viewer, endpoint, path), 410, "deleted")
 
 
 def test_the_last_put_wins(
@@ -194,4 +194,4 @@ def test_the_last_put_wins(
 def test_the_feature_off_is_404(make_app: Callable[..., Flask], viewer: Person, path: str) -> None:
     person = Person(make_app(ML_ANALYSIS_ENABLED="false"), viewer.id, viewer.email, viewer.key)
     for endpoint in ENDPOINTS:
-        problem(get(person, endpoint, path), 404, "not-found")
+        check_problem(get(person, endpoint, path), 404, "not-found")

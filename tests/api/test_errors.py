@@ -14,7 +14,7 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import some_id
 from tests.html import LintClient
-from tests.steps import problem
+from tests.steps import check_problem
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/none"
 
@@ -29,31 +29,31 @@ def test_wrong_paths(app: Flask, viewer: Person, client: LintClient) -> None:
         "/api/%00",
         "/api/../etc",
     ):
-        problem(viewer.api("GET", path), 404, "not-found")
-        problem(client.get(path), 404, "not-found")
-    problem(viewer.api("POST", "/api/nothing", json={}), 404, "not-found")
+        check_problem(viewer.api("GET", path), 404, "not-found")
+        check_problem(client.get(path), 404, "not-found")
+    check_problem(viewer.api("POST", "/api/nothing", json={}), 404, "not-found")
 
 
 def test_wrong_methods_name_the_right_ones(viewer: Person, project: Project, analysis: Analysis) -> None:
     answer = viewer.api("PUT", "/api/projects")
-    problem(answer, 405, "method-not-allowed")
+    check_problem(answer, 405, "method-not-allowed")
     assert set(answer.headers["Allow"].split(", ")) >= {"GET", "POST"}
     answer = viewer.api("GET", f"/api/analyses/{analysis.id}/finalize")
-    problem(answer, 405, "method-not-allowed")
+    check_problem(answer, 405, "method-not-allowed")
     assert "POST" in answer.headers["Allow"].split(", ")
-    problem(viewer.api("BREW", "/api/projects"), 405, "method-not-allowed")
+    check_problem(viewer.api("BREW", "/api/projects"), 405, "method-not-allowed")
 
 
 def test_the_shape_of_a_422(viewer: Person, project: Project) -> None:
     answer = viewer.api("GET", f"/api/projects/{project.id}/images?limit=0&skip=x")
-    body = problem(answer, 422, "invalid-payload")
+    body = check_problem(answer, 422, "invalid-payload")
     assert set(body) == {"type", "title", "status", "detail", "code", "errors", "request_id"}
     assert all(set(entry) == {"field", "reason"} for entry in body["errors"])
     assert {entry["field"] for entry in body["errors"]} == {"limit", "skip"}
 
 
 def test_the_shape_of_the_others(viewer: Person) -> None:
-    body = problem(viewer.api("GET", f"/api/images/{some_id()}"), 404, "not-found")
+    body = check_problem(viewer.api("GET", f"/api/images/{some_id()}"), 404, "not-found")
     assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
 
 
@@ -71,33 +71,33 @@ def test_every_kind_of_refusal(
 ) -> None:
     here, create = f"/api/images/{image.id}", f"/api/images/{image.id}/analyses"
     signed = {"X-ML-Timestamp": "1", "X-ML-Signature": "sha256=" + "0" * 64}
-    problem(client.get(here), 401, "unauthenticated")
-    problem(client.get(here, headers={"X-API-Key": "x"}), 401, "signature-invalid")
-    problem(client.get(here, headers={"X-ML-Timestamp": "1"}), 401, "signature-missing")
-    problem(client.get(here, headers=signed), 401, "scheme-not-allowed")
-    skewed = problem(client.post(create, json={}, headers=signed), 401, "timestamp-skew")
+    check_problem(client.get(here), 401, "unauthenticated")
+    check_problem(client.get(here, headers={"X-API-Key": "x"}), 401, "signature-invalid")
+    check_problem(client.get(here, headers={"X-ML-Timestamp": "1"}), 401, "signature-missing")
+    check_problem(client.get(here, headers=signed), 401, "scheme-not-allowed")
+    skewed = check_problem(client.post(create, json={}, headers=signed), 401, "timestamp-skew")
     assert abs(skewed["server_time"] - now().timestamp()) < 60
-    problem(client.get(here, headers=signed | {"X-ML-Timestamp": "x"}), 400, "malformed-request")
-    problem(stranger.api("GET", here), 403, "forbidden")
-    problem(viewer.api("GET", f"/api/images/{some_id()}"), 404, "not-found")
-    problem(viewer.api("PUT", here), 405, "method-not-allowed")
-    problem(owner.api("POST", "/api/projects", data=b" " * 40_000_000), 413, "payload-too-large")
-    problem(
+    check_problem(client.get(here, headers=signed | {"X-ML-Timestamp": "x"}), 400, "malformed-request")
+    check_problem(stranger.api("GET", here), 403, "forbidden")
+    check_problem(viewer.api("GET", f"/api/images/{some_id()}"), 404, "not-found")
+    check_problem(viewer.api("PUT", here), 405, "method-not-allowed")
+    check_problem(owner.api("POST", "/api/projects", data=b" " * 40_000_000), 413, "payload-too-large")
+    check_problem(
         owner.api("POST", "/api/projects", data="x", content_type="text/plain"), 415, "unsupported-media-type"
     )
-    problem(owner.api("POST", "/api/projects", data="x"), 400, "malformed-request")
-    problem(owner.api("POST", "/api/projects", json={}), 422, "invalid-payload")
+    check_problem(owner.api("POST", "/api/projects", data="x"), 400, "malformed-request")
+    check_problem(owner.api("POST", "/api/projects", json={}), 422, "invalid-payload")
     taken = {"status": "queued"}
     refused = pipeline.patch(f"/api/analyses/{analysis.id}/status", taken)
-    assert problem(refused, 409, "illegal-transition")["current"] == "processing"
+    assert check_problem(refused, 409, "illegal-transition")["current"] == "processing"
     unsigned = make_app(ML_CALLBACK_HMAC_SECRET="")
     answer = unsigned.test_client().post(f"/api/analyses/{analysis.id}/finalize", json={})
-    problem(answer, 503, "signing-not-configured")
+    check_problem(answer, 503, "signing-not-configured")
     assert int(answer.headers["Retry-After"]) > 0
     with app.app_context():
         db.session.get_one(Image, image.id).deleted_at = now()
         db.session.commit()
-    problem(viewer.api("GET", here), 410, "deleted")
+    check_problem(viewer.api("GET", here), 410, "deleted")
 
 
 # --- request ids -------------------------------------------------------------------------------------------------
@@ -106,14 +106,14 @@ def test_every_kind_of_refusal(
 @pytest.mark.parametrize("sent", ["abc", "a" * 64, "5f0c-1.2_3"])
 def test_a_sane_request_id_is_kept(viewer: Person, sent: str) -> None:
     answer = viewer.api("GET", "/api/nothing", headers={"X-Request-ID": sent})
-    assert problem(answer, 404, "not-found")["request_id"] == sent
+    assert check_problem(answer, 404, "not-found")["request_id"] == sent
     assert viewer.api("GET", "/api/projects", headers={"X-Request-ID": sent}).headers["X-Request-ID"] == sent
 
 
 @pytest.mark.parametrize("sent", ["", "a" * 65, "a b", "<script>", "é", "a;b", "'"])
 def test_another_is_replaced(viewer: Person, sent: str) -> None:
     answer = viewer.api("GET", "/api/nothing", headers={"X-Request-ID": sent})
-    made = problem(answer, 404, "not-found")["request_id"]
+    made = check_problem(answer, 404, "not-found")["request_id"]
     assert made != sent and len(made) == 32
 
 
@@ -137,7 +137,7 @@ def test_a_lost_database_is_503(
         person.api("POST", "/api/projects", json={"name": "x"}),
     ]
     for answer in answers:
-        body = problem(answer, 503, "database-unavailable")
+        body = check_problem(answer, 503, "database-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert "127.0.0.1" not in str(body) and "Traceback" not in str(body)
 
@@ -174,7 +174,7 @@ def test_a_lost_object_store_is_503(app: Flask, viewer: Person, image: Image) ->
     app.extensions["storage"] = Broken(StorageUnavailable())
     for path in ("download", "content"):
         answer = viewer.api("GET", f"/api/images/{image.id}/{path}")
-        problem(answer, 503, "storage-unavailable")
+        check_problem(answer, 503, "storage-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
 
 
@@ -183,7 +183,7 @@ def test_a_fault_of_ours_tells_nothing_but_the_request_id(
 ) -> None:
     app.extensions["storage"] = Broken(RuntimeError("the secret is hunter2"))
     answer = viewer.api("GET", f"/api/images/{image.id}/download", headers={"X-Request-ID": "find-me"})
-    body = problem(answer, 500, "internal-error")
+    body = check_problem(answer, 500, "internal-error")
     assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
     assert "hunter2" not in answer.text and "Traceback" not in answer.text
     assert body["request_id"] == "find-me"

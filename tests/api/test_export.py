@@ -21,7 +21,7 @@ from app.models import Analysis, Artifact, Image
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
-from tests.steps import box, fields_at_fault, finalize, problem, store, upload
+from tests.steps import box, check_problem, fields_at_fault, finalize, store, upload
 
 COLUMNS = [
     "annotation_id",
@@ -82,11 +82,11 @@ def test_who_may(
     pipeline: Pipeline,
 ) -> None:
     path = f"/api/analyses/{analysis.id}/export"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(viewer.api("GET", f"/api/analyses/{some_id()}/export"), 404, "not-found")
-    problem(viewer.api("POST", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(viewer.api("GET", f"/api/analyses/{some_id()}/export"), 404, "not-found")
+    check_problem(viewer.api("POST", path), 405, "method-not-allowed")
     for person in (viewer, admin):
         assert person.api("GET", path).status_code == 200
 
@@ -185,7 +185,7 @@ def test_artifacts_before_the_end(app: Flask, analysis: Analysis, viewer: Person
 
 def test_an_object_store_that_is_away_is_503(app: Flask, full: Analysis, viewer: Person) -> None:
     app.extensions["storage"] = Away()
-    problem(export(viewer, full), 503, "storage-unavailable")
+    check_problem(export(viewer, full), 503, "storage-unavailable")
 
 
 class Away:

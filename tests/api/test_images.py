@@ -21,7 +21,7 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
-from tests.steps import fields_at_fault, problem
+from tests.steps import check_problem, fields_at_fault
 
 FIELDS = {
     "id",
@@ -63,22 +63,24 @@ def test_who_may_upload(
     for person in (owner, editor, admin):
         assert send(person, project, picture()).status_code == 201
     for person in (viewer, stranger):
-        problem(send(person, project, picture()), 403, "forbidden")
+        check_problem(send(person, project, picture()), 403, "forbidden")
     path = f"/api/projects/{project.id}/images"
-    problem(client.post(path, data={"file": (io.BytesIO(picture()), "a.png")}), 401, "unauthenticated")
-    problem(owner.client.post(path, data={"file": (io.BytesIO(picture()), "a.png")}), 401, "unauthenticated")
+    check_problem(client.post(path, data={"file": (io.BytesIO(picture()), "a.png")}), 401, "unauthenticated")
+    check_problem(
+        owner.client.post(path, data={"file": (io.BytesIO(picture()), "a.png")}), 401, "unauthenticated"
+    )
     assert world.count(Image) == 3
 
 
 def test_a_missing_project_comes_before_the_fields(owner: Person, project: Project) -> None:
     path = f"/api/projects/{some_id()}/images"
-    problem(owner.api("POST", path, data={}, content_type="multipart/form-data"), 404, "not-found")
+    check_problem(owner.api("POST", path, data={}, content_type="multipart/form-data"), 404, "not-found")
 
 
 def test_wrong_method(owner: Person, project: Project, image: Image) -> None:
-    problem(owner.api("PUT", f"/api/projects/{project.id}/images"), 405, "method-not-allowed")
+    check_problem(owner.api("PUT", f"/api/projects/{project.id}/images"), 405, "method-not-allowed")
     for path in ("", "/download", "/content"):
-        problem(owner.api("DELETE", f"/api/images/{image.id}{path}"), 405, "method-not-allowed")
+        check_problem(owner.api("DELETE", f"/api/images/{image.id}{path}"), 405, "method-not-allowed")
 
 
 def test_the_answer_describes_the_stored_copy(project: Project, owner: Person, world: World) -> None:
@@ -200,7 +202,7 @@ def test_it_must_be_a_form(project: Project, owner: Person) -> None:
     path = f"/api/projects/{project.id}/images"
     for kind, body in (("image/png", picture()), ("application/json", b"{}")):
         answer = owner.api("POST", path, data=body, content_type=kind)
-        problem(answer, 415, "unsupported-media-type")
+        check_problem(answer, 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize(
@@ -256,10 +258,10 @@ def test_an_image_over_the_limit_is_413(
     file = io.BytesIO()
     noise.save(file, "PNG")
     assert len(file.getvalue()) > 20_000
-    assert problem(send(person, project, file.getvalue()), 413, "payload-too-large")["limit"] == 20_000
+    assert check_problem(send(person, project, file.getvalue()), 413, "payload-too-large")["limit"] == 20_000
     path, kind = f"/api/projects/{project.id}/images", "multipart/form-data; boundary=b"
     far_over = person.api("POST", path, data=b"x" * 3_000_000, content_type=kind)
-    problem(far_over, 413, "payload-too-large")
+    check_problem(far_over, 413, "payload-too-large")
     assert send(person, project, picture()).status_code == 201
 
 
@@ -333,7 +335,7 @@ def test_head_of_content(image: Image, viewer: Person) -> None:
 
 def test_content_whose_file_is_gone_is_404(app: Flask, image: Image, viewer: Person) -> None:
     app.extensions["storage"].delete([image.storage_path])
-    problem(viewer.api("GET", f"/api/images/{image.id}/content"), 404, "not-found")
+    check_problem(viewer.api("GET", f"/api/images/{image.id}/content"), 404, "not-found")
 
 
 @pytest.mark.parametrize("filename", ["leaf.png", "naïve 葉.png", 'a"b;c.png'])
@@ -350,7 +352,7 @@ def test_the_download_address_gives_the_bytes_without_a_key(
     assert fetched.headers["Content-Type"] == "image/png"
     assert fetched.headers["Content-Disposition"].startswith("attachment")
     tampered = answer.json["url"].replace(str(image.id), str(some_id()))
-    problem(client.get(tampered), 403, "forbidden")
+    check_problem(client.get(tampered), 403, "forbidden")
 
 
 def test_a_public_address_is_used_for_the_download(
@@ -364,18 +366,18 @@ def test_a_public_address_is_used_for_the_download(
 
 def test_missing_and_deleted_images(app: Flask, image: Image, viewer: Person, stranger: Person) -> None:
     for path in ("", "/download", "/content"):
-        problem(viewer.api("GET", f"/api/images/{some_id()}{path}"), 404, "not-found")
+        check_problem(viewer.api("GET", f"/api/images/{some_id()}{path}"), 404, "not-found")
     with app.app_context():
         db.session.get_one(Image, image.id).deleted_at = now()
         db.session.commit()
     for path in ("", "/download", "/content", "/analyses"):
-        problem(viewer.api("GET", f"/api/images/{image.id}{path}"), 410, "deleted")
-        problem(stranger.api("GET", f"/api/images/{image.id}{path}"), 403, "forbidden")
+        check_problem(viewer.api("GET", f"/api/images/{image.id}{path}"), 410, "deleted")
+        check_problem(stranger.api("GET", f"/api/images/{image.id}{path}"), 403, "forbidden")
 
 
 def test_the_pipeline_has_no_business_here(pipeline: Pipeline, image: Image) -> None:
     for path in ("", "/download", "/content"):
-        problem(pipeline.request("GET", f"/api/images/{image.id}{path}"), 401, "scheme-not-allowed")
+        check_problem(pipeline.request("GET", f"/api/images/{image.id}{path}"), 401, "scheme-not-allowed")
 
 
 def test_several_files_in_one_request_are_refused(project: Project, owner: Person) -> None:

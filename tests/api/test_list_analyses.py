@@ -15,7 +15,7 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
 from tests.html import LintClient
-from tests.steps import box, fields_at_fault, problem, store
+from tests.steps import box, check_problem, fields_at_fault, store
 
 FIELDS = {
     "id",
@@ -66,11 +66,11 @@ def test_who_may_list_an_images(
     client: LintClient, image: Image, viewer: Person, stranger: Person, pipeline: Pipeline
 ) -> None:
     path = f"/api/images/{image.id}/analyses"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
-    problem(viewer.api("GET", f"/api/images/{some_id()}/analyses"), 404, "not-found")
-    problem(viewer.api("PUT", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
+    check_problem(viewer.api("GET", f"/api/images/{some_id()}/analyses"), 404, "not-found")
+    check_problem(viewer.api("PUT", path), 405, "method-not-allowed")
     assert viewer.api("GET", path).json == {"analyses": [], "total": 0}
 
 
@@ -145,10 +145,10 @@ def test_who_may_list_a_projects(
     client: LintClient, project: Project, viewer: Person, stranger: Person, admin: Person
 ) -> None:
     path = f"/api/projects/{project.id}/analyses"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(viewer.api("GET", f"/api/projects/{some_id()}/analyses"), 404, "not-found")
-    problem(viewer.api("POST", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(viewer.api("GET", f"/api/projects/{some_id()}/analyses"), 404, "not-found")
+    check_problem(viewer.api("POST", path), 405, "method-not-allowed")
     for person in (viewer, admin):
         assert person.api("GET", path).json == {"analyses": [], "next_cursor": None}
 
@@ -312,5 +312,5 @@ def test_the_feature_off_is_404(
 ) -> None:
     person = Person(make_app(ML_ANALYSIS_ENABLED="false"), viewer.id, viewer.email, viewer.key)
     for path in (f"/api/projects/{project.id}/analyses", f"/api/images/{image.id}/analyses"):
-        problem(person.api("GET", path), 404, "not-found")
+        check_problem(person.api("GET", path), 404, "not-found")
     assert person.api("GET", f"/api/images/{image.id}").status_code == 200

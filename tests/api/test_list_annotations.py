@@ -11,7 +11,7 @@ from tests.api.test_list_analyses import HOSTILE, packed
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
 from tests.html import LintClient
-from tests.steps import box, fields_at_fault, problem, store
+from tests.steps import box, check_problem, fields_at_fault, store
 
 Entry = dict[str, Any]
 
@@ -90,11 +90,11 @@ def test_who_may(
     client: LintClient, analysis: Analysis, viewer: Person, stranger: Person, pipeline: Pipeline
 ) -> None:
     path = f"/api/analyses/{analysis.id}/annotations"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
-    problem(viewer.api("GET", f"/api/analyses/{some_id()}/annotations"), 404, "not-found")
-    problem(viewer.api("POST", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
+    check_problem(viewer.api("GET", f"/api/analyses/{some_id()}/annotations"), 404, "not-found")
+    check_problem(viewer.api("POST", path), 405, "method-not-allowed")
     assert viewer.api("GET", path).json == {"annotations": [], "total": 0, "next_cursor": None}
 
 

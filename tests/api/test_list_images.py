@@ -14,7 +14,7 @@ from app.models.columns import now
 from tests.cast import Person
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
-from tests.steps import fields_at_fault, problem
+from tests.steps import check_problem, fields_at_fault
 
 
 @pytest.fixture
@@ -35,10 +35,10 @@ def links(answer: Any) -> dict[str, tuple[int, int]]:
 
 def test_who_may(client: LintClient, project: Project, viewer: Person, stranger: Person) -> None:
     path = f"/api/projects/{project.id}/images"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(viewer.api("GET", f"/api/projects/{some_id()}/images"), 404, "not-found")
-    problem(viewer.api("PATCH", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(viewer.api("GET", f"/api/projects/{some_id()}/images"), 404, "not-found")
+    check_problem(viewer.api("PATCH", path), 405, "method-not-allowed")
     assert viewer.api("GET", path).json == []
 
 

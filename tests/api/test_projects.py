@@ -12,25 +12,25 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
 from tests.html import LintClient
-from tests.steps import fields_at_fault, problem
+from tests.steps import check_problem, fields_at_fault
 
 FIELDS = {"id", "name", "description", "created_at", "role", "image_count"}
 
 
 def test_who_may(client: LintClient, stranger: Person, pipeline: Pipeline, project: Project) -> None:
     for path in ("/api/projects", f"/api/projects/{project.id}"):
-        problem(client.get(path), 401, "unauthenticated")
-    problem(client.post("/api/projects", json={"name": "x"}), 401, "unauthenticated")
-    problem(stranger.client.post("/api/projects", json={"name": "x"}), 401, "unauthenticated")
-    problem(pipeline.post("/api/projects", {"name": "x"}), 401, "scheme-not-allowed")
-    problem(stranger.api("GET", f"/api/projects/{project.id}"), 403, "forbidden")
-    problem(stranger.api("GET", f"/api/projects/{some_id()}"), 404, "not-found")
+        check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(client.post("/api/projects", json={"name": "x"}), 401, "unauthenticated")
+    check_problem(stranger.client.post("/api/projects", json={"name": "x"}), 401, "unauthenticated")
+    check_problem(pipeline.post("/api/projects", {"name": "x"}), 401, "scheme-not-allowed")
+    check_problem(stranger.api("GET", f"/api/projects/{project.id}"), 403, "forbidden")
+    check_problem(stranger.api("GET", f"/api/projects/{some_id()}"), 404, "not-found")
     assert stranger.api("GET", "/api/projects").json == []
 
 
 def test_wrong_method(owner: Person, project: Project) -> None:
     for path in ("/api/projects", f"/api/projects/{project.id}"):
-        problem(owner.api("DELETE", path), 405, "method-not-allowed")
+        check_problem(owner.api("DELETE", path), 405, "method-not-allowed")
 
 
 def test_lists_own_projects_with_role_and_number_of_images(
@@ -165,14 +165,14 @@ def test_refuses_bad_fields(world: World, stranger: Person, body: Any, field: st
 )
 def test_refuses_what_is_not_strict_json(world: World, stranger: Person, body: bytes) -> None:
     answer = stranger.api("POST", "/api/projects", data=body, content_type="application/json")
-    problem(answer, 400, "malformed-request")
+    check_problem(answer, 400, "malformed-request")
     assert world.count(Project) == 0
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_refuses_other_content_types(stranger: Person, kind: str) -> None:
     answer = stranger.api("POST", "/api/projects", data=b'{"name": "x"}', content_type=kind)
-    problem(answer, 415, "unsupported-media-type")
+    check_problem(answer, 415, "unsupported-media-type")
 
 
 @pytest.mark.parametrize("kind", [None, "application/json; charset=utf-8", "application/merge-patch+json"])
@@ -183,4 +183,4 @@ def test_takes_json_under_these_types(stranger: Person, kind: str | None) -> Non
 
 def test_a_body_over_the_limit_is_refused_unread(stranger: Person) -> None:
     answer = stranger.api("POST", "/api/projects", data=b" " * (33 * 1024 * 1024))
-    assert problem(answer, 413, "payload-too-large")["limit"] == 32 * 1024 * 1024
+    assert check_problem(answer, 413, "payload-too-large")["limit"] == 32 * 1024 * 1024

@@ -11,7 +11,7 @@ from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
 from tests.html import LintClient
-from tests.steps import box, finalize, problem, store
+from tests.steps import box, check_problem, finalize, store
 
 ANNOTATION_FIELDS = {
     "id",
@@ -31,17 +31,17 @@ def test_who_may(
     client: LintClient, analysis: Analysis, viewer: Person, stranger: Person, pipeline: Pipeline
 ) -> None:
     path = f"/api/analyses/{analysis.id}"
-    problem(client.get(path), 401, "unauthenticated")
-    problem(stranger.api("GET", path), 403, "forbidden")
-    problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
-    problem(viewer.api("GET", f"/api/analyses/{some_id()}"), 404, "not-found")
-    problem(viewer.api("DELETE", path), 405, "method-not-allowed")
+    check_problem(client.get(path), 401, "unauthenticated")
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    check_problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
+    check_problem(viewer.api("GET", f"/api/analyses/{some_id()}"), 404, "not-found")
+    check_problem(viewer.api("DELETE", path), 405, "method-not-allowed")
     assert viewer.api("GET", path).status_code == 200
 
 
 def test_an_id_that_is_none_is_404(viewer: Person) -> None:
     for text in ("1", "x", "00000000-0000-0000-0000-00000000000g", str(some_id()).replace("-", "")):
-        problem(viewer.api("GET", f"/api/analyses/{text}"), 404, "not-found")
+        check_problem(viewer.api("GET", f"/api/analyses/{text}"), 404, "not-found")
 
 
 def test_an_id_in_capitals_is_the_same_id(analysis: Analysis, viewer: Person) -> None:
@@ -104,7 +104,7 @@ def test_of_a_deleted_image_is_410(app: Flask, analysis: Analysis, image: Image,
         db.session.get_one(Image, image.id).deleted_at = now()
         db.session.commit()
     for path in ("", "/annotations", "/export"):
-        problem(viewer.api("GET", f"/api/analyses/{analysis.id}{path}"), 410, "deleted")
+        check_problem(viewer.api("GET", f"/api/analyses/{analysis.id}{path}"), 410, "deleted")
 
 
 def test_the_feature_off_is_404(
@@ -112,4 +112,4 @@ def test_the_feature_off_is_404(
 ) -> None:
     person = Person(make_app(ML_ANALYSIS_ENABLED="false"), viewer.id, viewer.email, viewer.key)
     for path in ("", "/annotations", "/export"):
-        problem(person.api("GET", f"/api/analyses/{analysis.id}{path}"), 404, "not-found")
+        check_problem(person.api("GET", f"/api/analyses/{analysis.id}{path}"), 404, "not-found")
