@@ -9,6 +9,7 @@ import pytest
 from app.models import Artifact, AuditEvent
 from tests.cast import pipeline_in_process
 from tests.factories import picture, some_id
+from tests.pipeline.callers import who_may, who_may_not, who_may_without_a_signature
 
 
 @pytest.fixture
@@ -19,33 +20,19 @@ def path(analysis):
 # --- who may -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["pipeline", "pipeline+owner", "pipeline+viewer", "pipeline+admin"])
+@who_may
 def test_who_may(ask, path, who):
     assert ask(who, "POST", path, {"artifact_type": "log"}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("who", "status", "code"),
-    [
-        ("owner", 401, "signature-missing"),
-        ("editor", 401, "signature-missing"),
-        ("viewer", 401, "signature-missing"),
-        ("stranger", 401, "signature-missing"),
-        ("admin", 401, "signature-missing"),
-        ("anonymous", 401, "signature-missing"),
-        ("pipeline+stranger", 403, "forbidden"),
-    ],
-)
+@who_may_not
 def test_who_may_not(ask, path, unchanged, who, status, code):
     with unchanged(Artifact):
         answer = ask(who, "POST", path, {"artifact_type": "log"})
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
-@pytest.mark.parametrize(
-    ("who", "status"),
-    [("owner", 200), ("editor", 200), ("admin", 200), ("viewer", 403), ("stranger", 403), ("anonymous", 401)],
-)
+@who_may_without_a_signature
 def test_who_may_where_no_signature_is_required(ask, switched, path, who, status):
     switched(ML_PIPELINE_REQUIRE_HMAC=False)
     assert ask(who, "POST", path, {"artifact_type": "log"}).status_code == status

@@ -8,38 +8,25 @@ import pytest
 from app.models import Analysis, Annotation
 from tests.cast import encode
 from tests.factories import some_id
+from tests.pipeline.callers import who_may, who_may_not, who_may_without_a_signature
 
 # --- who may -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("who", ["pipeline", "pipeline+owner", "pipeline+viewer", "pipeline+admin"])
+@who_may
 def test_who_may(ask, bulk_path, box, who):
     answer = ask(who, "POST", bulk_path, {"annotations": [box()]})
     assert (answer.status_code, answer.json["inserted"]) == (200, 1)
 
 
-@pytest.mark.parametrize(
-    ("who", "status", "code"),
-    [
-        ("owner", 401, "signature-missing"),
-        ("editor", 401, "signature-missing"),
-        ("viewer", 401, "signature-missing"),
-        ("stranger", 401, "signature-missing"),
-        ("admin", 401, "signature-missing"),
-        ("anonymous", 401, "signature-missing"),
-        ("pipeline+stranger", 403, "forbidden"),
-    ],
-)
+@who_may_not
 def test_who_may_not(ask, bulk_path, box, unchanged, who, status, code):
     with unchanged(Analysis, Annotation):
         answer = ask(who, "POST", bulk_path, {"annotations": [box()]})
     assert (answer.status_code, answer.json["code"]) == (status, code)
 
 
-@pytest.mark.parametrize(
-    ("who", "status"),
-    [("owner", 200), ("editor", 200), ("admin", 200), ("viewer", 403), ("stranger", 403), ("anonymous", 401)],
-)
+@who_may_without_a_signature
 def test_who_may_where_no_signature_is_required(ask, switched, bulk_path, box, who, status):
     switched(ML_PIPELINE_REQUIRE_HMAC=False)
     assert ask(who, "POST", bulk_path, {"annotations": [box()]}).status_code == status
