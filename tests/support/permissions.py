@@ -1,0 +1,171 @@
+"""Who may do what: every route × everybody who may come along = the status they get. `tests/test_permissions.py` asks.
+
+To add a route: its line in `ROUTES`. A route of the URL map that has none fails the build.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+CALLERS = (
+    "nobody",
+    # their session; on people's pages with the CSRF token of a page
+    "viewer",
+    "editor",
+    "owner",
+    "stranger",
+    "admin",
+    # a program with their key, and no session
+    "viewer's key",
+    "editor's key",
+    "owner's key",
+    "stranger's key",
+    "admin's key",
+    "revoked key",
+    # the plain signature of the built-in pipeline, alone and beside a key
+    "signature",
+    "signature + stranger's key",
+)
+
+OK = 0  # stands for the status that the route gives to those who may
+
+
+def _row(nobody: int, sessions: str, keys: str, signatures: str) -> Mapping[str, int]:
+    """Statuses in the order of CALLERS; `ok` is OK. The three texts are sessions, keys and signatures."""
+    told = [*sessions.split(), *keys.split(), *signatures.split()]
+    statuses = [nobody, *(OK if status == "ok" else int(status) for status in told)]
+    return dict(zip(CALLERS, statuses, strict=True))
+
+
+KEYS_ARE_NOT_READ = "303 303 303 303 303 303"
+# people's pages: a session; whoever has none is sent to the sign-in page
+#                          viewer editor owner stranger admin
+PAGE = {
+    "anyone": _row(OK, "ok ok ok ok ok", "ok ok ok ok ok ok", "ok ok"),
+    "person": _row(303, "ok ok ok ok ok", KEYS_ARE_NOT_READ, "303 303"),
+    "viewer": _row(303, "ok ok ok 403 ok", KEYS_ARE_NOT_READ, "303 303"),
+    "editor": _row(303, "403 ok ok 403 ok", KEYS_ARE_NOT_READ, "303 303"),
+    "owner": _row(303, "403 403 ok 403 ok", KEYS_ARE_NOT_READ, "303 303"),
+    "admin": _row(303, "403 403 403 403 ok", KEYS_ARE_NOT_READ, "303 303"),
+}
+# the JSON API: a key, or to read a session; a plain signature binds no address, so it reads nothing
+#                          viewer editor owner stranger admin   the same by key, and a revoked one
+READ = {
+    "anyone": _row(OK, "ok ok ok ok ok", "ok ok ok ok ok ok", "ok ok"),
+    "person": _row(401, "ok ok ok ok ok", "ok ok ok ok ok 401", "401 ok"),
+    "viewer": _row(401, "ok ok ok 403 ok", "ok ok ok 403 ok 401", "401 403"),
+}
+NO_SESSION_WRITES = "401 401 401 401 401"
+WRITE = {
+    "person": _row(401, NO_SESSION_WRITES, "ok ok ok ok ok 401", "401 ok"),
+    "editor": _row(401, NO_SESSION_WRITES, "403 ok ok 403 ok 401", "401 403"),
+    # S of the contract: the signature writes, and a key beside it must be a member's
+    "signed": _row(401, NO_SESSION_WRITES, "401 401 401 401 401 401", "ok 403"),
+    "signed, or an editor": _row(401, NO_SESSION_WRITES, "403 ok ok 403 ok 401", "ok 403"),
+}
+# the address itself is the permission, and this one has no signature
+SIGNED_ADDRESS = _row(403, "403 403 403 403 403", "403 403 403 403 403 403", "403 403")
+
+
+@dataclass(frozen=True)
+class Route:
+    """`values` fill the address and `query` follows it, `json` or `form` is sent; each is a function of the scene.
+
+    `ok` is the status for those who may. What is OK for `but` is the status given there instead.
+    """
+
+    expected: Mapping[str, int]
+    ok: int = 200
+    json: Callable[[Any], Any] | None = None
+    form: Callable[[Any], dict[str, Any]] | None = None
+    query: Callable[[Any], dict[str, str]] | None = None
+    but: Mapping[str, int] = field(default_factory=dict)
+
+    def status(self, caller: str) -> int:
+        return self.but.get(caller) or self.expected[caller] or self.ok
+
+
+def _artifact(scene: Any) -> dict[str, str]:
+    return {"path": scene.artifact_path}
+
+
+def _nothing(_scene: Any) -> dict[str, Any]:
+    return {}
+
+
+def _box(_scene: Any) -> Any:
+    data = {"x_min": 1, "y_min": 1, "x_max": 9, "y_max": 9}
+    return {"annotations": [{"annotation_type": "bounding_box", "data": data}]}
+
+
+SIGNED_IN = tuple(
+    caller for caller in CALLERS if caller in ("viewer", "editor", "owner", "stranger", "admin")
+)
+
+ROUTES: dict[tuple[str, str], Route] = {
+    # --- for anyone ---
+    ("GET", "static"): Route(PAGE["anyone"]),
+    ("GET", "ops.show_health"): Route(PAGE["anyone"]),
+    ("GET", "ops.show_readiness"): Route(PAGE["anyone"]),
+    ("GET", "files.send_file"): Route(SIGNED_ADDRESS),
+    ("PUT", "files.receive_file"): Route(SIGNED_ADDRESS, form=_nothing),
+    ("GET", "web.sign_in"): Route(PAGE["anyone"], but=dict.fromkeys(SIGNED_IN, 303)),
+    ("POST", "web.check_sign_in"): Route(
+        PAGE["anyone"],
+        ok=303,
+        form=lambda scene: {"email": scene.extra.email, "password": scene.extra.password},
+    ),
+    # --- people's pages ---
+    ("POST", "web.sign_out"): Route(PAGE["person"], ok=303, form=_nothing),
+    ("GET", "web.list_projects"): Route(PAGE["person"]),
+    ("POST", "web.create_project"): Route(PAGE["person"], ok=303, form=lambda _: {"name": "Moss"}),
+    ("GET", "web.return_to_projects"): Route(PAGE["person"], ok=303),
+    ("GET", "web.show_project"): Route(PAGE["viewer"]),
+    ("GET", "web.return_to_project"): Route(PAGE["viewer"], ok=303),
+    ("POST", "web.upload_images"): Route(PAGE["editor"], ok=303, form=lambda scene: {"file": scene.upload()}),
+    ("GET", "web.list_members"): Route(PAGE["viewer"]),
+    ("POST", "web.add_member"): Route(
+        PAGE["owner"], ok=303, form=lambda scene: {"email": scene.newcomer.email, "role": "viewer"}
+    ),
+    ("GET", "web.return_to_members"): Route(PAGE["viewer"], ok=303),
+    ("POST", "web.change_member"): Route(PAGE["owner"], ok=303, form=lambda _: {"role": "editor"}),
+    ("POST", "web.remove_member"): Route(PAGE["owner"], ok=303, form=_nothing),
+    ("GET", "web.show_image"): Route(PAGE["viewer"]),
+    ("GET", "web.show_panel"): Route(PAGE["viewer"]),
+    ("GET", "web.image_content"): Route(PAGE["viewer"]),
+    ("GET", "web.image_preview"): Route(PAGE["viewer"]),
+    ("GET", "web.show_analysis"): Route(PAGE["viewer"]),
+    ("POST", "web.cancel_analysis"): Route(PAGE["editor"], ok=303, form=_nothing),
+    ("GET", "web.return_to_analysis"): Route(PAGE["viewer"], ok=303),
+    ("GET", "web.export_analysis"): Route(PAGE["viewer"]),
+    ("GET", "web.show_mask_layer"): Route(PAGE["viewer"], ok=302),
+    ("GET", "web.show_layer"): Route(PAGE["viewer"], ok=302),
+    # --- the JSON API of people ---
+    ("GET", "api.list_projects"): Route(READ["person"]),
+    ("POST", "api.create_project"): Route(WRITE["person"], ok=201, json=lambda _: {"name": "Moss"}),
+    ("GET", "api.show_project"): Route(READ["viewer"]),
+    ("GET", "api.list_images"): Route(READ["viewer"]),
+    ("POST", "api.upload_image"): Route(WRITE["editor"], ok=201, form=lambda scene: {"file": scene.upload()}),
+    ("GET", "api.list_project_analyses"): Route(READ["viewer"]),
+    ("GET", "api.show_image"): Route(READ["viewer"]),
+    ("GET", "api.download_image"): Route(READ["viewer"]),
+    ("GET", "api.image_content"): Route(READ["viewer"]),
+    ("GET", "api.list_image_analyses"): Route(READ["viewer"]),
+    ("GET", "api.show_analysis"): Route(READ["viewer"]),
+    ("GET", "api.list_annotations"): Route(READ["viewer"]),
+    ("GET", "api.export_analysis"): Route(READ["viewer"]),
+    ("GET", "api.download_artifact"): Route(READ["viewer"], query=_artifact),
+    ("GET", "api.artifact_content"): Route(READ["viewer"], query=_artifact),
+    # --- the signed API of pipelines ---
+    ("POST", "pipeline.create_analysis"): Route(
+        WRITE["signed, or an editor"],
+        ok=201,
+        json=lambda _: {"model_name": "leaf-net", "model_version": "1.0.0"},
+    ),
+    ("PATCH", "pipeline.set_status"): Route(
+        WRITE["signed, or an editor"], json=lambda _: {"status": "canceled"}
+    ),
+    ("POST", "pipeline.store_annotations"): Route(WRITE["signed"], json=_box),
+    ("POST", "pipeline.presign_artifact"): Route(WRITE["signed"], json=lambda _: {"artifact_type": "log"}),
+    ("POST", "pipeline.finalize_analysis"): Route(WRITE["signed"], json=lambda _: {"status": "completed"}),
+}

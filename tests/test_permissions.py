@@ -1,0 +1,189 @@
+"""The permission matrix: every route of the URL map × everybody who may come along = the expected status."""
+
+import io
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from flask import Flask, url_for
+
+from app import create_app
+from app.extensions import db
+from app.models import Analysis, Image, Project, UserKey
+from app.models.columns import now
+from tests.cast import Person, Pipeline, plain_signature
+from tests.conftest import ENVIRON
+from tests.factories import World, picture
+from tests.html import LintClient
+from tests.steps import store, upload
+from tests.support.permissions import CALLERS, ROUTES, Route
+
+RLE = {"format": "rle", "counts": [100, 40, 2932], "size": [48, 64]}
+ROLES = ("viewer", "editor", "owner", "stranger", "admin")
+
+
+def routes_of(app: Flask) -> set[tuple[str, str]]:
+    """Method and endpoint of everything that can be asked for; HEAD is GET, OPTIONS tells nothing of a row."""
+    return {
+        (method, rule.endpoint)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+
+
+def test_every_route_is_in_the_matrix_and_nothing_else(tmp_path: Any) -> None:
+    routes = routes_of(create_app(ENVIRON, instance_path=str(tmp_path)))
+    assert routes - set(ROUTES) == set(), "say in tests/support/permissions.py who may use these"
+    assert set(ROUTES) - routes == set()
+
+
+def test_everybody_is_in_every_line() -> None:
+    for name, route in ROUTES.items():
+        assert tuple(route.expected) == CALLERS, name
+        assert set(route.but) <= set(CALLERS), name
+
+
+@dataclass
+class Scene:
+    """Rows for one question: what the address, the query and the body of a route name."""
+
+    project: Project
+    image: Image
+    analysis: Analysis
+    annotation_id: str
+    artifact_path: str
+    extra: Person
+    newcomer: Person
+    values: dict[str, Any]
+
+    def upload(self) -> tuple[io.BytesIO, str]:
+        return io.BytesIO(picture()), "leaf.png"
+
+
+@pytest.fixture
+def cast(world: World) -> dict[str, Person]:
+    people = {role: world.person(f"{role}@example.org") for role in ROLES[:-1]}
+    return people | {"admin": world.person("admin@example.org", role="admin")}
+
+
+@pytest.fixture
+def revoked_key(app: Flask, world: World, cast: dict[str, Person]) -> str:
+    """It was the owner's."""
+    person = world.person("gone@example.org")
+    with app.app_context():
+        key = db.session.get_one(UserKey, person.key.split("_")[1])
+        key.revoked_at, key.user_id = now(), cast["owner"].id
+        db.session.commit()
+    return person.key
+
+
+@pytest.fixture
+def make_scene(app: Flask, world: World, pipeline: Pipeline, cast: dict[str, Person]) -> Callable[[], Scene]:
+    def make() -> Scene:
+        members = {role: cast[role] for role in ("viewer", "editor", "owner")}
+        project = world.project("Leaves", **members)
+        extra = world.person(f"{uuid4()}@example.org")
+        world.member(project, extra, "viewer")
+        image = world.image(project)
+        analysis = world.analysis(image, "processing")
+        path = upload(app, pipeline, analysis)
+        heatmap = {
+            "annotation_type": "heatmap",
+            "data": {"width": 16, "height": 12},
+            "storage_path": path,
+        }
+        ids = store(pipeline, analysis, [heatmap, {"annotation_type": "segmentation", "data": RLE}])
+        values = {
+            "project_id": project.id,
+            "image_id": image.id,
+            "analysis_id": analysis.id,
+            "annotation_id": ids[0],
+            "user_id": extra.id,
+            "key_id": extra.key.split("_")[1],
+            "filename": "style.css",
+            "key": path,
+        }
+        newcomer = world.person(f"{uuid4()}@example.org")
+        return Scene(project, image, analysis, ids[0], path, extra, newcomer, values)
+
+    return make
+
+
+def token(client: LintClient) -> str:
+    """The CSRF token of this browser's session, as any of its pages has it."""
+    page = client.get("/", follow_redirects=True).text
+    found = re.search(r'name="csrf_token" value="([^"]+)"', page)
+    assert found
+    return found[1]
+
+
+class Asking:
+    """One route, asked by anybody."""
+
+    def __init__(self, app: Flask, cast: dict[str, Person], revoked_key: str) -> None:
+        self.app, self.cast, self.revoked_key = app, cast, revoked_key
+
+    def status(self, caller: str, method: str, endpoint: str, route: Route, scene: Scene) -> int:
+        address = self.address(endpoint, route, scene)
+        kwargs = self.body(route, scene)
+        on_pages = endpoint.split(".")[0] in ("web", "admin")
+        client = self.client(caller, cookies=on_pages)
+        if route.form is not None and on_pages:
+            kwargs["data"]["csrf_token"] = token(client)
+        headers = self.proof(caller, kwargs.get("data", b""))
+        return int(client.open(address, method=method, headers=headers, buffered=True, **kwargs).status_code)
+
+    def client(self, caller: str, *, cookies: bool) -> LintClient:
+        if caller in ROLES:
+            return self.cast[caller].client
+        return LintClient(self.app, self.app.response_class, use_cookies=cookies)
+
+    def address(self, endpoint: str, route: Route, scene: Scene) -> str:
+        rule = next(rule for rule in self.app.url_map.iter_rules() if rule.endpoint == endpoint)
+        query = route.query(scene) if route.query else {}
+        values = {name: scene.values[name] for name in rule.arguments} | query
+        with self.app.test_request_context():
+            return url_for(endpoint, **values)
+
+    def body(self, route: Route, scene: Scene) -> dict[str, Any]:
+        if route.json is not None:
+            return {"data": json.dumps(route.json(scene)).encode(), "content_type": "application/json"}
+        if route.form is not None:
+            return {"data": route.form(scene), "content_type": "multipart/form-data"}
+        return {}
+
+    def proof(self, caller: str, body: Any) -> dict[str, str]:
+        sent = {}
+        if caller.endswith("'s key"):
+            sent["X-API-Key"] = self.cast[caller.removeprefix("signature + ").removesuffix("'s key")].key
+        if caller == "revoked key":
+            sent["X-API-Key"] = self.revoked_key
+        if caller.startswith("signature"):
+            moment = str(int(self.app.extensions["clock"]().timestamp()))
+            sent["X-ML-Timestamp"] = moment
+            sent["X-ML-Signature"] = plain_signature(body if isinstance(body, bytes) else b"", moment)
+        return sent
+
+
+@pytest.mark.parametrize(
+    ("method", "endpoint"), sorted(ROUTES), ids=[" ".join(name) for name in sorted(ROUTES)]
+)
+def test_the_matrix(
+    method: str,
+    endpoint: str,
+    app: Flask,
+    cast: dict[str, Person],
+    revoked_key: str,
+    make_scene: Callable[[], Scene],
+) -> None:
+    route, asking = ROUTES[method, endpoint], Asking(app, cast, revoked_key)
+    scene, found = make_scene(), {}
+    for caller in CALLERS:
+        # what changes rows is asked of new ones each time
+        fresh = scene if method == "GET" else make_scene()
+        found[caller] = asking.status(caller, method, endpoint, route, fresh)
+    assert found == {caller: route.status(caller) for caller in CALLERS}
