@@ -7,7 +7,7 @@ from sqlalchemy.orm import joinedload
 
 from app.errors import Deleted, Forbidden, NotFound
 from app.extensions import db
-from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role
+from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role, UserKey
 
 
 def role_in(principal: Principal, project_id: UUID) -> Role | None:
@@ -62,6 +62,14 @@ def annotation_for(principal: Principal, annotation_id: UUID) -> Annotation:
         raise NotFound("There is no such annotation.")
     analysis_for(principal, annotation.analysis_id)
     return annotation
+
+
+def own_key_for(principal: Principal, key_id: str) -> UserKey:
+    """A key is managed by its person alone; that another person's is there is told to nobody."""
+    key = db.session.get(UserKey, key_id) if key_id.isascii() and key_id.isalnum() else None
+    if key is None or principal.user is None or key.user_id != principal.user.id:
+        raise NotFound("You have no such key.")
+    return key
 
 
 def _require(principal: Principal, project_id: UUID, role: Role) -> None:

@@ -19,6 +19,7 @@ from app import signing
 from app.errors import (
     Conflict,
     Forbidden,
+    InvalidPayload,
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
@@ -92,10 +93,11 @@ def anyone() -> None:
 
 
 def browser() -> Response | None:
-    """People's pages: a session, and on unsafe methods the CSRF token of a page of ours."""
+    """People's pages: a proxy's sign-in or a session, and on unsafe methods the CSRF token of a page of ours."""
     _check_flag()
     _check_size(FORM_BYTES)
-    g.principal = Principal("user", _session_user() or _proxy_user(), g.request_id)
+    by_proxy = _proxy_user()  # before the session, which may be an old one of somebody else
+    g.principal = Principal("user", by_proxy or _session_user(), g.request_id, by_proxy=by_proxy is not None)
     if request.method not in SAFE_METHODS:
         _refuse_foreign()
     if principal().user is None and not _marked("open_to_anyone"):
@@ -217,30 +219,32 @@ def _key_user() -> User | None:
 
 
 def _proxy_user() -> User | None:
-    """The person a trusted reverse proxy signed in; None when there is no such proxy or it does not prove itself.
+    """The person a trusted reverse proxy signed in; None when there is none, it names nobody or does not prove itself.
 
     A browser sends a proxy's sign-in along with every request, so what another site started may change nothing.
     """
-    secret, email = current_app.config["AUTH_PROXY_SECRET"], request.headers.get("X-User-Email")
-    if not secret or email is None or not signing.same(request.headers.get("X-Proxy-Secret", ""), secret):
+    secret, email = current_app.config["AUTH_PROXY_SECRET"], request.headers.get("X-User-Email", "").strip()
+    if not secret or not email or not signing.same(request.headers.get("X-Proxy-Secret", ""), secret):
         return None
+    if request.method not in SAFE_METHODS:
+        _refuse_foreign()
     user = accounts.find(email)
     if user is None and current_app.config["AUTH_PROXY_CREATE_USERS"]:
         user = _new_proxy_user(email)
     if user is None or user.disabled_at is not None:
         raise Forbidden(f"There is no account for {email}.")
-    if request.method not in SAFE_METHODS:
-        _refuse_foreign()
     return user
 
 
 def _new_proxy_user(email: str) -> User | None:
-    """An account made at first sight; it has a password that nobody knows."""
+    """An account made at first sight, with a password that nobody knows; None when this is no e-mail address."""
     db.session.rollback()
     g.writes = True  # this transaction writes, whatever the method says
     try:
         user = accounts.create_user(email, token_urlsafe(32), by=Principal("system", None, g.request_id))
         db.session.commit()
+    except InvalidPayload:
+        return None
     except (Conflict, IntegrityError):  # another request made it first
         db.session.rollback()
         return accounts.find(email)

@@ -155,9 +155,16 @@ class ParsedKey:
     secret: str = field(repr=False)
 
 
-def mint_key(prefix: str, random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> MintedKey:
-    """A new key with a random id of 16 characters and a secret of 32 random bytes."""
-    key_id = base64.b32encode(random_bytes(10)).decode().lower()
+def mint_key_id(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
+    """16 random characters out of `a-z2-7`."""
+    return base64.b32encode(random_bytes(10)).decode().lower()
+
+
+def mint_key(
+    prefix: str, random_bytes: Callable[[int], bytes] = secrets.token_bytes, *, key_id: str | None = None
+) -> MintedKey:
+    """A new key with a secret of 32 random bytes, and a random id unless one is given."""
+    key_id = key_id or mint_key_id(random_bytes)
     secret = base64.urlsafe_b64encode(random_bytes(32)).decode().rstrip("=")
     return MintedKey(key_id, hash_secret(secret), f"{prefix}_{key_id}_{secret}")
 

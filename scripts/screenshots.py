@@ -78,6 +78,8 @@ def pages(browser: Browser, look: Look) -> Iterator[tuple[str, Page]]:
     yield "sign-in-refused", page
     sign_in(page, os.environ["LOUPE_PASSWORD"])
     yield "projects", page
+    page.goto("/account")
+    yield "account", page
     page.goto("/nowhere")
     yield "error", page
     page.goto("/")

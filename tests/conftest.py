@@ -8,8 +8,10 @@ import contextlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -188,6 +190,23 @@ def count_queries(app: Flask) -> Callable[[], contextlib.AbstractContextManager[
             event.remove(engine, "before_cursor_execute", note)
 
     return counting
+
+
+@pytest.fixture
+def at_once() -> Callable[[list[Callable[[], Any]]], list[Any]]:
+    """at_once([call, …]): every call in a thread of its own, started together; their results in order."""
+
+    def run(calls: list[Callable[[], Any]]) -> list[Any]:
+        start = Barrier(len(calls))
+
+        def call(one: Callable[[], Any]) -> Any:
+            start.wait(10)
+            return one()
+
+        with ThreadPoolExecutor(len(calls)) as pool:
+            return list(pool.map(call, calls))
+
+    return run
 
 
 # --- the cast ----------------------------------------------------------------------------------------------------

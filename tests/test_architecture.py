@@ -28,7 +28,7 @@ ARROWS = {
     "overlay": "annotations geometry",
     "schemas": "annotations errors geometry models",
     "access": "errors extensions models",
-    "services": "annotations bitmaps errors extensions geometry imaging models overlay signing storage",
+    "services": "annotations bitmaps dialect errors extensions geometry imaging models overlay signing storage",
     "exports": "annotations errors extensions models schemas services storage",
     "guards": "errors extensions models schemas services signing",
     "responses": "errors extensions storage",

@@ -11,7 +11,7 @@ from flask import Flask
 
 from app.extensions import db
 from app.models import AuditEvent, Image, Membership, Project, User, UserKey
-from app.services import accounts
+from app.services import accounts, passwords
 from tests.cast import Person
 from tests.factories import World, picture, some_id
 
@@ -43,7 +43,8 @@ def refused(result: Result) -> str:
 
 def signs_in(app: Flask, email: str, password: str) -> bool:
     with app.app_context():
-        return accounts.authenticate(email, password) is not None
+        challenge = passwords.challenge(accounts.find(email))
+        return challenge.is_met_by(password) and passwords.passed(challenge) is not None
 
 
 def memberships(app: Flask) -> dict[str, str]:

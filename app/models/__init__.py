@@ -7,6 +7,7 @@ from app.models.audit import AuditEvent
 from app.models.images import Image
 from app.models.principal import SYSTEM, Principal
 from app.models.projects import Membership, Project, Role
+from app.models.sign_ins import SignInFailure
 from app.models.users import User, UserKey
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Principal",
     "Project",
     "Role",
+    "SignInFailure",
     "Status",
     "User",
     "UserKey",

@@ -11,12 +11,13 @@ class Principal:
     """`user` is set for a person, and for a pipeline that sent a person's key beside its signature.
 
     `pipeline` says that a valid signature was made: it may write analyses in all projects, or, with a user
-    beside it, in those the user may read.
+    beside it, in those the user may read. `by_proxy` says that a trusted reverse proxy named the user.
     """
 
     kind: Literal["user", "pipeline", "system"]
     user: User | None = None
     request_id: str | None = None
+    by_proxy: bool = False
 
     @property
     def label(self) -> str:

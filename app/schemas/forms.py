@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from marshmallow import ValidationError, fields, post_load, pre_load, validate
+from marshmallow import ValidationError, fields, post_load, pre_load, validate, validates_schema
 
 from app.models import Role
 from app.schemas.base import Schema, Text
@@ -40,6 +40,30 @@ class SignIn(Schema):
             and not wanted.startswith("//")
         )
         return values | {"next": wanted if clean and len(wanted) <= 2048 else ""}
+
+
+class NameForm(Form):
+    name = Text(shortest=0, load_default="")
+
+
+class KeyForm(Form):
+    """`key_id` is chosen when the form is drawn, so that a form that is sent again makes no second key."""
+
+    name = Text(required=True)
+    key_id = fields.String(required=True, validate=validate.Regexp(r"[a-z2-7]{16}\Z"))
+
+
+class PasswordForm(Schema):
+    """Spaces belong to a password, so none are taken off."""
+
+    current = fields.String(load_default="", validate=validate.Length(max=1024))
+    password = fields.String(load_default="", validate=validate.Length(max=1024))
+    again = fields.String(load_default="")
+
+    @validates_schema
+    def _same_twice(self, values: dict[str, Any], **_: Any) -> None:
+        if values["password"] != values["again"]:
+            raise ValidationError("This is not the same password.", "again")
 
 
 class ProjectForm(Form):

@@ -1,50 +1,63 @@
-"""People: making accounts, proving who someone is, their keys."""
+"""People: making accounts, what ends their sessions, their keys."""
 
 import re
+from collections.abc import Sequence
 from uuid import UUID
 
-from sqlalchemy import select
-from werkzeug.security import check_password_hash, generate_password_hash
+from sqlalchemy import func, select
 
 from app import signing
 from app.errors import Conflict, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import Principal, User, UserKey
 from app.models.columns import now
-from app.services import audit
+from app.services import audit, locking, passwords
 
-MIN_PASSWORD_LENGTH = 10
-# verified when the address is unknown, so that an unknown account costs the same time as a known one
-_NOBODY = generate_password_hash("nobody has this password")
+MAX_LIVE_KEYS = 50  # of one person
+LISTED_KEYS = 100
 
 
 def create_user(email: str, password: str, name: str = "", role: str = "user", *, by: Principal) -> User:
     """A new account. Raises InvalidPayload (address, password, role) or Conflict (address taken)."""
-    email = _clean_email(email)
-    if len(password) < MIN_PASSWORD_LENGTH:
-        reason = f"must have at least {MIN_PASSWORD_LENGTH} characters"
-        raise InvalidPayload(errors=[{"field": "password", "reason": reason}])
+    email, name = _clean_email(email), _clean_name(name)
     if role not in ("user", "admin"):
         raise InvalidPayload(errors=[{"field": "role", "reason": "must be user or admin"}])
+    password_hash = passwords.make_hash(password)  # before the first statement begins a transaction
     if find(email):
         raise Conflict(f"There is already an account for {email}.")
-    user = User(
-        email=email, name=_clean_name(name), password_hash=generate_password_hash(password), role=role
-    )
+    user = User(email=email, name=name, password_hash=password_hash, role=role)
     db.session.add(user)
     db.session.flush()
     audit.record(by, "user.created", user, after={"email": email, "role": role})
     return user
 
 
+def rename(user: User, name: str, *, by: Principal) -> None:
+    """How people see this person. Raises InvalidPayload."""
+    before, after = user.name, _clean_name(name)
+    if before != after:
+        user.name = after
+        audit.record(by, "user.renamed", user, before={"name": before}, after={"name": after})
+
+
 def set_password(user: User, password: str, *, by: Principal) -> None:
-    """Changes the password and ends every session of the account."""
-    if len(password) < MIN_PASSWORD_LENGTH:
-        reason = f"must have at least {MIN_PASSWORD_LENGTH} characters"
-        raise InvalidPayload(errors=[{"field": "password", "reason": reason}])
-    user.password_hash = generate_password_hash(password)
+    """Changes the password and ends every session of the account. Raises InvalidPayload."""
+    set_password_hash(user, passwords.make_hash(password), by=by)
+
+
+def set_password_hash(user: User, password_hash: str, *, by: Principal) -> None:
+    """The same for a password that was hashed before the transaction began."""
+    locking.lock(user, referred_to=True)
+    user.password_hash = password_hash
     user.session_version += 1
     audit.record(by, "user.password_changed", user)
+
+
+def end_sessions(user: User, *, by: Principal) -> None:
+    """Signs the account out in every browser. Its keys stay."""
+    locking.lock(user, referred_to=True)
+    user.session_version += 1
+    audit.record(by, "user.signed_out_everywhere", user)
 
 
 def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
@@ -53,10 +66,15 @@ def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
     audit.record(by, "user.disabled" if disabled else "user.enabled", user)
 
 
+def normalised(email: str) -> str:
+    """The form in which addresses are stored and compared."""
+    return email.strip().lower()
+
+
 def find(email: str) -> User | None:
     if "\0" in email:  # PostgreSQL takes no NUL, not even to look for one
         return None
-    return db.session.scalar(select(User).where(User.email == email.strip().lower()))
+    return db.session.scalar(select(User).where(User.email == normalised(email)))
 
 
 def get(email: str) -> User:
@@ -66,13 +84,6 @@ def get(email: str) -> User:
     return user
 
 
-def authenticate(email: str, password: str) -> User | None:
-    """The account whose password this is, or None; takes as long for an unknown address as for a known one."""
-    user = find(email)
-    right = check_password_hash(user.password_hash if user else _NOBODY, password)
-    return user if user and right and user.disabled_at is None else None
-
-
 def from_session(user_id: UUID, session_version: int) -> User | None:
     user = db.session.get(User, user_id)
     if user is None or user.disabled_at is not None or user.session_version != session_version:
@@ -80,14 +91,36 @@ def from_session(user_id: UUID, session_version: int) -> User | None:
     return user
 
 
-def create_user_key(user: User, name: str, *, by: Principal) -> str:
-    """The whole key, to be shown once; only the hash of its secret is kept."""
-    minted = signing.mint_key("mluser")
+# --- keys --------------------------------------------------------------------------------------------------------
+
+
+def create_user_key(user: User, name: str, key_id: str | None = None, *, by: Principal) -> str:
+    """The whole key, to be shown once; only the hash of its secret is kept.
+
+    A form that names the `key_id` beforehand makes one key however often it is sent. Raises Conflict when there is
+    such a key already, or too many.
+    """
+    locking.lock(user, referred_to=True)
+    if key_id is not None and db.session.get(UserKey, key_id) is not None:
+        raise Conflict("This form has made its key already, and a key is shown only once.")
+    live = select(func.count()).where(UserKey.user_id == user.id, UserKey.revoked_at.is_(None))
+    if db.session.scalar(live) == MAX_LIVE_KEYS:
+        raise Conflict(
+            f"There are {MAX_LIVE_KEYS} live keys, the most one account may have. Revoke one first."
+        )
+    minted = signing.mint_key("mluser", key_id=key_id)
     key = UserKey(id=minted.key_id, user_id=user.id, name=_clean_name(name), secret_hash=minted.secret_hash)
     db.session.add(key)
     db.session.flush()
     audit.record(by, "user_key.created", key, after={"user": user.email, "name": key.name})
     return minted.full
+
+
+def keys_of(user: User) -> Sequence[UserKey]:
+    """The person's keys, the live ones first, then the newest; the oldest revoked ones are left out."""
+    order = (UserKey.revoked_at.is_not(None), UserKey.created_at.desc(), UserKey.id)
+    statement = select(UserKey).where(UserKey.user_id == user.id).order_by(*order).limit(LISTED_KEYS)
+    return db.session.scalars(statement).all()
 
 
 def user_of_key(text: str) -> User | None:
@@ -102,13 +135,13 @@ def user_of_key(text: str) -> User | None:
 
 
 def revoke_user_key(key: UserKey, *, by: Principal) -> None:
-    if key.revoked_at is None:
+    if locking.lock(key).revoked_at is None:
         key.revoked_at = now()
         audit.record(by, "user_key.revoked", key, after={"user": key.user.email})
 
 
 def _clean_email(email: str) -> str:
-    email = email.strip().lower()
+    email = normalised(email)
     if len(email) > 255 or not re.fullmatch(r"[^@\s\x00-\x1f]+@[^@\s\x00-\x1f]+", email):
         raise InvalidPayload(errors=[{"field": "email", "reason": "must be an e-mail address"}])
     return email

@@ -18,6 +18,18 @@ def return_to_projects() -> Response:
     return see_other(url_for("web.list_projects"))
 
 
+@web.get("/account/keys")
+@web.get("/account/password")
+@web.get("/account/sign-out-everywhere")
+def return_to_account() -> Response:
+    return see_other(url_for("web.show_account"))
+
+
+@web.get("/account/keys/<key_id>/revoke")
+def return_to_keys(key_id: str) -> Response:
+    return see_other(url_for("web.show_account", _anchor="keys"))
+
+
 @web.get("/projects/<uuid:project_id>/images")
 def return_to_project(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id)

@@ -2,9 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from threading import Barrier
 from typing import Any
 
 import pytest
@@ -96,20 +94,3 @@ def box() -> Callable[..., dict[str, Any]]:
         return {"annotation_type": "bounding_box", "class_name": "leaf", "data": given, **more}
 
     return make
-
-
-@pytest.fixture
-def at_once() -> Callable[[list[Callable[[], Any]]], list[Any]]:
-    """at_once([call, …]): every call in a thread of its own, started together; their results in order."""
-
-    def run(calls: list[Callable[[], Any]]) -> list[Any]:
-        start = Barrier(len(calls))
-
-        def call(one: Callable[[], Any]) -> Any:
-            start.wait(10)
-            return one()
-
-        with ThreadPoolExecutor(len(calls)) as pool:
-            return list(pool.map(call, calls))
-
-    return run

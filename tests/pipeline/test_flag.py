@@ -72,8 +72,9 @@ def answers(app, ids, admin, pipeline):
     return answers
 
 
-def test_off(switched, answers, unchanged):
+def test_off(switched, answers, unchanged, admin):
     switched(ML_ANALYSIS_ENABLED=False)
+    assert admin.client.get("/").status_code == 200, "signing in is in the audit trail"
     with unchanged(Analysis, Annotation, Artifact, AuditEvent):
         found = list(answers())
     assert len(found) > 20

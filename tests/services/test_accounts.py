@@ -8,10 +8,16 @@ from flask import Flask
 from app.errors import Conflict, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import SYSTEM, AuditEvent, User, UserKey
-from app.services import accounts
+from app.services import accounts, passwords
 from tests.cast import PASSWORD
 
 LONG = "long enough password"
+
+
+def authenticate(email: str, password: str) -> User | None:
+    """The account whose password this is, as signing in finds it out."""
+    challenge = passwords.challenge(accounts.find(email))
+    return passwords.passed(challenge) if challenge.is_met_by(password) else None
 
 
 @pytest.fixture
@@ -58,15 +64,15 @@ def test_one_account_for_an_address(user: User) -> None:
 @pytest.mark.parametrize("email", ["nobody@example.org", "", "a\0b", "ann@example.org\0", "é" * 300])
 def test_an_address_that_is_none(user: User, email: str) -> None:
     assert accounts.find(email) is None
-    assert accounts.authenticate(email, PASSWORD) is None
+    assert authenticate(email, PASSWORD) is None
     with pytest.raises(NotFound):
         accounts.get(email)
 
 
 def test_the_password_decides(user: User) -> None:
-    assert accounts.authenticate("ann@example.org", PASSWORD) is user
+    assert authenticate("ann@example.org", PASSWORD) is user
     for wrong in ("", PASSWORD + " ", PASSWORD.upper(), "\0", "é" * 1000):
-        assert accounts.authenticate("ann@example.org", wrong) is None
+        assert authenticate("ann@example.org", wrong) is None
     assert PASSWORD not in user.password_hash
 
 
@@ -76,8 +82,8 @@ def test_a_new_password_ends_every_session(user: User) -> None:
     accounts.set_password(user, LONG, by=SYSTEM)
     assert accounts.from_session(user.id, version) is None
     assert accounts.from_session(user.id, user.session_version) is user
-    assert accounts.authenticate("ann@example.org", PASSWORD) is None
-    assert accounts.authenticate("ann@example.org", LONG) is user
+    assert authenticate("ann@example.org", PASSWORD) is None
+    assert authenticate("ann@example.org", LONG) is user
     with pytest.raises(InvalidPayload):
         accounts.set_password(user, "short", by=SYSTEM)
 
@@ -85,7 +91,7 @@ def test_a_new_password_ends_every_session(user: User) -> None:
 def test_a_disabled_account_is_out_everywhere(user: User) -> None:
     key, version = accounts.create_user_key(user, "notebook", by=SYSTEM), user.session_version
     accounts.set_disabled(user, True, by=SYSTEM)
-    assert accounts.authenticate("ann@example.org", PASSWORD) is None
+    assert authenticate("ann@example.org", PASSWORD) is None
     assert accounts.from_session(user.id, user.session_version) is None
     assert accounts.user_of_key(key) is None
     accounts.set_disabled(user, False, by=SYSTEM)
@@ -110,6 +116,50 @@ def test_keys(user: User) -> None:
     row = db.session.get_one(UserKey, key_id)
     accounts.revoke_user_key(row, by=SYSTEM)
     assert accounts.user_of_key(text) is None
+
+
+def test_a_password_that_changed_while_it_was_checked(user: User) -> None:
+    challenge = passwords.challenge(user)
+    assert challenge.is_met_by(PASSWORD)
+    accounts.set_password(user, LONG, by=SYSTEM)
+    assert passwords.passed(challenge) is None
+    assert user.password_hash not in repr(passwords.challenge(user))
+
+
+def test_a_form_makes_one_key(user: User) -> None:
+    text = accounts.create_user_key(user, "notebook", "abcdefghij234567", by=SYSTEM)
+    assert text.startswith("mluser_abcdefghij234567_")
+    with pytest.raises(Conflict, match="shown only once"):
+        accounts.create_user_key(user, "notebook", "abcdefghij234567", by=SYSTEM)
+
+
+def test_there_is_a_most_of_live_keys(user: User) -> None:
+    for number in range(accounts.MAX_LIVE_KEYS):
+        accounts.create_user_key(user, f"key {number}", by=SYSTEM)
+    with pytest.raises(Conflict, match="50 live keys"):
+        accounts.create_user_key(user, "one more", by=SYSTEM)
+    accounts.revoke_user_key(accounts.keys_of(user)[7], by=SYSTEM)
+    accounts.create_user_key(user, "one more", by=SYSTEM)
+    keys = accounts.keys_of(user)
+    assert [key.is_live for key in keys] == [True] * accounts.MAX_LIVE_KEYS + [False]
+    assert keys[0].name == "one more"
+
+
+def test_ending_sessions_leaves_keys(user: User) -> None:
+    key, version = accounts.create_user_key(user, "notebook", by=SYSTEM), user.session_version
+    accounts.end_sessions(user, by=SYSTEM)
+    assert accounts.from_session(user.id, version) is None
+    assert accounts.user_of_key(key) is user
+
+
+def test_another_name(user: User) -> None:
+    accounts.rename(user, " Ann Other ", by=SYSTEM)
+    accounts.rename(user, "Ann Other", by=SYSTEM)
+    db.session.flush()
+    told = db.session.scalars(db.select(AuditEvent).filter_by(action="user.renamed")).all()
+    assert [(row.before, row.after) for row in told] == [({"name": "Ann"}, {"name": "Ann Other"})]
+    with pytest.raises(InvalidPayload):
+        accounts.rename(user, "two\nlines", by=SYSTEM)
 
 
 def test_the_audit_trail_holds_no_secrets(user: User) -> None:
