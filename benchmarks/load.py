@@ -101,6 +101,8 @@ def main(words: list[str] | None = None) -> int:
     except Wrong as reason:
         print(f"No figures: {reason}", file=sys.stderr)
         return 1
+    finally:
+        target.connection.close()
     report([{"about": {"url": target.url}, "figures": figures, "floors": floors(figures)}], arguments)
     return 0
 
