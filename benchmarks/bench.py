@@ -18,9 +18,10 @@ class Sizes:
     """How much of everything; the defaults are those the figures in the docs were taken with."""
 
     repeats: int = 5
+    long_repeats: int = 3  # of what takes long: growth and exports
     bulk: tuple[int, ...] = (1000, 5000)
     connections: tuple[int, ...] = (1, 8)
-    sample: int = 20_000  # annotations for one sample of a bulk figure, at least one request a connection
+    sample: int = 10_000  # annotations for one sample of a bulk figure, at least one request a connection
     growth: int = 50_000
     growth_step: int = 1000
     shown: int = 10_000
@@ -30,7 +31,7 @@ class Sizes:
     found: int = 100  # boxes of the pipeline run
 
 
-QUICK = Sizes(2, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000)
+QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000)
 
 
 @dataclass

@@ -42,7 +42,7 @@ def _export(
     target.connection.send(_request(target, small, form))
     resident = watch.reset_peak() if watch else 0
     answers = []
-    for _ in range(bench.sizes.repeats):
+    for _ in range(bench.sizes.long_repeats):
         taken, answer = timed(target, _request(target, large, form))
         figure.add(target.name, taken * 1000)
         answers.append(answer)

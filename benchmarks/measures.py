@@ -63,7 +63,7 @@ def growth(bench: Bench) -> Iterator[Figure]:
     count, step = bench.sizes.growth, bench.sizes.growth_step
     figure = Figure(f"growth to {count:,}", RATE)
     rates: dict[str, list[list[float]]] = {}
-    for _ in range(bench.sizes.repeats):
+    for _ in range(bench.sizes.long_repeats):
         for target in bench.targets:
             (analysis,) = bench.new_analyses(1)
             seconds = []

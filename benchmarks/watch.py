@@ -38,7 +38,8 @@ class Watch:
             parent = psutil.Process(pid)
             for process in (parent, *parent.children(recursive=True)):
                 times = process.cpu_times()
-                total += times.user + times.system
+                # what has ended is counted with its parent: the database has a process for each connection
+                total += times.user + times.system + times.children_user + times.children_system
         return total
 
     def _sum(self, field: str) -> int:

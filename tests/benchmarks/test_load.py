@@ -18,6 +18,7 @@ from tests.conftest import LiveServer
 
 SMALL = Sizes(
     repeats=2,
+    long_repeats=2,
     bulk=(20, 50),
     connections=(1, 3),
     sample=100,
