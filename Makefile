@@ -7,10 +7,12 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 # more for pytest: make test PYTEST="-x -k bulk"
 PYTEST ?=
+# more for the benchmarks: make bench BENCH="--quick --database postgresql"
+BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql lint format migrations clean
+.PHONY: help run test test-sqlite test-postgresql lint format migrations bench clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -39,9 +41,12 @@ migrations: .venv/installed-dev  ## one head; upgrade equals the models; downgra
 	TEST_DATABASE=sqlite $(BIN)/python -m pytest -q tests/test_migrations.py
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest -q tests/test_migrations.py
 
+bench: .venv/installed-dev  ## figures on both databases, under ten minutes; a smoke run: make bench BENCH=--quick
+	@$(BIN)/python -m benchmarks.run $(BENCH)
+
 clean:  ## remove the environments and caches; instance/, the data, stays
 	rm -rf .venv .venv-pipeline .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output
-	find app migrations scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
+	find app migrations scripts benchmarks tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each environment has a stamp, newer than the list it was installed from, so that a second start is quick.
 

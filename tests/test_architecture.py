@@ -39,7 +39,8 @@ WITHOUT_FLASK = ("errors", "geometry", "overlay", "annotations", "bitmaps", "ima
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 MODULES = sorted(APP.rglob("*.py"))
-SCRIPTS = sorted([*(ROOT / "scripts").rglob("*.py"), *(ROOT / "deploy").rglob("*.py"), ROOT / "wsgi.py"])
+OUTSIDE = ("scripts", "deploy", "benchmarks")
+SCRIPTS = sorted([ROOT / "wsgi.py", *(file for name in OUTSIDE for file in (ROOT / name).rglob("*.py"))])
 TEMPLATES = sorted(file for file in (ROOT / "templates").rglob("*") if file.is_file())
 
 

@@ -25,6 +25,10 @@ class Real(fields.Field[float]):
         super().__init__(**more)
         self.low, self.high = low, high
 
+    def _validate(self, value: Any) -> None:
+        if self.validators:  # Marshmallow would make an empty chain of them for every number
+            super()._validate(value)
+
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> float:
         if type(value) is not float and type(value) is not int:
             raise ValidationError("must be a number")

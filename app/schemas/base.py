@@ -59,7 +59,10 @@ class Text(fields.String):
         self.several_lines = several_lines
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
-        text = normalize("NFC", super()._deserialize(value, attr, data, **more))
+        text = super()._deserialize(value, attr, data, **more)
+        if text.isascii() and text.isprintable():  # most are: nothing to normalise, nothing to look for
+            return text
+        text = normalize("NFC", text)
         allowed = "\n\t" if self.several_lines else ""
         if any(c in BIDIRECTIONAL or (category(c) in ("Cc", "Cs") and c not in allowed) for c in text):
             raise ValidationError("Control and bidirectional characters are not allowed.")

@@ -1,0 +1,139 @@
+"""One run: the servers it speaks to, how much of everything, and the steps that several measures share."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from benchmarks import bodies
+from benchmarks.watch import Watch
+from benchmarks.wire import Answer, Connection, Request, Target, Wrong, expect
+
+PER_IMAGE = 50  # analyses on one image: the server's default limit
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything; the defaults are those the figures in the docs were taken with."""
+
+    repeats: int = 5
+    long_repeats: int = 3  # of what takes long: growth and exports
+    bulk: tuple[int, ...] = (1000, 5000)
+    connections: tuple[int, ...] = (1, 8)
+    sample: int = 10_000  # annotations for one sample of a bulk figure, at least one request a connection
+    growth: int = 50_000
+    growth_step: int = 1000
+    shown: int = 10_000
+    listed: int = 50
+    changes: int = 50
+    exported: int = 100_000
+    found: int = 100  # boxes of the pipeline run
+
+
+QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000)
+
+
+@dataclass
+class Bench:
+    """`targets` are Loupe and, when it is there, the baseline over the same database.
+
+    `watches` may be there for servers on this machine; `renew` gives a target's server new processes, and its watch.
+    """
+
+    targets: list[Target]
+    project: str
+    sizes: Sizes = Sizes()
+    watches: dict[str, Watch] = field(default_factory=dict)
+    renew: Callable[[str], Watch] | None = None
+
+    @property
+    def loupe(self) -> Target:
+        return self.targets[0]
+
+    def new_analyses(self, count: int) -> list[str]:
+        """Ids of queued analyses, on images of their own."""
+        made = []
+        for number in range(count):
+            if number % PER_IMAGE == 0:
+                image = self.new_image()
+            wanted = {"model_name": "benchmark", "model_version": "1.0.0", "parameters": {"threshold": 0.25}}
+            made.append(self.loupe.send("POST", f"/api/images/{image}/analyses", wanted, 201)["id"])
+        return made
+
+    def new_image(self) -> str:
+        edge = "loupe-benchmark-edge"
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="street.png"\r\n\r\n'
+        body = head.encode() + bodies.photograph() + f"\r\n--{edge}--\r\n".encode()
+        headers = {"X-API-Key": self.loupe.api_key, "Content-Type": f"multipart/form-data; boundary={edge}"}
+        request = Request("POST", f"/api/projects/{self.project}/images", body, headers)
+        return str(self.loupe.connection.send(request).json(201)["id"])
+
+    def filled_analysis(self, count: int, step: int = 5000) -> str:
+        """The id of an analysis with the boxes 0 to `count - 1`, stored by Loupe."""
+        (analysis,) = self.new_analyses(1)
+        for request in bulk_requests(self.loupe, analysis, count, min(step, count)):
+            self.loupe.connection.send(request).json()
+        self.check_total(analysis, count)
+        return analysis
+
+    def check_total(self, analysis: str, count: int) -> None:
+        """What the analysis holds, as Loupe counts it: whichever server stored it."""
+        page = self.loupe.read(f"/api/analyses/{analysis}/annotations?limit=1")
+        expect("the number of annotations stored", page["total"], count)
+
+
+def bulk_requests(target: Target, analysis: str, count: int, step: int) -> list[Request]:
+    """Signed requests that together store the boxes 0 to `count - 1`."""
+    path = f"/api/analyses/{analysis}/annotations:bulk"
+    return [
+        target.signed("POST", path, bodies.bulk(first, min(step, count - first)))
+        for first in range(0, count, step)
+    ]
+
+
+def timed(target: Target, request: Request) -> tuple[float, Answer]:
+    """Seconds until the answer was read, and the answer."""
+    started = time.perf_counter()
+    answer = target.connection.send(request)
+    return time.perf_counter() - started, answer
+
+
+class Burst(NamedTuple):
+    seconds: float
+    client_share: (
+        float  # of the time, how much this process was busy: near 1 the client was what was measured
+    )
+    answers: list[list[Answer]]
+
+
+def together(url: str, queues: Sequence[Sequence[Request]]) -> Burst:
+    """Sends each queue over a connection of its own, all at once; the connections stand before the clock starts."""
+    answers: list[list[Answer]] = [[] for _ in queues]
+    connections = [Connection(url) for _ in queues]
+    for connection in connections:
+        connection.http.connect()
+    ready = threading.Barrier(len(queues) + 1)
+    failures: list[Wrong] = []
+
+    def work(number: int) -> None:
+        ready.wait()
+        try:
+            for request in queues[number]:
+                answers[number].append(connections[number].send(request))
+        except Wrong as failure:  # raised by the caller: a thread has nobody to say it to
+            failures.append(failure)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(queues))]
+    for thread in threads:
+        thread.start()
+    ready.wait()
+    started, busy = time.perf_counter(), time.process_time()
+    for thread in threads:
+        thread.join()
+    seconds, busy = time.perf_counter() - started, time.process_time() - busy
+    for connection in connections:
+        connection.close()
+    if failures:
+        raise failures[0]
+    return Burst(seconds, busy / seconds, answers)

@@ -1,0 +1,111 @@
+"""The load driver: speaks HTTP to a server that runs already, and prints what it saw as JSON.
+
+    LOUPE_URL=… ML_CALLBACK_HMAC_SECRET=… API_KEY=… python -m benchmarks.load --project {id}
+
+The key is that of somebody who may edit the project; images and analyses are made there, so take one made for it.
+`--pid` names gunicorn's master on this machine, whose memory is then watched. Every answer is checked, and one
+wrong answer ends the run without a figure. `make bench` starts servers of its own and does not need this command.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from benchmarks.bench import QUICK, Bench, Sizes
+from benchmarks.figures import markdown, remarks, table
+from benchmarks.measures import MEASURES
+from benchmarks.watch import Watch
+from benchmarks.wire import Target, Wrong
+
+FLOOR_RATE, FLOOR_GROWTH_MB = 8000, 40
+
+
+def measure(bench: Bench, names: Iterable[str] = MEASURES) -> dict[str, dict[str, Any]]:
+    """The figures by name. Raises Wrong at the first answer that is not right."""
+    figures = {}
+    for name in names:
+        for figure in MEASURES[name](bench):
+            print(f"  {figure.name} …", file=sys.stderr, flush=True)
+            figures[figure.name] = figure.out()
+    return figures
+
+
+def floors(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """What must hold on one core with PostgreSQL, and whether it did."""
+    found = []
+    for name, figure in figures.items():
+        if name.startswith("bulk"):
+            met = figure["loupe"]["median"] >= FLOOR_RATE
+            found.append({"what": name, "wanted": f"{FLOOR_RATE:,} annotations/s", "met": met})
+        if "flat" in figure:
+            found.append({"what": name, "wanted": "flat", "met": figure["flat"]})
+        if grown := figure.get("peak_growth_mb"):
+            met = grown["loupe"] < FLOOR_GROWTH_MB
+            found.append(
+                {"what": name, "wanted": f"memory grows by less than {FLOOR_GROWTH_MB} MB", "met": met}
+            )
+    return found
+
+
+def add_common(parser: argparse.ArgumentParser) -> None:
+    """The options this command shares with benchmarks.run."""
+    parser.add_argument("--quick", action="store_true", help="a smoke run with small numbers")
+    parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), metavar="MEASURE")
+    parser.add_argument("--output", type=Path, help="also write the JSON to this file")
+    parser.add_argument(
+        "--markdown", type=Path, help="also write the tables of docs/performance.md to this file"
+    )
+
+
+def sizes_of(arguments: argparse.Namespace) -> Sizes:
+    return QUICK if arguments.quick else Sizes()
+
+
+def report(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
+    """JSON to standard output, a table for each run to standard error, and the files that were asked for."""
+    text = orjson.dumps({"runs": runs}, option=orjson.OPT_INDENT_2).decode()
+    print(text)
+    for run in runs:
+        print(f"\n{run['about'].get('database', run['about'].get('url'))}", file=sys.stderr)
+        print(table(run["figures"]), *remarks(run), sep="\n", file=sys.stderr)
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
+    if arguments.markdown:
+        arguments.markdown.write_text("\n".join(markdown(run) for run in runs))
+
+
+def read_arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Measure a server that runs already.")
+    parser.add_argument("--url", default=os.environ.get("LOUPE_URL", "http://127.0.0.1:8000"))
+    parser.add_argument("--project", required=True, help="the id of the project to work in")
+    parser.add_argument("--pid", type=int, help="gunicorn's master, to watch its memory")
+    add_common(parser)
+    return parser.parse_args(words)
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = read_arguments(words)
+    secret, key = os.environ.get("ML_CALLBACK_HMAC_SECRET", "").split(",")[0], os.environ.get("API_KEY", "")
+    if not secret or not key:
+        print("ML_CALLBACK_HMAC_SECRET and API_KEY must be set", file=sys.stderr)
+        return 2
+    target = Target("loupe", arguments.url.rstrip("/"), secret.strip(), key)
+    watches = {"loupe": Watch(arguments.pid)} if arguments.pid else {}
+    try:
+        figures = measure(Bench([target], arguments.project, sizes_of(arguments), watches), arguments.only)
+    except Wrong as reason:
+        print(f"No figures: {reason}", file=sys.stderr)
+        return 1
+    finally:
+        target.connection.close()
+    report([{"about": {"url": target.url}, "figures": figures, "floors": floors(figures)}], arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""HTTP as a busy pipeline speaks it: kept-alive connections, bodies and signatures made before the clock starts."""
+
+import hashlib
+import hmac
+import http.client
+import time
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+
+class Wrong(Exception):
+    """A server did not answer what it must, so nothing that was measured means anything."""
+
+
+def expect(what: str, seen: object, wanted: object) -> None:
+    if seen != wanted:
+        raise Wrong(f"{what} is {seen!r}, expected {wanted!r}")
+
+
+@dataclass(frozen=True)
+class Request:
+    method: str
+    path: str
+    body: bytes | None = None
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: bytes
+
+    def json(self, status: int = 200) -> Any:
+        """The parsed body. Raises Wrong when the status is another."""
+        if self.status != status:
+            raise Wrong(
+                f"status {self.status}, expected {status}: {self.body[:300].decode('utf-8', 'replace')}"
+            )
+        return orjson.loads(self.body)
+
+
+IDLE_SECONDS = 5.0  # well below what any server keeps an idle connection for
+
+
+class Connection:
+    """One kept-alive connection; it opens with the first request, and anew after a pause."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        self.http = kind(parts.hostname or "", parts.port, timeout=120)
+        self.used_at = time.monotonic()
+
+    def send(self, request: Request) -> Answer:
+        """Raises Wrong when there is no answer."""
+        if time.monotonic() - self.used_at > IDLE_SECONDS:
+            self.close()
+        try:
+            self.http.request(request.method, request.path, request.body, request.headers)
+            response = self.http.getresponse()
+            answer = Answer(response.status, response.read())
+        except (OSError, http.client.HTTPException) as reason:
+            raise Wrong(f"{request.method} {request.path} got no answer: {reason!r}") from reason
+        self.used_at = time.monotonic()
+        return answer
+
+    def close(self) -> None:
+        self.http.close()
+
+
+@dataclass
+class Target:
+    """A server, with what it takes to be let in. `connection` is for whatever needs no more than one."""
+
+    name: str
+    url: str
+    secret: str
+    api_key: str
+
+    def __post_init__(self) -> None:
+        self.connection = Connection(self.url)
+
+    def signed(self, method: str, path: str, body: bytes) -> Request:
+        """Signed now: good for the server's skew, five minutes unless it is set otherwise."""
+        moment = str(int(time.time()))
+        digest = hmac.new(self.secret.encode(), moment.encode() + b"." + body, hashlib.sha256).hexdigest()
+        headers = {"X-ML-Timestamp": moment, "X-ML-Signature": f"sha256={digest}"}
+        return Request(method, path, body, {"Content-Type": "application/json", **headers})
+
+    def reading(self, path: str) -> Request:
+        return Request("GET", path, headers={"X-API-Key": self.api_key})
+
+    def send(self, method: str, path: str, value: Any, status: int = 200) -> Any:
+        return self.connection.send(self.signed(method, path, orjson.dumps(value))).json(status)
+
+    def read(self, path: str) -> Any:
+        return self.connection.send(self.reading(path)).json()

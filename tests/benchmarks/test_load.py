@@ -1,0 +1,178 @@
+"""The load driver, with small numbers against a live server: what it prints, and when it prints nothing."""
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from benchmarks import bench as benches
+from benchmarks import load
+from benchmarks.bench import Bench, Sizes
+from benchmarks.figures import Figure, markdown
+from benchmarks.measures import MEASURES
+from benchmarks.watch import Watch
+from benchmarks.wire import Answer, Connection, Request, Target, Wrong
+from tests.cast import SECRET, Person
+from tests.conftest import LiveServer
+
+SMALL = Sizes(
+    repeats=2,
+    long_repeats=2,
+    bulk=(20, 50),
+    connections=(1, 3),
+    sample=100,
+    growth=200,
+    growth_step=20,
+    shown=60,
+    listed=7,
+    changes=3,
+    exported=1500,
+    found=5,
+)
+NAMES = [
+    *("bulk 20 × 1", "bulk 20 × 3", "bulk 50 × 1", "bulk 50 × 3", "growth to 200", "GET analysis with 60"),
+    *("list of 7 analyses", "PATCH status", "export of 1,500 as JSON", "export of 1,500 as CSV"),
+    "one pipeline run",
+]
+
+
+@pytest.fixture
+def bench(live_server: LiveServer) -> Iterator[Bench]:
+    person: Person = live_server.world.person("benchmark@example.org")
+    project = live_server.world.project("Benchmark", owner=person)
+    target = Target("loupe", live_server.url, SECRET, person.key)
+    watch = Watch(live_server.gunicorn.process.pid)
+    yield Bench([target], str(project.id), SMALL, {"loupe": watch})
+    target.connection.close()
+
+
+def test_every_measure_gives_positive_figures(bench: Bench) -> None:
+    figures = load.measure(bench)
+    assert list(figures) == NAMES
+    for figure in figures.values():
+        own = figure["loupe"]
+        assert 0 < own["min"] <= own["median"] <= own["max"]
+        assert own["samples"] >= SMALL.repeats
+        assert figure["times_baseline"] is None
+    bulk, growth, export = figures[NAMES[0]], figures[NAMES[4]], figures[NAMES[8]]
+    assert bulk["unit"] == "annotations/s"
+    assert bulk["server_microseconds_each"]["loupe"] >= 0
+    assert 0 < bulk["client_share"] <= 1.5
+    assert len(growth["steps"]) == 10
+    assert growth["flat"] is (growth["last_tenth"] / growth["first_tenth"] >= 0.8)
+    assert 0 <= export["peak_growth_mb"]["loupe"] < 40
+    assert export["bytes"]["loupe"] > 1500 * 100
+    assert list(figures[NAMES[10]]["steps_ms"]) == [
+        *("create", "processing", "bulk", "presign", "PUT", "finalize")
+    ]
+
+
+def test_the_command_prints_json_and_writes_the_tables(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Any,
+) -> None:
+    monkeypatch.setattr(load, "QUICK", SMALL)
+    monkeypatch.setenv("ML_CALLBACK_HMAC_SECRET", SECRET)
+    monkeypatch.setenv("API_KEY", bench.loupe.api_key)
+    words = ["--quick", "--url", bench.loupe.url, "--project", bench.project, "--only", "list", "patch"]
+    tables = tmp_path / "tables.md"
+    assert load.main([*words, "--markdown", str(tables)]) == 0
+    out, err = capsys.readouterr()
+    (run,) = json.loads(out)["runs"]
+    assert set(run) == {"about", "figures", "floors"}
+    assert list(run["figures"]) == ["list of 7 analyses", "PATCH status"]
+    assert "PATCH status" in err
+    assert "| list of 7 analyses | ms |" in tables.read_text()
+
+
+def refused(bench: Bench, *names: str) -> str:
+    with pytest.raises(Wrong) as raised:
+        load.measure(bench, names)
+    return str(raised.value)
+
+
+# how one answer is bent on its way to the driver
+BENT: list[tuple[str, Callable[[dict[str, Any]], None], str]] = [
+    ("bulk", lambda receipt: receipt.update(inserted=receipt["inserted"] - 1), "inserted is 19"),
+    ("growth", lambda receipt: receipt.update(total=receipt["total"] + 1), "total is 21"),
+]
+
+
+@pytest.mark.parametrize(("name", "bend", "reason"), BENT)
+def test_a_wrong_receipt_is_refused(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+    bend: Callable[[dict[str, Any]], None],
+    reason: str,
+) -> None:
+    send = Connection.send
+
+    def bent(self: Connection, request: Request) -> Answer:
+        answer = send(self, request)
+        if not request.path.endswith("annotations:bulk"):
+            return answer
+        receipt = answer.json()
+        bend(receipt)
+        return Answer(answer.status, json.dumps(receipt).encode())
+
+    monkeypatch.setattr(Connection, "send", bent)
+    assert reason in refused(bench, name)
+
+
+@pytest.mark.parametrize(("name", "what"), [("show", "the analysis shown"), ("export", "what was exported")])
+def test_content_that_is_not_what_was_sent_is_refused(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, name: str, what: str
+) -> None:
+    """The last box is left out, though the server says that it stored all that it was sent."""
+    filled = Bench.filled_analysis
+    monkeypatch.setattr(Bench, "filled_analysis", lambda self, count: filled(self, count - 1))
+    assert what in refused(bench, name)
+
+
+def test_annotations_that_were_not_stored_are_noticed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The receipts are right, but what the server then counts is not."""
+    together = benches.together
+    monkeypatch.setattr(
+        "benchmarks.measures.together", lambda url, queues: together(url, [queue[:-1] for queue in queues])
+    )
+    assert "the number of annotations stored is 80, expected 100" in refused(bench, "bulk")
+
+
+def test_a_refusal_prints_no_figure(
+    bench: Bench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ML_CALLBACK_HMAC_SECRET", "not the secret of this server")
+    monkeypatch.setenv("API_KEY", bench.loupe.api_key)
+    assert (
+        load.main(["--quick", "--url", bench.loupe.url, "--project", bench.project, "--only", "patch"]) == 1
+    )
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "No figures" in err
+    assert "signature-invalid" in err
+
+
+def test_the_cost_is_how_many_times_as_long_as_the_baseline() -> None:
+    rate = Figure("bulk", "annotations/s", {"loupe": [100, 50, 20], "baseline": [200, 200, 200]})
+    took = Figure("GET", "ms", {"loupe": [30, 40, 90], "baseline": [10, 20, 10]})
+    alone = Figure("list", "ms", {"loupe": [3]})
+    assert (rate.cost(), took.cost(), alone.cost()) == (4.0, 3.0, None)
+
+
+def test_the_tables_of_the_docs_come_from_a_run() -> None:
+    figure = Figure("bulk 1,000 × 1", "annotations/s", {"loupe": [9000.0], "baseline": [18000.0]})
+    growth = Figure("growth", "annotations/s", {"loupe": [9000.0]}, {"last_to_first": 0.97, "flat": True})
+    figures = {one.name: one.out() for one in (figure, growth)}
+    run = {"about": {"database": "PostgreSQL 18"}, "figures": figures, "floors": load.floors(figures)}
+    text = markdown(run)
+    assert "| bulk 1,000 × 1 | annotations/s | 9,000 | 9,000 to 9,000 | 18,000 | 2.00 |" in text
+    assert "- growth: the last tenth runs at 0.97 of the first: flat." in text
+    assert "- Floor: bulk 1,000 × 1, 8,000 annotations/s. Met." in text
+
+
+def test_the_measures_have_names_for_the_command_line() -> None:
+    assert list(MEASURES) == ["bulk", "growth", "show", "list", "patch", "export", "pipeline"]
