@@ -9,6 +9,7 @@ import json
 import logging
 import math
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
@@ -35,6 +36,18 @@ def start() -> None:
     logging.getLogger("app").setLevel(logging.INFO)
     # the server of `flask run` has a line for each request with the query in it, where signatures stand
     logging.getLogger("werkzeug").addFilter(lambda record: " - - [" not in str(record.msg))
+
+
+def take_over() -> None:
+    """For a server: also what Python itself would print, which is warnings and exceptions that nobody could catch."""
+    start()
+    logging.captureWarnings(True)
+    sys.unraisablehook = lambda what: _log_uncaught(what.exc_value, what.err_msg or "exception ignored")
+    threading.excepthook = lambda what: _log_uncaught(what.exc_value, "exception ended a thread")
+
+
+def _log_uncaught(error: BaseException | None, message: str) -> None:
+    logging.getLogger("python").error(message, exc_info=error)
 
 
 def register(app: Flask) -> None:

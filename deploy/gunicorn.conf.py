@@ -61,7 +61,7 @@ class logger_class(Logger):  # type: ignore[misc]  # a setting of gunicorn, by i
 
     def setup(self, cfg: Any) -> None:
         super().setup(cfg)
-        _logs.start()
+        _logs.take_over()
         for handler in self.error_log.handlers:
             handler.setFormatter(_logs.JsonLines())
 

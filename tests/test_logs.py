@@ -191,13 +191,15 @@ def lines_of(server: LiveServer) -> list[dict[str, Any]]:
 
 
 def test_gunicorn_writes_the_same_lines(live_server: LiveServer) -> None:
+    before = len(lines_of(live_server))
     marked = {"X-Request-ID": "mine-3", "User-Agent": "x\u00ff", "Referer": "http://x/?key=secret-in-referer"}
     for _ in range(3):
         requests.get(live_server.url + "/sign-in?signature=secret-in-query", headers=marked, timeout=10)
     requests.get(live_server.url + "/sign-in", headers={"X-API-Key": "secret\x01key"}, timeout=10)
     requests.request("GET", live_server.url + "/%0a%7b%22level%22/" + "x" * 5000, timeout=10)
-    found = lines_of(live_server)
-    assert "Listening at: " + live_server.url in " ".join(line["message"] for line in found)
+    said = lines_of(live_server)
+    assert "Listening at: " + live_server.url in " ".join(line["message"] for line in said)
+    found = said[before:]
     mine = [line for line in found if line.get("request_id") == "mine-3"]
     assert [(line["logger"], line["status"]) for line in mine] == [("app.requests", 200)] * 3
     refused = [line["message"] for line in found if line["level"] == "WARNING"]
@@ -208,6 +210,33 @@ def test_gunicorn_writes_the_same_lines(live_server: LiveServer) -> None:
     text = live_server.gunicorn.log.read_text()
     assert "secret" not in text
     assert text.isascii()
+
+
+def test_what_python_itself_would_print_is_a_line_too() -> None:
+    """In a process of its own: pytest has its own hooks in these places."""
+    code = """
+import threading, warnings
+from app import logs
+
+class Broken:
+    def __del__(self):
+        raise ValueError("while going")
+
+logs.take_over()
+Broken()
+warnings.warn("old")
+thread = threading.Thread(target=lambda: 1 / 0)
+thread.start()
+thread.join()
+"""
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = [json.loads(line) for line in ended.stderr.splitlines()]
+    assert [line["logger"] for line in lines] == ["python", "py.warnings", "python"]
+    assert [line.get("exception", {}).get("type") for line in lines] == [
+        "ValueError",
+        None,
+        "ZeroDivisionError",
+    ]
 
 
 def test_a_command_speaks_to_people_and_warns_in_a_line(tmp_path: Path) -> None:
