@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -197,6 +198,10 @@ def test_gunicorn_writes_the_same_lines(live_server: LiveServer) -> None:
         requests.get(live_server.url + "/sign-in?signature=secret-in-query", headers=marked, timeout=10)
     requests.get(live_server.url + "/sign-in", headers={"X-API-Key": "secret\x01key"}, timeout=10)
     requests.request("GET", live_server.url + "/%0a%7b%22level%22/" + "x" * 5000, timeout=10)
+    deadline = time.monotonic() + 10  # a line is written a moment after its answer has come
+    while live_server.gunicorn.log.read_text().count("mine-3") < 3:
+        assert time.monotonic() < deadline, "the lines did not come"
+        time.sleep(0.05)
     said = lines_of(live_server)
     assert "Listening at: " + live_server.url in " ".join(line["message"] for line in said)
     found = said[before:]
