@@ -23,6 +23,7 @@ _port = os.environ.get("PORT") or "8000"
 # given outright: with PORT set and nothing else, gunicorn would listen on every interface
 bind = [f"[{_host}]:{_port}" if ":" in _host else f"{_host}:{_port}"]
 
+# A thread belongs to a request from its first byte on, however slowly it comes: put nginx.conf in front.
 # Threads, because requests wait for the database and the object store; SQLite's wait for a lock blocks a whole
 # process, so greenlets are no choice there. Two processes use two cores, and SQLite in WAL mode serves both.
 worker_class = "gthread"
@@ -33,7 +34,8 @@ threads = 8
 timeout = 60
 # How long requests may finish after SIGTERM: a large bulk or upload takes seconds, not minutes.
 graceful_timeout = 30
-# Longer than a pipeline's or a browser's pause between two requests; an idle connection holds no thread.
+# Longer than a pipeline's or a browser's pause between two requests, and than nginx keeps a connection to us (10 s, so
+# that it is never we who close one that nginx is about to use). An idle connection holds no thread.
 keepalive = 15
 
 # The longest address we make is a signed URL of local storage, under 1,500 bytes.

@@ -51,7 +51,7 @@ def test_it_says_so_soon_when_the_database_says_nothing(
     lost = make_app(DATABASE_URL=f"postgresql://nobody@127.0.0.1:{silent}/none").test_client()
     started = time.monotonic()
     check_problem(lost.get("/readyz"), 503, "database-unavailable")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 6
     assert lost.get("/healthz").status_code == 200
 
 
@@ -61,7 +61,7 @@ def test_it_says_so_soon_when_the_store_says_nothing(
     lost = make_app(**s3.environ | {"S3_ENDPOINT": f"http://127.0.0.1:{silent}"}).test_client()
     started = time.monotonic()
     check_problem(lost.get("/readyz"), 503, "storage-unavailable")
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 6
 
 
 def test_when_every_connection_is_taken_it_is_ready_and_too_busy(app: Flask, owner: Any) -> None:
@@ -73,7 +73,7 @@ def test_when_every_connection_is_taken_it_is_ready_and_too_busy(app: Flask, own
             stack.enter_context(engine.connect())
         started = time.monotonic()
         answer = owner.api("GET", "/api/projects")
-        assert 4 < time.monotonic() - started < 8
+        assert 4 < time.monotonic() - started < 12
         check_problem(answer, 503, "database-unavailable")
         assert int(answer.headers["Retry-After"]) > 0
         assert app.test_client().get("/readyz").status_code == 200

@@ -1,5 +1,7 @@
 """Clients that ask without end, each in its own thread, and remember every answer."""
 
+import http.client
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,6 +66,17 @@ def one(kind: str, ask: Ask, session: requests.Session) -> Answer:
     type_, wait = answer.headers["Content-Type"], answer.headers.get("Retry-After")
     text = answer.text if answer.status_code != 200 else ""
     return Answer(kind, started, time.monotonic() - started, answer.status_code, wait, type_, text)
+
+
+def slow_get(port: int, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
+    """An answer that has begun. The rest waits until somebody reads on: the socket takes no more than a little."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection.sock = socket.socket()
+    connection.sock.settimeout(30)
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
+    connection.sock.connect(("127.0.0.1", port))
+    connection.request("GET", path, headers={**headers, "Connection": "close"})
+    return connection.getresponse()
 
 
 @contextmanager

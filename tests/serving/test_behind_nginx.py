@@ -84,7 +84,7 @@ HALVES = {
 
 
 def test_four_hundred_half_sent_requests_keep_nobody_waiting(behind: Behind, person: Person) -> None:
-    """20 of 20 honest ones are answered; gunicorn alone would answer none, its threads all waiting for the others."""
+    """20 of 20 honest ones are answered. A gunicorn process that had these to itself would wait for them instead."""
     seconds: list[float] = []
 
     def ask() -> None:
@@ -103,7 +103,7 @@ def test_four_hundred_half_sent_requests_keep_nobody_waiting(behind: Behind, per
         for thread in honest:
             thread.join(30)
     assert len(seconds) == 20
-    assert max(seconds) < 5
+    assert max(seconds) < 10
 
 
 def test_signed_bulk_upload_and_export(behind: Behind, person: Person, analysis: Analysis) -> None:

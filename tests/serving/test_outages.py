@@ -23,7 +23,7 @@ from tests.steps import box
 from tests.support import s3 as s3_server
 
 KINDS = {"content", "upload", "artifact"}
-LONGEST, HEALED = 12.0, 5.0
+LONGEST, HEALED = 15.0, 10.0
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from app.models import Analysis, Annotation, Image
 from tests.cast import Person, encode, plain_signature
 from tests.conftest import ENVIRON, LiveServer, dispose
 from tests.factories import World, picture
-from tests.serving.load import Ask, under_load
+from tests.serving.load import Ask, slow_get, under_load
 from tests.steps import box
 from tests.support import database as databases
 from tests.support import server as servers
@@ -92,19 +92,13 @@ def bulk(live: LiveServer, analysis: Analysis) -> Halfway:
 
 
 def slow_export(live: LiveServer, person: Person, analysis: Analysis) -> http.client.HTTPResponse:
-    """Its first bytes have come; the rest waits until somebody reads on, as the socket takes no more."""
+    """Its head has come; the rest waits until somebody reads on."""
     rows = {"annotations": [box() for _ in range(EXPORTED // 4)]}
     for batch in range(4):
         sent = live.pipeline.post(bulk_path(analysis), rows, headers={"Idempotency-Key": f"batch-{batch}"})
         assert sent.status_code == 200, sent.text
-    connection = http.client.HTTPConnection("127.0.0.1", live.gunicorn.port, timeout=GRACE)
-    connection.sock = socket.socket()
-    connection.sock.settimeout(GRACE)
-    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)
-    connection.sock.connect(("127.0.0.1", live.gunicorn.port))
     path = f"/api/analyses/{analysis.id}/export?format=csv"
-    connection.request("GET", path, headers={"X-API-Key": person.key, "Connection": "close"})
-    return connection.getresponse()
+    return slow_get(live.gunicorn.port, path, {"X-API-Key": person.key})
 
 
 def test_sigterm_answers_what_is_in_flight(live: LiveServer, person: Person, analysis: Analysis) -> None:
@@ -150,7 +144,7 @@ def clients(live: LiveServer, person: Person, analysis: Analysis) -> list[tuple[
     return [("read", read), ("write", write)] * 2
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 40) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not come to pass"
@@ -162,10 +156,10 @@ def test_sighup_replaces_the_processes_and_loses_no_request(
 ) -> None:
     before = {worker.pid for worker in live.gunicorn.workers()}
     with under_load(clients(live, person, analysis)) as load:
-        load.wait_for_success({"read", "write"}, time.monotonic(), 5)
+        load.wait_for_success({"read", "write"}, time.monotonic(), 10)
         os.kill(live.gunicorn.process.pid, signal.SIGHUP)
         wait_until(lambda: not before & {worker.pid for worker in live.gunicorn.workers()})
-        load.wait_for_success({"read", "write"}, time.monotonic(), 5)
+        load.wait_for_success({"read", "write"}, time.monotonic(), 10)
     assert {answer.status for answer in load.answers} == {200}
     assert len(live.gunicorn.workers()) == len(before)
     assert live.world.count(Annotation, analysis_id=analysis.id) == 10 * len(load.of("write"))
