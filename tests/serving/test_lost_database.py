@@ -13,8 +13,11 @@ from pathlib import Path
 
 import pytest
 import requests
+from sqlalchemy import text
 
 from app import create_app
+from app.errors import NotFound
+from app.extensions import db
 from app.models import Analysis, Annotation
 from tests.cast import Person, encode, plain_signature
 from tests.conftest import ENVIRON, LiveServer, dispose
@@ -193,6 +196,27 @@ def test_an_export_whose_database_ends_in_the_middle_is_cut_off(serving: Serving
     while '"cut_off": true' not in serving.live.gunicorn.log.read_text():
         assert time.monotonic() < deadline, "the log does not say so"
         time.sleep(0.05)
+
+
+@pytest.mark.parametrize(("raised", "status"), [(None, 200), (NotFound(), 404)])
+def test_a_connection_lost_after_the_work_changes_nothing(
+    serving: Serving, callers: Callers, raised: Exception | None, status: int, tmp_path: Path
+) -> None:
+    """The answer is there already; that the transaction cannot be ended any more is no error of the request."""
+    app = create_app(serving.live.environ, instance_path=str(tmp_path))
+
+    @app.get("/api/work")
+    def work() -> str:
+        db.session.execute(text("SELECT 1"))
+        serving.database.cut_everybody_off()
+        if raised:
+            raise raised
+        return "done"
+
+    client = app.test_client(use_cookies=False)
+    assert client.get("/api/work").status_code == status
+    assert client.get("/api/projects", headers={"X-API-Key": callers.person.key}).status_code == 200
+    dispose(app)
 
 
 def test_readiness_follows_and_health_stays(serving: Serving) -> None:

@@ -252,13 +252,20 @@ def test_a_storage_folder_that_is_gone(on_disk: Scene) -> None:
         assert on_disk.upload(session).status_code == 201
 
 
-def test_annotations_need_no_store(on_disk: Scene) -> None:
+def test_annotations_and_pages_need_no_store(on_disk: Scene) -> None:
+    cookie = on_disk.person.client.get_cookie("loupe")
+    assert cookie is not None
     folder = on_disk.live.instance / "storage"
     folder.rename(folder.with_name("aside"))
     try:
         stored = on_disk.live.pipeline.post(
             f"/api/analyses/{on_disk.analysis.id}/annotations:bulk", {"annotations": [box()]}
         )
+        pages = [
+            requests.get(on_disk.live.url + path, cookies={"loupe": cookie.value}, timeout=30)
+            for path in ("/", f"/projects/{on_disk.project.id}", f"/images/{on_disk.image.id}")
+        ]
     finally:
         folder.with_name("aside").rename(folder)
     assert stored.status_code == 200
+    assert [page.status_code for page in pages] == [200, 200, 200]
