@@ -167,6 +167,13 @@ def _end_transaction(_error: BaseException | None = None) -> None:
     except SQLAlchemyError as lost:
         current_app.logger.warning("the database went away before the end of a transaction", exc_info=lost)
         db.session().invalidate()
+        _forget_the_person()  # no row of this session can be read any more
+
+
+def _forget_the_person() -> None:
+    """Who it was stays known to the log."""
+    if principal := g.get("principal"):
+        g.actor, g.principal = principal.actor, None
 
 
 def _page_without_database(error: LoupeError) -> Response:
@@ -177,8 +184,7 @@ def _page_without_database(error: LoupeError) -> Response:
     except SQLAlchemyError as lost:
         error = _as_error(lost)
         _end_transaction()
-    if principal := g.get("principal"):
-        g.actor, g.principal = principal.actor, None
+    _forget_the_person()
     return _error_page(error)
 
 

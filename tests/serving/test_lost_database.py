@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 import requests
+from flask import g
 from sqlalchemy import text
 
 from app import create_app
 from app.errors import NotFound
 from app.extensions import db
-from app.models import Analysis, Annotation
+from app.models import Analysis, Annotation, Principal, User
 from tests.cast import Person, encode, plain_signature
 from tests.conftest import ENVIRON, LiveServer, dispose
 from tests.factories import World
@@ -216,6 +217,30 @@ def test_a_connection_lost_after_the_work_changes_nothing(
     client = app.test_client(use_cookies=False)
     assert client.get("/api/work").status_code == status
     assert client.get("/api/projects", headers={"X-API-Key": callers.person.key}).status_code == 200
+    dispose(app)
+
+
+@pytest.mark.parametrize(("in_transaction", "status"), [(True, 404), (False, 503)])
+def test_the_page_of_an_error_that_cannot_say_whose_it_is(
+    serving: Serving, callers: Callers, in_transaction: bool, status: int, tmp_path: Path
+) -> None:
+    """It would show who is signed in, but the database that knows is gone by then."""
+    app = create_app(serving.live.environ, instance_path=str(tmp_path))
+
+    @app.get("/work")
+    def work() -> str:
+        g.principal = Principal("user", db.session.get_one(User, callers.person.id))
+        if not in_transaction:
+            db.session.rollback()  # as after a body was read: the person is read anew at the next use
+        serving.database.stop()
+        raise NotFound
+
+    try:
+        answer = app.test_client(use_cookies=False).get("/work")
+    finally:
+        serving.database.start()
+    assert (answer.status_code, answer.mimetype) == (status, "text/html")
+    assert ("Retry-After" in answer.headers) == (status == 503)
     dispose(app)
 
 
