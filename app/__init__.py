@@ -7,7 +7,7 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, config, dialect, files, models, ops, responses, storage
+from app import cli, config, dialect, files, logs, models, ops, responses, storage
 from app.api import api
 from app.extensions import csrf, db, migrate
 from app.pipeline import pipeline
@@ -21,6 +21,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
 
     Raises config.WrongSettings naming everything that is missing or wrong.
     """
+    logs.start()
     app = dialect.RetryingFlask(
         "app",
         root_path=str(ROOT / "app"),
@@ -48,6 +49,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
 
     app.before_request(responses.begin_request)
     responses.register(app)
+    logs.register(app)
     for blueprint in (web, api, pipeline, files.files, ops.ops):
         app.register_blueprint(blueprint)
     cli.register(app)

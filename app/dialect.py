@@ -10,13 +10,17 @@ from typing import Any
 
 from flask import Flask, g, has_request_context, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, Engine, event, func, select
+from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
 
 from app.extensions import db
 
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 3
+# How long PostgreSQL may take to let us in (seconds), and how long a network may swallow what we send (milliseconds)
+# before the connection counts as lost. Without these a machine that vanished is waited for a quarter of an hour.
+PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 5000, "keepalives_idle": 10, "keepalives_interval": 5}
 # serialization_failure and deadlock_detected: PostgreSQL undid the transaction, and the same one may now succeed
 RETRYABLE = frozenset({"40001", "40P01"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -28,7 +32,27 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
+        event.listen(engine, "do_connect", _limit_patience)
         event.listen(engine, "connect", _set_up_postgresql)
+
+
+def probe(engine: Engine) -> None:
+    """Returns when the database answers. Raises SQLAlchemyError, within a few seconds.
+
+    It asks over a connection of its own: those of the pool may all be waiting behind what hangs.
+    """
+    own = create_engine(engine.url, poolclass=NullPool)
+    prepare(own)
+    with own.connect() as connection:
+        connection.execute(text("SELECT 1"))
+
+
+def _limit_patience(
+    _dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]
+) -> None:
+    """What DATABASE_URL says for itself stays."""
+    for name, value in PATIENCE.items():
+        parameters.setdefault(name, value)
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:

@@ -1,10 +1,9 @@
 """For whoever runs it: is it alive, is it ready."""
 
 from flask import Blueprint, Response, current_app
-from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
-from app import guards, storage
+from app import dialect, guards, storage
 from app.errors import DatabaseUnavailable, LoupeError
 from app.extensions import db
 from app.responses import answer, problem
@@ -21,8 +20,8 @@ def show_health() -> Response:
 
 @ops.get("/readyz")
 def show_readiness() -> Response:
-    """Ready: database and storage answer. Otherwise 503 with the code of what is missing."""
-    db.session.execute(text("SELECT 1"))
+    """Ready: database and storage answer. Otherwise 503 with the code of what is missing, in about five seconds."""
+    dialect.probe(db.engine)
     storage.current().check()
     return answer({"status": "ok"})
 

