@@ -111,6 +111,8 @@ class AnnotationType(ABC):
     example: ClassVar[Data]
     drawn_as: ClassVar[Literal["vector", "bitmap", "none"]]
     Payload: ClassVar[type[Schema]]
+    forms: ClassVar[tuple[type[Schema], ...]] = ()  # every canonical form, where `Payload` is not all of it
+    aliases: ClassVar[tuple[type[Schema], ...]] = ()  # what is accepted besides and made canonical
     columns: ClassVar[tuple[str, ...]] = ()
 
     def load(self, data: object, frame: Frame, storage_path: str | None = None) -> Loaded:
