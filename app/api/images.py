@@ -95,7 +95,8 @@ def _form() -> tuple[FileStorage, dict[str, Any] | None, list[str]]:
     if size > largest:
         raise PayloadTooLarge(f"The image may have at most {largest} bytes, not {size}.", limit=largest)
     files[0].stream.seek(0)
-    ignored = sorted({*request.form, *request.files} - {"file", "metadata"})
+    # a part whose name is missing or cannot be read is called None
+    ignored = sorted({name or "" for name in (*request.form, *request.files)} - {"file", "metadata"})
     return files[0], _metadata(request.form.get("metadata")), ignored[:MAX_ERRORS]
 
 

@@ -48,7 +48,8 @@ def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str
     except ValidationError as error:
         raise InvalidPayload(errors=list(flatten(error.messages))[:MAX_ERRORS]) from None
     known = {field.data_key or name for name, field in schema.fields.items()}
-    return values, sorted(name for name in raw if name not in known)[:MAX_ERRORS]
+    # the name of a form's field is None where it is missing or cannot be read
+    return values, sorted(name or "" for name in raw if name not in known)[:MAX_ERRORS]
 
 
 def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
