@@ -35,6 +35,7 @@ IDS = {
     "analysis_id": "The id of an analysis.",
 }
 SAFE = "GET"
+DONE = {200: "Done.", 201: "Made."}
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _is_signed(app: Flask, rule: Rule) -> bool:
 
 
 def _method(rule: Rule) -> str:
-    return min((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    return min((rule.methods or set()) - {"HEAD", "OPTIONS"}, default="")
 
 
 def _build(app: Flask) -> Json:
@@ -102,7 +103,7 @@ def _build(app: Flask) -> Json:
     for tag, says in TAGS.items():
         if tag in used:
             spec.tag({"name": tag, "description": says})
-    return without_internals(spec.to_dict())
+    return _copied(spec.to_dict())
 
 
 def _add_components(spec: APISpec, converter: Converter, app: Flask) -> None:
@@ -126,7 +127,7 @@ def _add_components(spec: APISpec, converter: Converter, app: Flask) -> None:
         spec.components.security_scheme(name, form)
 
 
-def without_internals(content: Json) -> Json:
+def _copied(content: Json) -> Json:
     """A plain copy: apispec hands out what it goes on using."""
     plain: Json = orjson.loads(orjson.dumps(content))
     return plain
@@ -234,10 +235,10 @@ class _Writer:
         return {"requestBody": {"required": True, "content": {kind: {"schema": form, **example}}}}
 
     def responses(self) -> Json:
-        good = {str(status): self._answer(answer) for status, answer in self.mark.answers.items()}
+        good = {str(status): self._answer(status, answer) for status, answer in self.mark.answers.items()}
         return good | problems.answers(self._raised())
 
-    def _answer(self, answer: Answer) -> Json:
+    def _answer(self, status: int, answer: Answer) -> Json:
         headers = {
             name: {"$ref": f"#/components/headers/{name}"} for name in ("X-Request-ID", *answer.headers)
         }
@@ -249,9 +250,8 @@ class _Writer:
             }
         for kind in answer.types:
             content.setdefault(kind, {})
-        says = answer.says or inspect.cleandoc(answer.schema.__doc__ or "" if answer.schema else "")
         return {
-            "description": says or "Done.",
+            "description": answer.says or DONE[status],
             "headers": headers,
             **({"content": content} if content else {}),
         }
