@@ -166,9 +166,11 @@ class Reader:
         return told
 
     def rows(self, schema: Json) -> list[Row]:
+        """The fields of an object, those that must be there first."""
         form = self.resolve(schema)
         required = form.get("required", [])
-        return [self._row(name, one, name in required) for name, one in form.get("properties", {}).items()]
+        told = [self._row(name, one, name in required) for name, one in form.get("properties", {}).items()]
+        return sorted(told, key=lambda row: not row.required)
 
     def _row(self, name: str, schema: Json, required: bool) -> Row:
         says = schema.get("description", "")
@@ -197,7 +199,7 @@ class Reader:
             count = _between(schema, "minItems", "maxItems")
             return f"list of {count} {self.kind(schema['items'])}".replace("  ", " ")
         if kind in ("integer", "number"):
-            return f"{WORDS[kind]} {_between(schema, 'minimum', 'maximum')}".strip()
+            return ", ".join(filter(None, (WORDS[kind], _between(schema, "minimum", "maximum"))))
         if kind == "string" and "format" in schema:
             return FORMATS[schema["format"]]
         if kind == "string" and "maxLength" in schema:
