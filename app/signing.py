@@ -33,6 +33,14 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _KEY = re.compile(r"([a-z]+)_([A-Za-z0-9-]{8,64})_([A-Za-z0-9_-]{32,128})")
 
+# the same for whoever describes them, by header
+FORMS = {
+    "X-ML-Timestamp": _TIMESTAMP.pattern,
+    "X-ML-Signature": f"{_ELEMENT.pattern}( {_ELEMENT.pattern}){{0,{MAX_ELEMENTS - 1}}}",
+    "X-ML-Nonce": _NONCE.pattern,
+    "X-ML-Key-Id": _KEY_ID.pattern,
+}
+
 
 class HeaderBag(Protocol):
     """What is needed of a request's headers: a dict or Werkzeug's Headers will do."""

@@ -32,6 +32,7 @@ ARROWS = {
     "services": "annotations bitmaps dialect errors extensions geometry imaging models overlay signing storage",
     "exports": "annotations errors extensions models schemas services storage",
     "guards": "errors extensions models schemas services signing",
+    "openapi": "annotations errors guards schemas signing",
     "responses": "errors extensions storage",
 }
 # these meet the world: they may import anything above, never each other

@@ -49,9 +49,16 @@ class Scale(NamedTuple):
 class FrameFields(Schema):
     """Keys that any `data` with coordinates may carry: the frame its numbers are in."""
 
-    image_width = Whole(1, MAX_SIDE, allow_none=True)
-    image_height = Whole(1, MAX_SIDE, allow_none=True)
-    normalized = Flag(allow_none=True)
+    image_width = Whole(
+        1,
+        MAX_SIDE,
+        allow_none=True,
+        metadata={"description": "Of the frame the numbers are in, if not the image's."},
+    )
+    image_height = Whole(1, MAX_SIDE, allow_none=True, metadata={"description": "The same."})
+    normalized = Flag(
+        allow_none=True, metadata={"description": "The numbers go from 0 to 1, whatever the size."}
+    )
 
 
 def scale_of(values: Mapping[str, Any], frame: Frame) -> Scale:
@@ -111,6 +118,8 @@ class AnnotationType(ABC):
     example: ClassVar[Data]
     drawn_as: ClassVar[Literal["vector", "bitmap", "none"]]
     Payload: ClassVar[type[Schema]]
+    forms: ClassVar[tuple[type[Schema], ...]] = ()  # every canonical form, where `Payload` is not all of it
+    aliases: ClassVar[tuple[type[Schema], ...]] = ()  # what is accepted besides and made canonical
     columns: ClassVar[tuple[str, ...]] = ()
 
     def load(self, data: object, frame: Frame, storage_path: str | None = None) -> Loaded:

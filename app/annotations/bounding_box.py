@@ -114,6 +114,7 @@ class BoundingBox(AnnotationType):
     example: ClassVar[Data] = {"x_min": 12.0, "y_min": 8.5, "x_max": 220.0, "y_max": 164.0}
     drawn_as = "vector"
     Payload = CornersPayload
+    aliases = (EdgesPayload, ExtentPayload, ListPayload)
     columns = CORNERS
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:

@@ -34,6 +34,14 @@ class _Scores(fields.Field[list[Data]]):
         entries = [self._entry(name, confidence) for name, confidence in value.items()]
         return sorted(entries, key=lambda entry: -entry["confidence"])
 
+    def json_form(self) -> dict[str, Any]:
+        return {
+            "type": "object",
+            "maxProperties": MAX_CLASSES,
+            "propertyNames": Name().json_form(),
+            "additionalProperties": self.confidence.json_form(),
+        }
+
     def _entry(self, name: str, confidence: Any) -> Data:
         try:
             return {"class": clean_name(name), "confidence": self.confidence.deserialize(confidence)}
@@ -57,6 +65,7 @@ class Classification(AnnotationType):
     }
     drawn_as = "none"
     Payload = ClassificationPayload
+    aliases = (ScoresPayload,)
     columns = ("top_class", "top_confidence", "class_count")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:

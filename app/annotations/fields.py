@@ -1,6 +1,9 @@
 """Strict fields for annotation payloads.
 
 A number is a JSON number: not a text, not a boolean, finite. A refusal in a list is keyed by position.
+
+Each field says its rule twice, in `_deserialize` and beside it, as JSON Schema, in `json_form`; where a list holds
+objects, their Marshmallow schema stands there for its JSON Schema.
 """
 
 import sys
@@ -15,6 +18,14 @@ from app.annotations.extra import gather_extra
 MAX_POINTS = 100_000
 MAX_NAME = 255
 _HIGHEST = sys.float_info.max
+NUMBER: dict[str, Any] = {"type": "number"}
+POINTS: dict[str, Any] = {
+    "type": "array",
+    "minItems": 3,
+    "maxItems": MAX_POINTS,
+    "items": {"type": "array", "minItems": 2, "maxItems": 2, "items": NUMBER},
+}
+_LABEL = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]*$"  # the characters of a name
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
@@ -38,6 +49,11 @@ class Real(fields.Field[float]):
             raise ValidationError(f"must be between {self.low:g} and {self.high:g}")
         raise ValidationError("must be a finite number")
 
+    def json_form(self) -> dict[str, Any]:
+        low = {"minimum": self.low} if self.low > -_HIGHEST else {}
+        high = {"maximum": self.high} if self.high < _HIGHEST else {}
+        return NUMBER | low | high
+
 
 class Whole(fields.Field[int]):
     """A whole number between `low` and `high`; 640.0 counts as 640."""
@@ -49,6 +65,9 @@ class Whole(fields.Field[int]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> int:
         return whole(value, self.low, self.high)
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "integer", "minimum": self.low, "maximum": self.high}
+
 
 class Flag(fields.Field[bool]):
     """`true` or `false`, nothing that merely looks like it."""
@@ -57,6 +76,9 @@ class Flag(fields.Field[bool]):
         if value is True or value is False:
             return bool(value)
         raise ValidationError("must be true or false")
+
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "boolean"}
 
 
 class Name(fields.Field[str]):
@@ -69,12 +91,18 @@ class Name(fields.Field[str]):
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> str:
         return clean_name(value, self.longest)
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "string", "minLength": 1, "maxLength": self.longest, "pattern": _LABEL}
+
 
 class PointPairs(fields.Field[list[list[float]]]):
     """`[[x, y], …]`, at least three."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> list[list[float]]:
         return pairs(value)
+
+    def json_form(self) -> dict[str, Any]:
+        return dict(POINTS)
 
 
 class Choice(fields.Field[str]):
@@ -88,6 +116,9 @@ class Choice(fields.Field[str]):
         if isinstance(value, str) and value in self.choices:
             return value
         raise ValidationError(f"must be one of {', '.join(self.choices)}")
+
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "string", "enum": list(self.choices)}
 
 
 class Numbers(fields.Field[list[float]]):
@@ -103,6 +134,9 @@ class Numbers(fields.Field[list[float]]):
             raise ValidationError(f"must be {self.count} numbers")
         return out
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "array", "minItems": self.count, "maxItems": self.count, "items": NUMBER}
+
 
 class Entries(fields.Field[list[dict[str, Any]]]):
     """A list of objects of one schema; the keys it does not know go to each entry's own `extra`."""
@@ -117,6 +151,9 @@ class Entries(fields.Field[list[dict[str, Any]]]):
         if len(value) > self.most:
             raise ValidationError(f"must have at most {self.most} entries")
         return [self._entry(i, entry) for i, entry in enumerate(value)]
+
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "array", "maxItems": self.most, "items": self.schema}
 
     def _entry(self, i: int, entry: Any) -> dict[str, Any]:
         try:

@@ -33,6 +33,9 @@ class _Visible(fields.Field[bool | int]):
         except ValidationError:
             raise ValidationError("must be true, false, 0, 1 or 2") from None
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": ["boolean", "integer"], "minimum": 0, "maximum": 2}
+
 
 class _Skeleton(fields.Field[list[list[int]]]):
     """`[[i, j], …]`; whether the positions exist is checked beside the keypoints."""
@@ -43,6 +46,11 @@ class _Skeleton(fields.Field[list[list[int]]]):
         if len(value) > MAX_LINES:
             raise ValidationError(f"must have at most {MAX_LINES} pairs")
         return [self._pair(i, pair) for i, pair in enumerate(value)]
+
+    def json_form(self) -> dict[str, Any]:
+        end = {"type": "integer", "minimum": 0, "maximum": MAX_KEYPOINTS}
+        pair = {"type": "array", "minItems": 2, "maxItems": 2, "items": end}
+        return {"type": "array", "maxItems": MAX_LINES, "items": pair}
 
     def _pair(self, i: int, pair: Any) -> list[int]:
         if not isinstance(pair, (list, tuple)) or len(pair) != 2:

@@ -14,7 +14,7 @@ from app.annotations.base import (
     place,
     scale_of,
 )
-from app.annotations.fields import MAX_POINTS, PointPairs, known_keys, pairs
+from app.annotations.fields import MAX_POINTS, POINTS, PointPairs, known_keys, pairs
 from app.geometry import Frame, Polygon, Shape, bounds, polygon_area
 
 MAX_HOLES = 10_000
@@ -29,6 +29,9 @@ class _Holes(fields.Field[list[list[list[float]]]]):
         if len(value) > MAX_HOLES or sum(len(ring) for ring in value if isinstance(ring, list)) > MAX_POINTS:
             raise ValidationError(f"must have at most {MAX_HOLES} rings and {MAX_POINTS} points")
         return [self._ring(i, ring) for i, ring in enumerate(value)]
+
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "array", "maxItems": MAX_HOLES, "items": POINTS}
 
     def _ring(self, i: int, ring: Any) -> list[list[float]]:
         try:

@@ -19,7 +19,16 @@ from app.annotations.base import (
     require_artifact,
     scale_of,
 )
-from app.annotations.fields import MAX_POINTS, Choice, Numbers, Real, known_keys, numbers, whole
+from app.annotations.fields import (
+    MAX_POINTS,
+    NUMBER,
+    Choice,
+    Numbers,
+    Real,
+    known_keys,
+    numbers,
+    whole,
+)
 from app.geometry import (
     Frame,
     Point,
@@ -56,6 +65,11 @@ class _Counts(fields.Field[str | list[int]]):
             return value
         return [self._run(i, run) for i, run in enumerate(value)]
 
+    def json_form(self) -> dict[str, Any]:
+        run = {"type": "integer", "minimum": 0, "maximum": MAX_PIXELS}
+        runs = {"type": "array", "maxItems": MAX_RUNS, "items": run}
+        return {"anyOf": [{"type": "string", "maxLength": MAX_RUNS}, runs]}
+
     def _run(self, i: int, run: Any) -> int:
         if type(run) is int and 0 <= run <= MAX_PIXELS:
             return run
@@ -76,6 +90,10 @@ class _Size(fields.Field[list[int]]):
             raise ValidationError(f"must be at most {MAX_PIXELS} pixels")
         return [height, width]
 
+    def json_form(self) -> dict[str, Any]:
+        side = {"type": "integer", "minimum": 1, "maximum": MAX_SIDE}
+        return {"type": "array", "minItems": 2, "maxItems": 2, "items": side}
+
 
 class _FlatRings(fields.Field[list[list[float]]]):
     """`[[x, y, x, y, …], …]`: one ring or more, together at most `MAX_POINTS` points."""
@@ -88,6 +106,10 @@ class _FlatRings(fields.Field[list[list[float]]]):
         if sum(len(ring) for ring in value if isinstance(ring, list)) > 2 * MAX_POINTS:
             raise ValidationError(f"must have at most {MAX_POINTS} points")
         return [self._ring(i, ring) for i, ring in enumerate(value)]
+
+    def json_form(self) -> dict[str, Any]:
+        ring = {"type": "array", "minItems": 6, "maxItems": 2 * MAX_POINTS, "items": NUMBER}
+        return {"type": "array", "minItems": 1, "maxItems": MAX_POLYGONS, "items": ring}
 
     def _ring(self, i: int, ring: Any) -> list[float]:
         try:
@@ -106,6 +128,7 @@ class SegmentationPayload(Schema):
 
 
 class RlePayload(SegmentationPayload):
+    format = Choice(("rle",), required=True)
     counts = _Counts(required=True)
     size = _Size(allow_none=True)
     bbox = Numbers(4, allow_none=True)
@@ -113,7 +136,20 @@ class RlePayload(SegmentationPayload):
 
 
 class PolygonsPayload(SegmentationPayload, FrameFields):
+    format = Choice(("polygon",), required=True)
     polygons = _FlatRings(required=True)
+
+
+class PngPayload(SegmentationPayload):
+    """The mask itself is the artifact at `storage_path`."""
+
+    format = Choice(("png",), required=True)
+
+
+class MaskPayload(SegmentationPayload):
+    """PNG without saying so, as the type name `mask` has it."""
+
+    format = Choice(("png",), allow_none=True)
 
 
 class Segmentation(AnnotationType):
@@ -122,6 +158,7 @@ class Segmentation(AnnotationType):
     example: ClassVar[Data] = {"format": "rle", "counts": [29, 4, 5, 4, 5, 4, 39], "size": [9, 10]}
     drawn_as = "bitmap"
     Payload = SegmentationPayload
+    forms = (RlePayload, PolygonsPayload, PngPayload)
     columns = ("format", "mask_width", "mask_height", "x_min", "y_min", "x_max", "y_max", "area")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
@@ -167,6 +204,8 @@ class Segmentation(AnnotationType):
 
 class MaskAlias(Segmentation):
     """The type name `mask` that older pipelines send: a segmentation as PNG unless it names its format."""
+
+    aliases = (MaskPayload,)
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
         return super()._load(

@@ -8,17 +8,20 @@ from flask import Response, request
 from app import access
 from app.api import api
 from app.guards import ml_feature, principal
+from app.openapi import operation
 from app.responses import answer
-from app.schemas.analyses import analysis_out
-from app.schemas.annotations import annotation_out
+from app.schemas.analyses import AnalysesPageOut, AnalysisDetailOut, ProjectAnalysesOut, analysis_out
+from app.schemas.annotations import AnnotationsPageOut, annotation_out
 from app.schemas.base import load
 from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, cursor
 from app.services import analyses, annotations
 
 
 @api.get("/images/<uuid:image_id>/analyses")
+@operation("Analyses", {200: AnalysesPageOut}, query=Page)
 @ml_feature
 def list_image_analyses(image_id: UUID) -> Response:
+    """The analyses of an image, newest first, without their annotations."""
     image = access.image_for(principal(), image_id)
     page, ignored = load(Page(), request.args.to_dict())
     rows = [analysis_out(row) for row in analyses.of_image(image, **page)]
@@ -26,8 +29,13 @@ def list_image_analyses(image_id: UUID) -> Response:
 
 
 @api.get("/projects/<uuid:project_id>/analyses")
+@operation("Analyses", {200: ProjectAnalysesOut}, query=ProjectAnalyses)
 @ml_feature
 def list_project_analyses(project_id: UUID) -> Response:
+    """The analyses of a project, newest first, without their annotations.
+
+    `next_cursor` leads to the next page of the same query.
+    """
     project = access.project_for(principal(), project_id)
     query, ignored = load(ProjectAnalyses(), request.args.to_dict())
     rows, more = analyses.of_project(project.id, after=query.pop("cursor"), **query)
@@ -36,16 +44,24 @@ def list_project_analyses(project_id: UUID) -> Response:
 
 
 @api.get("/analyses/<uuid:analysis_id>")
+@operation("Analyses", {200: AnalysisDetailOut})
 @ml_feature
 def show_analysis(analysis_id: UUID) -> Response:
+    """An analysis with all its annotations."""
     analysis = access.analysis_for(principal(), analysis_id)
     rows = annotations.of_analysis(analysis)
     return answer(analysis_out(analysis) | {"annotations": [annotation_out(row) for row in rows]})
 
 
 @api.get("/analyses/<uuid:analysis_id>/annotations")
+@operation("Annotations", {200: AnnotationsPageOut}, query=AnnotationPage)
 @ml_feature
 def list_annotations(analysis_id: UUID) -> Response:
+    """The annotations of an analysis, a page at a time.
+
+    Without `sort` they come in the order of insertion; `-` before a sort turns it round. `next_cursor` belongs to the
+    query it came from.
+    """
     analysis = access.analysis_for(principal(), analysis_id)
     query, ignored = load(AnnotationPage(), request.args.to_dict())
     skip, limit, after = query.pop("skip"), query.pop("limit"), query.pop("cursor")

@@ -4,18 +4,26 @@ from flask import Response, current_app, request
 
 from app import access, storage
 from app.api import api
-from app.errors import InvalidPayload, NotFound
+from app.errors import Deleted, InvalidPayload, NotFound, StorageUnavailable
 from app.extensions import db
 from app.guards import ml_feature, principal
+from app.openapi import binary, operation
 from app.responses import ATTACHMENT_HEADERS, answer, base_url, stored_file
+from app.schemas.artifacts import ArtifactDownloadOut
 from app.schemas.base import load
 from app.schemas.queries import ArtifactQuery
 from app.services import artifacts
+from app.storage.base import SERVED_TYPES, served_type
+
+ARTIFACT_TYPES = (*SERVED_TYPES.values(), served_type(None))
+RAISES = (NotFound, Deleted, StorageUnavailable)
 
 
 @api.get("/ml/artifacts/download")
+@operation("Artifacts", {200: ArtifactDownloadOut}, query=ArtifactQuery, raises=RAISES)
 @ml_feature
 def download_artifact() -> Response:
+    """A signed address to download an artifact from."""
     path, content_type = _artifact()
     signed = storage.current().download_url(
         path,
@@ -28,8 +36,15 @@ def download_artifact() -> Response:
 
 
 @api.get("/ml/artifacts/content")
+@operation(
+    "Artifacts",
+    {200: binary(*ARTIFACT_TYPES, says="The bytes.", headers=("Content-Disposition",))},
+    query=ArtifactQuery,
+    raises=RAISES,
+)
 @ml_feature
 def artifact_content() -> Response:
+    """The bytes of an artifact, streamed."""
     path, content_type = _artifact()
     response = stored_file(storage.current(), path, content_type, filename=path.rsplit("/", 1)[-1])
     response.headers.update(ATTACHMENT_HEADERS)

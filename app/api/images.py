@@ -9,22 +9,30 @@ from werkzeug.datastructures import FileStorage
 
 from app import access, storage
 from app.api import api
-from app.errors import InvalidPayload, PayloadTooLarge, UnsupportedMediaType
+from app.errors import InvalidPayload, PayloadTooLarge, StorageUnavailable, UnsupportedMediaType
 from app.extensions import db
 from app.guards import principal, takes_images
 from app.models import Role
+from app.openapi import Answer, binary, nothing, operation
 from app.responses import answer, base_url, stored_file
 from app.schemas import strict_json
 from app.schemas.base import MAX_ERRORS, load
-from app.schemas.projects import image_out
+from app.schemas.projects import ImageDownloadOut, ImageOut, ImageWrittenOut, UploadImage, image_out
 from app.schemas.queries import Page
 from app.services import images
+from app.storage.base import INLINE_TYPES
 
 MAX_METADATA_BYTES = 64 * 1024
 
 
 @api.get("/projects/<uuid:project_id>/images")
+@operation(
+    "Images",
+    {200: Answer(ImageOut, many=True, says="The images of this page.", headers=("X-Total-Count", "Link"))},
+    query=Page,
+)
 def list_images(project_id: UUID) -> Response:
+    """The images of a project, newest first: a bare list, its pages in the headers."""
     project = access.project_for(principal(), project_id)
     page, _ = load(Page(), request.args.to_dict())
     rows, total = images.page(project, **page)
@@ -55,8 +63,14 @@ def _links(project_id: UUID, total: int, skip: int, limit: int) -> str:
 
 
 @api.post("/projects/<uuid:project_id>/images")
+@operation("Images", {201: ImageWrittenOut}, role="editor", form=UploadImage, raises=(StorageUnavailable,))
 @takes_images(1)
 def upload_image(project_id: UUID) -> Response:
+    """Uploads an image.
+
+    What is stored is an upright copy (the EXIF orientation is applied and taken away; TIFF becomes PNG); size, hash,
+    width and height are those of the copy.
+    """
     if request.mimetype != "multipart/form-data":
         raise UnsupportedMediaType("Send the image as the field `file` of multipart/form-data.")
     project = access.project_for(principal(), project_id, Role.EDITOR)
@@ -81,7 +95,8 @@ def _form() -> tuple[FileStorage, dict[str, Any] | None, list[str]]:
     if size > largest:
         raise PayloadTooLarge(f"The image may have at most {largest} bytes, not {size}.", limit=largest)
     files[0].stream.seek(0)
-    ignored = sorted({*request.form, *request.files} - {"file", "metadata"})
+    # a part whose name is missing or cannot be read is called None
+    ignored = sorted({name or "" for name in (*request.form, *request.files)} - {"file", "metadata"})
     return files[0], _metadata(request.form.get("metadata")), ignored[:MAX_ERRORS]
 
 
@@ -97,12 +112,16 @@ def _metadata(text: str | None) -> dict[str, Any] | None:
 
 
 @api.get("/images/<uuid:image_id>")
+@operation("Images", {200: ImageOut})
 def show_image(image_id: UUID) -> Response:
+    """An image, but for its bytes."""
     return answer(image_out(access.image_for(principal(), image_id)))
 
 
 @api.get("/images/<uuid:image_id>/download")
+@operation("Images", {200: ImageDownloadOut}, raises=(StorageUnavailable,))
 def download_image(image_id: UUID) -> Response:
+    """A signed address to download an image from."""
     image = access.image_for(principal(), image_id)
     signed = storage.current().download_url(
         image.storage_path,
@@ -117,7 +136,16 @@ def download_image(image_id: UUID) -> Response:
 
 
 @api.get("/images/<uuid:image_id>/content")
+@operation(
+    "Images",
+    {
+        200: binary(*sorted(INLINE_TYPES), says="The bytes.", headers=("ETag", "Content-Disposition")),
+        304: nothing("The bytes are those that `If-None-Match` named."),
+    },
+    raises=(StorageUnavailable,),
+)
 def image_content(image_id: UUID) -> Response:
+    """The bytes of an image, streamed."""
     image = access.image_for(principal(), image_id)
     path, content_type, etag = image.storage_path, image.content_type, image.sha256
     db.session.rollback()  # nothing is held while the storage is asked

@@ -5,20 +5,50 @@ from uuid import UUID
 from flask import Response, current_app, g
 
 from app import access, storage
-from app.errors import Forbidden, ImageMismatch
+from app.errors import (
+    Conflict,
+    Forbidden,
+    IllegalTransition,
+    ImageMismatch,
+    LimitReached,
+    ModelNotAllowed,
+    StorageUnavailable,
+)
 from app.extensions import db
 from app.guards import principal, unsigned_for_people
 from app.models import Analysis, Role, Status
+from app.openapi import Answer, operation
 from app.pipeline import pipeline
 from app.responses import answer
-from app.schemas.analyses import CreateAnalysis, Finalize, SetStatus, analysis_out
+from app.schemas.analyses import AnalysisWrittenOut, CreateAnalysis, Finalize, SetStatus, analysis_out
 from app.schemas.base import load
 from app.services import analyses, artifacts
 
 
 @pipeline.post("/images/<uuid:image_id>/analyses")
+@operation(
+    "Analyses",
+    {
+        200: Answer(AnalysisWrittenOut, says="The one that this `external_job_id` made before."),
+        201: AnalysisWrittenOut,
+    },
+    role="editor",
+    body=CreateAnalysis,
+    example={
+        "model_name": "leaf-net",
+        "model_version": "1.4.0",
+        "parameters": {"threshold": 0.5},
+        "external_job_id": "run-2026-03-04-17",
+    },
+    raises=(ModelNotAllowed, ImageMismatch, LimitReached, Conflict),
+)
 @unsigned_for_people
 def create_analysis(image_id: UUID) -> Response:
+    """Makes an analysis of an image.
+
+    Where `external_job_id` made one before and all else is equal, that one is answered; where anything differs, it is a
+    conflict.
+    """
     image = access.image_for(principal(), image_id, Role.EDITOR)
     values, ignored = load(CreateAnalysis(), g.body)
     if values["image_id"] not in (None, image.id):
@@ -35,8 +65,21 @@ def create_analysis(image_id: UUID) -> Response:
 
 
 @pipeline.patch("/analyses/<uuid:analysis_id>/status")
+@operation(
+    "Analyses",
+    {200: AnalysisWrittenOut},
+    role="editor",
+    body=SetStatus,
+    example={"status": "processing"},
+    raises=(IllegalTransition, StorageUnavailable),
+)
 @unsigned_for_people
 def set_status(analysis_id: UUID) -> Response:
+    """Moves an analysis to another status; without a signature a person may only cancel it.
+
+    `queued` may become `processing` or `canceled`; `processing` may become `completed`, `failed` or `canceled`. The
+    same status again changes nothing.
+    """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(SetStatus(), g.body)
     unsigned = principal().kind == "user" and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
@@ -48,7 +91,19 @@ def set_status(analysis_id: UUID) -> Response:
 
 
 @pipeline.post("/analyses/<uuid:analysis_id>/finalize")
+@operation(
+    "Analyses",
+    {200: AnalysisWrittenOut},
+    role="editor",
+    body=Finalize,
+    example={"status": "completed", "expected_annotations": 2},
+    raises=(IllegalTransition, Conflict, StorageUnavailable),
+)
 def finalize_analysis(analysis_id: UUID) -> Response:
+    """Ends an analysis, from `queued` or `processing`.
+
+    Every artifact that an annotation names must have been uploaded. The same end again changes nothing.
+    """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Finalize(), g.body)
     analyses.finalize(analysis, **values, found=_look_up_artifacts(analysis), by=principal())

@@ -6,20 +6,48 @@ from uuid import UUID
 from flask import Response, current_app, g, request
 
 from app import access
+from app.annotations import TYPES
+from app.errors import Conflict, TooManyAnnotations
 from app.extensions import db
 from app.geometry import Frame
 from app.guards import principal
 from app.models import Role
+from app.openapi import Answer, operation
 from app.pipeline import pipeline
 from app.responses import answer
-from app.schemas.annotations import load_bulk, receipt_out
+from app.schemas.annotations import BulkIn, ReceiptOut, load_bulk, receipt_out
 from app.schemas.base import load
 from app.schemas.queries import BulkQuery
 from app.services import annotations
 
 
 @pipeline.post("/analyses/<uuid:analysis_id>/annotations:bulk")
+@operation(
+    "Annotations",
+    {200: Answer(ReceiptOut, says="The receipt; its size depends on this request only.")},
+    role="editor",
+    query=BulkQuery,
+    body=BulkIn,
+    example={
+        "annotations": [
+            {
+                "client_id": "box-1",
+                "annotation_type": "bounding_box",
+                "class_name": "leaf",
+                "confidence": 0.93,
+                "data": TYPES["bounding_box"].example,
+            }
+        ]
+    },
+    parameters=("Idempotency-Key",),
+    raises=(TooManyAnnotations, Conflict),
+)
 def store_annotations(analysis_id: UUID) -> Response:
+    """Stores annotations, all or none of them; safe to send again.
+
+    An item whose `client_id` is held with the same content counts as unchanged; with other content it is a conflict,
+    unless `mode` is `upsert` or `replace`.
+    """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     frame = Frame(analysis.image.width, analysis.image.height)
     db.session.rollback()  # nothing is held while the payload is validated

@@ -5,20 +5,35 @@ from uuid import UUID
 from flask import Response, current_app, g
 
 from app import access, storage
-from app.errors import InvalidPayload
+from app.errors import Conflict, InvalidPayload, StorageUnavailable
 from app.extensions import db
 from app.guards import principal
 from app.models import Role
+from app.openapi import operation
 from app.pipeline import pipeline
 from app.responses import answer, base_url
-from app.schemas.artifacts import Presign
+from app.schemas.artifacts import Presign, UploadOut
 from app.schemas.base import load
 from app.services import artifacts
 from app.services.locking import lock
 
 
 @pipeline.post("/analyses/<uuid:analysis_id>/artifacts/presign")
+@operation(
+    "Artifacts",
+    {200: UploadOut},
+    role="editor",
+    body=Presign,
+    example={"artifact_type": "heatmap", "filename": "heat.png"},
+    raises=(Conflict, StorageUnavailable),
+)
 def presign_artifact(analysis_id: UUID) -> Response:
+    """An address to put an artifact at.
+
+    One PUT of the bytes to `upload_url`, with exactly the `headers` of this answer, stores it: 200. It is 403 when the
+    address has expired or the content type is another, 400 when size or hash are not those that were announced, 413
+    when it is too large. The same file name again is the same path with a fresh address.
+    """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Presign(), g.body)
     most = current_app.config["MAX_REQUEST_BYTES"]

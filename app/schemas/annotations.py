@@ -15,7 +15,7 @@ from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
 from app.models import Annotation
 from app.models.artifacts import FILENAME
-from app.schemas.base import MAX_ERRORS, Schema, StrictInteger, Text, flatten, moment
+from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten, moment
 
 MODES = ("append", "replace", "upsert")
 CLIENT_ID = r"[A-Za-z0-9._:-]{1,128}"
@@ -29,6 +29,9 @@ class Confidence(fields.Float):
             raise ValidationError("Must be a number from 0 to 1.")
         return round(float(value), 4)
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "number", "minimum": 0, "maximum": 1}
+
 
 class AnnotationIn(Schema):
     """What every annotation has; `data` is then validated by its type."""
@@ -37,12 +40,90 @@ class AnnotationIn(Schema):
     class_name = Text(allow_none=True, load_default=None)
     confidence = Confidence(allow_none=True, load_default=None)
     data = fields.Raw(load_default=dict)
-    storage_path = fields.String(allow_none=True, load_default=None)
+    storage_path = fields.String(
+        allow_none=True,
+        load_default=None,
+        metadata={
+            "description": "The artifact that belongs to it: `ml_outputs/{this analysis}/{file name}`."
+        },
+    )
     ordering = StrictInteger(allow_none=True, load_default=None)
     client_id = fields.String(
         allow_none=True,
         load_default=None,
         validate=validate.Regexp(CLIENT_ID + r"\Z", error="1 to 128 of A-Z a-z 0-9 . _ : -"),
+    )
+
+
+class BulkIn(Schema):
+    """A bulk request, for the document: `load_bulk` reads the envelope by hand, as it may hold ten thousand items."""
+
+    annotations = fields.List(fields.Nested(AnnotationIn), required=True)
+    mode = fields.String(
+        allow_none=True,
+        load_default="append",
+        validate=validate.OneOf(MODES),
+        metadata={
+            "description": "What happens to held annotations: kept, replaced by this set, or updated by id."
+        },
+    )
+
+
+class AnnotationOut(Schema):
+    """What `annotation_out` gives."""
+
+    id = fields.UUID(required=True)
+    analysis_id = fields.UUID(required=True)
+    annotation_type = fields.String(required=True, validate=validate.OneOf(list(TYPES)))
+    class_name = fields.String(required=True, allow_none=True)
+    confidence = Confidence(required=True, allow_none=True)
+    data = fields.Dict(required=True, metadata={"description": "In the canonical form of its type."})
+    storage_path = fields.String(required=True, allow_none=True)
+    ordering = fields.Integer(required=True, allow_none=True)
+    created_at = fields.DateTime(required=True)
+    client_id = fields.String(required=True)
+
+
+class AnnotationsPageOut(Noted):
+    annotations = fields.List(fields.Nested(AnnotationOut), required=True)
+    total = fields.Integer(required=True, metadata={"description": "How many match, on all pages."})
+    next_cursor = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Send it as `cursor`; null on the last page."},
+    )
+
+
+class ReceiptEntryOut(Schema):
+    id = fields.UUID(required=True)
+    client_id = fields.String(required=True)
+    index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
+
+
+class ScaledOut(Schema):
+    index = fields.Integer(required=True)
+    from_ = fields.List(
+        fields.Integer(), required=True, data_key="from", metadata={"minItems": 2, "maxItems": 2}
+    )
+    to = fields.List(fields.Integer(), required=True, metadata={"minItems": 2, "maxItems": 2})
+
+
+class ReceiptOut(Noted):
+    """What `receipt_out` gives."""
+
+    inserted = fields.Integer(required=True)
+    unchanged = fields.Integer(required=True)
+    updated = fields.Integer(required=True)
+    removed = fields.Integer(required=True)
+    total = fields.Integer(
+        required=True, metadata={"description": "What the analysis holds after the request."}
+    )
+    annotations = fields.List(fields.Nested(ReceiptEntryOut), required=True)
+    scaled = fields.List(
+        fields.Nested(ScaledOut),
+        metadata={
+            "description": "Items that came in another frame, `[width, height]` each (the first hundred)."
+        },
     )
 
 

@@ -19,13 +19,26 @@ BIDIRECTIONAL = {
     *map(chr, range(0x202A, 0x202F)),
     *map(chr, range(0x2066, 0x206A)),
 }
+# the same as a pattern of JSON Schema; the second lets tab and LF pass
+_DIRECTIONS = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+ONE_LINE = rf"^[^\u0000-\u001f\u007f-\u009f{_DIRECTIONS}]*$"
+SEVERAL_LINES = rf"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f{_DIRECTIONS}]*$"
 
 
 class Schema(marshmallow.Schema):
-    """Unknown fields are left out and named, see `load`."""
+    """Unknown fields are left out and named, see `load`.
+
+    A field of our own whose rule Marshmallow's validators do not tell has `json_form()`: the same rule in JSON Schema.
+    """
 
     class Meta:
         unknown = marshmallow.EXCLUDE
+
+
+class Noted(Schema):
+    """An answer that names what it did not understand; `ignored` is there only when there is something to name."""
+
+    ignored = fields.List(fields.String(), metadata={"description": "Fields that mean nothing here."})
 
 
 def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str]]:
@@ -35,7 +48,8 @@ def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str
     except ValidationError as error:
         raise InvalidPayload(errors=list(flatten(error.messages))[:MAX_ERRORS]) from None
     known = {field.data_key or name for name, field in schema.fields.items()}
-    return values, sorted(name for name in raw if name not in known)[:MAX_ERRORS]
+    # the name of a form's field is None where it is missing or cannot be read
+    return values, sorted(name or "" for name in raw if name not in known)[:MAX_ERRORS]
 
 
 def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
@@ -67,6 +81,9 @@ class Text(fields.String):
         if any(c in BIDIRECTIONAL or (category(c) in ("Cc", "Cs") and c not in allowed) for c in text):
             raise ValidationError("Control and bidirectional characters are not allowed.")
         return text
+
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "string", "pattern": SEVERAL_LINES if self.several_lines else ONE_LINE}
 
 
 class ErrorMessage(fields.String):

@@ -41,6 +41,9 @@ class Cursor(fields.Field[list[Any]]):
             raise ValidationError(NOT_A_CURSOR)
         return list(place)
 
+    def json_form(self) -> dict[str, Any]:
+        return {"type": "string", "description": "The `next_cursor` of the page before."}
+
 
 def cursor(place: list[Any]) -> str:
     return base64.urlsafe_b64encode(orjson.dumps(place)).rstrip(b"=").decode()
@@ -112,8 +115,17 @@ class ExportQuery(Schema):
 
 
 class ArtifactQuery(Schema):
-    path = fields.String(required=True, validate=validate.Length(1, 512))
+    path = fields.String(
+        required=True,
+        validate=validate.Length(1, 512),
+        metadata={"description": "A `storage_path`: `ml_outputs/{analysis_id}/{file name}`."},
+    )
 
 
 class BulkQuery(Schema):
-    dry_run = fields.Boolean(load_default=False)
+    dry_run = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "`1` or `true`: checks everything and answers the same, but stores nothing."
+        },
+    )

@@ -42,4 +42,4 @@ def duration(length: timedelta) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-from app.web import account, analyses, images, layers, members, projects, returns, session  # noqa: E402, F401  (routes of the blueprint)
+from app.web import account, analyses, images, layers, members, projects, reference, returns, session  # noqa: E402, F401  (routes)

@@ -249,6 +249,14 @@ def test_names_the_fields_it_ignored(project: Project, owner: Person) -> None:
     assert (answer.status_code, answer.json["ignored"]) == (201, ["metdata"])
 
 
+def test_a_part_without_a_name_is_ignored(project: Project, owner: Person) -> None:
+    part = b"--b\r\nContent-Disposition: form-data%s\r\n\r\n%s\r\n"
+    body = part % (b'; name="file"; filename="leaf.png"', picture()) + part % (b"", b"1") + b"--b--\r\n"
+    path, form = f"/api/projects/{project.id}/images", "multipart/form-data; boundary=b"
+    answer = owner.api("POST", path, data=body, content_type=form)
+    assert (answer.status_code, answer.json["ignored"]) == (201, [""])
+
+
 def test_an_image_over_the_limit_is_413(
     make_app: Callable[..., Flask], project: Project, owner: Person
 ) -> None:

@@ -1,5 +1,7 @@
 """GET and POST /sign-in, POST /sign-out."""
 
+import re
+
 import pytest
 from flask import Flask
 
@@ -20,6 +22,17 @@ def test_a_page_leads_to_the_sign_in_and_back(client: LintClient, owner: Person)
     answer = sign_in(client, owner.email, PASSWORD, answer.location)
     assert (answer.status_code, answer.location) == (303, "/?page=2")
     assert client.get("/").status_code == 200
+
+
+def test_a_field_without_a_name_is_passed_over(client: LintClient, owner: Person) -> None:
+    token = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/sign-in").text)
+    assert token
+    fields = {b'; name="email"': owner.email, b'; name="password"': PASSWORD, b"": "1", b'; name="typo"': "1"}
+    fields[b'; name="csrf_token"'] = token[1]
+    part = b"--b\r\nContent-Disposition: form-data%s\r\n\r\n%s\r\n"
+    body = b"".join(part % (name, value.encode()) for name, value in fields.items()) + b"--b--\r\n"
+    answer = client.post("/sign-in", data=body, content_type="multipart/form-data; boundary=b")
+    assert answer.status_code == 303
 
 
 def test_an_address_is_matched_in_any_case_and_without_spaces(client: LintClient, owner: Person) -> None:

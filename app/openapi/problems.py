@@ -1,0 +1,119 @@
+"""Errors in the document: what every problem has, and for each code its own schema and response."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from marshmallow import fields
+
+from app.errors import CODES, LoupeError
+from app.openapi.schemas import Json
+from app.schemas.base import Schema
+
+PROBLEM_JSON = "application/problem+json"
+NUMBER: Json = {"type": "integer"}
+TEXT: Json = {"type": "string"}
+TEXTS: Json = {"type": "array", "items": TEXT}
+
+# the further members of a problem, by code; those that are not always there are told as optional
+EXTRAS: dict[str, Json] = {
+    "limit-reached": {"limit": NUMBER},
+    "too-many-annotations": {"limit": NUMBER},
+    "payload-too-large": {"limit": NUMBER},
+    "timestamp-skew": {"server_time": NUMBER | {"description": "The server's clock, Unix seconds."}},
+    "illegal-transition": {"current": TEXT, "allowed": TEXTS},
+    "conflict": {
+        "current": TEXT,
+        "client_ids": TEXTS,
+        "differing": TEXTS,
+        "missing": TEXTS,
+        "expected": NUMBER,
+        "actual": NUMBER,
+    },
+}
+RETRY_AFTER = frozenset({429, 503})
+
+
+class Fault(Schema):
+    """One fault of a payload."""
+
+    field = fields.String(required=True, metadata={"description": "Where: a dotted path."})
+    reason = fields.String(required=True)
+    index = fields.Integer(metadata={"description": "Which annotation of a bulk request, from 0."})
+
+
+class Problem(Schema):
+    """RFC 9457."""
+
+    type = fields.String(required=True)
+    title = fields.String(required=True)
+    status = fields.Integer(required=True)
+    detail = fields.String(required=True, metadata={"description": "A sentence for people."})
+    code = fields.String(required=True, metadata={"description": "What a program should look at."})
+    request_id = fields.String(
+        required=True, metadata={"description": "As in `X-Request-ID` and in the server's log."}
+    )
+    errors = fields.List(fields.Nested(Fault), metadata={"description": "The faults of a payload."})
+
+
+def schemas() -> Json:
+    """A schema for each code, by name."""
+    return {schema_name(error): _schema(code, error) for code, error in CODES.items()}
+
+
+def responses() -> Json:
+    """A response for each code, by name."""
+    return {error.__name__: _response([error]) for error in CODES.values()}
+
+
+def answers(raised: Iterable[type[LoupeError]]) -> Json:
+    """The responses of an operation by status: the component, or what several codes of one status have together."""
+    by_status: dict[int, list[type[LoupeError]]] = {}
+    for error in CODES.values():
+        if error in raised:
+            by_status.setdefault(error.status, []).append(error)
+    return {
+        str(status): _reference("responses", errors[0].__name__) if len(errors) == 1 else _response(errors)
+        for status, errors in by_status.items()
+    }
+
+
+def schema_name(error: type[LoupeError]) -> str:
+    return f"{error.__name__}Problem"
+
+
+def _reference(section: str, name: str) -> Json:
+    return {"$ref": f"#/components/{section}/{name}"}
+
+
+def _schema(code: str, error: type[LoupeError]) -> Json:
+    own = {
+        "type": {"const": f"urn:loupe:error:{code}"},
+        "status": {"const": error.status},
+        "code": {"const": code},
+    }
+    return {
+        "title": error.title,
+        "allOf": [_reference("schemas", "Problem")],
+        "properties": own | EXTRAS.get(code, {}),
+    }
+
+
+def _response(errors: list[type[LoupeError]]) -> Json:
+    told = [_reference("schemas", schema_name(error)) for error in errors]
+    schema: Any = told[0] if len(told) == 1 else {"anyOf": told}
+    return {
+        "description": " · ".join(f"`{error.code}`: {error.title}." for error in errors),
+        "headers": {name: _reference("headers", name) for name in _headers(errors)},
+        "content": {PROBLEM_JSON: {"schema": schema}},
+    }
+
+
+def _headers(errors: list[type[LoupeError]]) -> list[str]:
+    names = ["X-Request-ID"]
+    if any(error.status in RETRY_AFTER for error in errors):
+        names.append("Retry-After")
+    if any(error.code == "unauthenticated" for error in errors):
+        names.append("WWW-Authenticate")
+    if any(error.code == "method-not-allowed" for error in errors):
+        names.append("Allow")
+    return names

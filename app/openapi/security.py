@@ -1,0 +1,102 @@
+"""Who is asking, in the document: security schemes, the headers of a signature, and what each guard may refuse."""
+
+from app import errors
+from app.guards import IDEMPOTENCY_KEY
+from app.openapi.schemas import Json
+from app.signing import FORMS
+
+PEOPLE: list[Json] = [{"key": []}, {"bearer": []}, {"proxyUser": [], "proxySecret": []}]
+SESSION: Json = {"session": []}
+SIGNATURE: Json = {"signature": [], "timestamp": []}
+SIGNATURE_HEADERS = ("X-ML-Timestamp", "X-ML-Signature", "X-ML-Nonce", "X-ML-Key-Id")
+
+_READING = (errors.MalformedRequest, errors.PayloadTooLarge, errors.DatabaseUnavailable, errors.Forbidden)
+_ASKING = (errors.Unauthenticated, errors.SignatureMissing, errors.SignatureInvalid, errors.SchemeNotAllowed)
+BY_PERSON = (*_READING, *_ASKING)
+BY_PIPELINE = (
+    *BY_PERSON,
+    errors.TimestampSkew,
+    errors.UnsupportedMediaType,
+    errors.SigningNotConfigured,
+)
+
+
+SIGNING = (
+    "`sha256=` and 64 lower-case hex digits: HMAC-SHA256 with `ML_CALLBACK_HMAC_SECRET` over the timestamp, a dot and "
+    "the raw bytes of the body. It binds neither method nor path, so it authorises no GET."
+)
+
+
+def schemes(cookie: str) -> Json:
+    """How people prove who they are; `cookie` is the name of the session's."""
+    return {
+        "key": _header("X-API-Key", "A person's key, `mluser_…`."),
+        "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": cookie,
+            "description": "The session of a page, for GET and HEAD only.",
+        },
+        "proxyUser": _header(
+            "X-User-Email", "Who a trusted reverse proxy signed in, where `AUTH_PROXY_SECRET` is set."
+        ),
+        "proxySecret": _header("X-Proxy-Secret", "How that proxy proves itself."),
+    }
+
+
+def signature_schemes() -> Json:
+    return {
+        "signature": _header("X-ML-Signature", SIGNING),
+        "timestamp": _header("X-ML-Timestamp", "Unix seconds, as they were signed."),
+    }
+
+
+def _header(name: str, says: str) -> Json:
+    return {"type": "apiKey", "in": "header", "name": name, "description": says}
+
+
+def parameters() -> Json:
+    """The header parameters there are, by component name; none of them is needed everywhere."""
+    says = {
+        "X-ML-Timestamp": "Unix seconds; at most `ML_SIGNATURE_MAX_SKEW_SECONDS` from the server's clock.",
+        "X-ML-Signature": SIGNING + " Up to four, with one space between, while a secret is changed.",
+        "X-ML-Nonce": "22 to 64 random characters, one request each.",
+        "X-ML-Key-Id": "Which key a signature was made with.",
+    }
+    out = {
+        name: {
+            "name": name,
+            "in": "header",
+            "required": False,
+            "description": says[name],
+            "schema": {"type": "string", "pattern": f"^{FORMS[name]}$"},
+        }
+        for name in SIGNATURE_HEADERS
+    }
+    out["Idempotency-Key"] = {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "Names the batch: items without a `client_id` are called `{batch}#{index}`.",
+        "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
+    }
+    return out
+
+
+HEADERS: Json = {
+    "X-Request-ID": {
+        "description": "The request's id: the caller's own, or a new one.",
+        "schema": {"type": "string"},
+    },
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
+    "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
+    "Allow": {"description": "The methods the address takes.", "schema": {"type": "string"}},
+    "ETag": {"description": "Send it back in `If-None-Match`.", "schema": {"type": "string"}},
+    "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}},
+    "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
+    "Link": {
+        "description": "RFC 8288: `first`, `prev`, `next`, `last`, as far as there is such a page.",
+        "schema": {"type": "string"},
+    },
+}

@@ -1,0 +1,144 @@
+"""Real answers of every operation have the keys and types that the document tells, no more and no less."""
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.annotations import TYPES
+from app.models import Analysis, Image, Project
+from app.openapi import document
+from app.openapi.annotation_types import example
+from tests.cast import Person, Pipeline
+from tests.factories import World, picture, some_id
+from tests.steps import BOX, finalize, store, upload
+from tests.support.contract import Contract
+
+CREATE = {"model_name": "leaf-net", "model_version": "1.0.0", "external_job_id": "job-1"}
+
+
+@pytest.fixture
+def image(world: World, project: Project) -> Image:
+    """Large enough for the examples of the types."""
+    return world.image(project, content=picture(320, 240))
+
+
+@pytest.fixture
+def full(app: Flask, pipeline: Pipeline, world: World, image: Image) -> Analysis:
+    """Completed, with an annotation of every type and two artifacts."""
+    analysis = world.analysis(image, "processing", parameters={"threshold": 0.5})
+    path = upload(app, pipeline, analysis)
+    upload(app, pipeline, analysis, "log", b"done")
+    items = [example(name) for name in TYPES]
+    for item in items:
+        if "storage_path" in item:
+            item["storage_path"] = path
+    store(pipeline, analysis, items)
+    finalize(pipeline, analysis, expected_annotations=len(TYPES))
+    return analysis
+
+
+@pytest.fixture
+def check(app: Flask) -> Callable[..., None]:
+    contract = Contract(document(app).content, closed=True)
+
+    def against(answer: Any, method: str, path: str, status: int) -> None:
+        assert answer.status_code == status, answer.text
+        assert contract.faults_of_answer(path, method, answer) == []
+
+    return against
+
+
+def test_reading(
+    check: Callable[..., None], owner: Person, project: Project, image: Image, full: Analysis
+) -> None:
+    paths = {
+        "/api/openapi.json": "",
+        "/api/projects": "",
+        "/api/projects/{project_id}": "",
+        "/api/projects/{project_id}/images": "?limit=1",
+        "/api/projects/{project_id}/analyses": "?typo=1",
+        "/api/images/{image_id}": "",
+        "/api/images/{image_id}/download": "",
+        "/api/images/{image_id}/content": "",
+        "/api/images/{image_id}/analyses": "?typo=1",
+        "/api/analyses/{analysis_id}": "",
+        "/api/analyses/{analysis_id}/annotations": "?limit=2&typo=1",
+        "/api/analyses/{analysis_id}/export": "?format=json",
+        "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png",
+        "/api/ml/artifacts/content": f"?path=ml_outputs/{full.id}/log.txt",
+    }
+    there = {"project_id": project.id, "image_id": image.id, "analysis_id": full.id}
+    for path, query in paths.items():
+        check(owner.api("GET", path.format(**there) + query), "GET", path, 200)
+    told = {path for path, item in document(owner.app).content["paths"].items() if "get" in item}
+    assert told == set(paths), "a new GET needs its line here"
+    export = "/api/analyses/{analysis_id}/export"
+    check(owner.api("GET", export.format(**there) + "?format=csv"), "GET", export, 200)
+
+
+def test_what_the_client_has_already(check: Callable[..., None], owner: Person, image: Image) -> None:
+    address, path = f"/api/images/{image.id}/content", "/api/images/{image_id}/content"
+    etag = owner.api("GET", address).headers["ETag"]
+    check(owner.api("GET", address, headers={"If-None-Match": etag}), "GET", path, 304)
+
+
+def test_making(check: Callable[..., None], owner: Person, project: Project) -> None:
+    check(owner.api("POST", "/api/projects", json={"name": "Roots", "typo": 1}), "POST", "/api/projects", 201)
+    path = "/api/projects/{project_id}/images"
+    form = {"file": (io.BytesIO(picture()), "leaf.png"), "typo": "1", "metadata": '{"lens": 50}'}
+    check(owner.api("POST", path.format(project_id=project.id), data=form), "POST", path, 201)
+
+
+def test_a_pipelines_way(
+    check: Callable[..., None], pipeline: Pipeline, image: Image, analysis: Analysis
+) -> None:
+    creating, status = "/api/images/{image_id}/analyses", "/api/analyses/{analysis_id}/status"
+    bulk, ending = "/api/analyses/{analysis_id}/annotations:bulk", "/api/analyses/{analysis_id}/finalize"
+    presigning = "/api/analyses/{analysis_id}/artifacts/presign"
+    there = {"image_id": image.id, "analysis_id": analysis.id}
+    check(pipeline.post(creating.format(**there), CREATE | {"typo": 1}), "POST", creating, 201)
+    check(pipeline.post(creating.format(**there), CREATE), "POST", creating, 200)
+    check(pipeline.patch(status.format(**there), {"status": "processing", "typo": 1}), "PATCH", status, 200)
+    presign = {"artifact_type": "metadata", "typo": 1}
+    check(pipeline.post(presigning.format(**there), presign), "POST", presigning, 200)
+    scaled = {"annotation_type": "bounding_box", "data": BOX | {"image_width": 640, "image_height": 480}}
+    body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}]}
+    check(pipeline.post(bulk.format(**there), body), "POST", bulk, 200)
+    check(pipeline.post(ending.format(**there), {"status": "failed", "typo": 1}), "POST", ending, 200)
+
+
+def test_refusals(
+    check: Callable[..., None],
+    app: Flask,
+    pipeline: Pipeline,
+    stranger: Person,
+    owner: Person,
+    world: World,
+    image: Image,
+    full: Analysis,
+) -> None:
+    """One of each kind that carries something of its own."""
+    showing, status = "/api/analyses/{analysis_id}", "/api/analyses/{analysis_id}/status"
+    bulk, ending = "/api/analyses/{analysis_id}/annotations:bulk", "/api/analyses/{analysis_id}/finalize"
+    open_one = world.analysis(image, "processing")
+    client = app.test_client(use_cookies=False)
+    check(client.get(f"/api/analyses/{full.id}"), "GET", showing, 401)
+    check(stranger.api("GET", f"/api/analyses/{full.id}"), "GET", showing, 403)
+    check(owner.api("GET", f"/api/analyses/{some_id()}"), "GET", showing, 404)
+    check(pipeline.patch(f"/api/analyses/{full.id}/status", {"status": "queued"}), "PATCH", status, 409)
+    check(pipeline.patch(f"/api/analyses/{full.id}/status", {"status": 1}), "PATCH", status, 422)
+    late = pipeline.patch(f"/api/analyses/{full.id}/status", {}, timestamp=1)
+    check(late, "PATCH", status, 401)
+    wrong_count = {"status": "completed", "expected_annotations": 9}
+    check(pipeline.post(f"/api/analyses/{open_one.id}/finalize", wrong_count), "POST", ending, 409)
+    for items in ([{"annotation_type": "heatmap"}], "none"):
+        answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", {"annotations": items})
+        check(answer, "POST", bulk, 422)
+    app.config["ML_MAX_BULK_ANNOTATIONS"] = 1
+    many = {"annotations": [{"annotation_type": "custom"}] * 2}
+    check(pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", many), "POST", bulk, 400)
+    one = {"annotations": [{"annotation_type": "custom"}]}
+    check(pipeline.post(f"/api/analyses/{full.id}/annotations:bulk", one), "POST", bulk, 409)
