@@ -15,6 +15,7 @@ from app import create_app
 from app.extensions import db
 from app.models import Analysis, Image, Project, UserKey
 from app.models.columns import now
+from app.signing import mint_key_id
 from tests.cast import Person, Pipeline, plain_signature
 from tests.conftest import ENVIRON
 from tests.factories import World, picture
@@ -59,6 +60,10 @@ class Scene:
     extra: Person
     newcomer: Person
     values: dict[str, Any]
+
+    @property
+    def new_key_id(self) -> str:
+        return mint_key_id()
 
     def upload(self) -> tuple[io.BytesIO, str]:
         return io.BytesIO(picture()), "leaf.png"

@@ -115,8 +115,20 @@ ROUTES: dict[tuple[str, str], Route] = {
         ok=303,
         form=lambda scene: {"email": scene.extra.email, "password": scene.extra.password},
     ),
+    ("GET", "web.show_reference"): Route(PAGE["anyone"]),
+    ("GET", "api.show_document"): Route(READ["anyone"]),
     # --- people's pages ---
     ("POST", "web.sign_out"): Route(PAGE["person"], ok=303, form=_nothing),
+    ("GET", "web.show_account"): Route(PAGE["person"]),
+    ("POST", "web.change_name"): Route(PAGE["person"], ok=303, form=lambda _: {"name": "A name"}),
+    ("POST", "web.create_key"): Route(
+        PAGE["person"], ok=201, form=lambda scene: {"name": "k", "key_id": scene.new_key_id}
+    ),
+    ("POST", "web.revoke_key"): Route(PAGE["person"], ok=404, form=_nothing),  # a key of somebody else
+    ("POST", "web.change_password"): Route(PAGE["person"], ok=422, form=_nothing),
+    ("POST", "web.sign_out_everywhere"): Route(PAGE["person"], ok=303, form=_nothing),
+    ("GET", "web.return_to_account"): Route(PAGE["person"], ok=303),
+    ("GET", "web.return_to_keys"): Route(PAGE["person"], ok=303),
     ("GET", "web.list_projects"): Route(PAGE["person"]),
     ("POST", "web.create_project"): Route(PAGE["person"], ok=303, form=lambda _: {"name": "Moss"}),
     ("GET", "web.return_to_projects"): Route(PAGE["person"], ok=303),
