@@ -7,7 +7,7 @@ from sqlalchemy.orm import joinedload
 
 from app.errors import Deleted, Forbidden, NotFound
 from app.extensions import db
-from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role
+from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role, User, UserKey
 
 
 def role_in(principal: Principal, project_id: UUID) -> Role | None:
@@ -62,6 +62,29 @@ def annotation_for(principal: Principal, annotation_id: UUID) -> Annotation:
         raise NotFound("There is no such annotation.")
     analysis_for(principal, annotation.analysis_id)
     return annotation
+
+
+def user_for(principal: Principal, user_id: UUID) -> User:
+    """An account as admins manage it."""
+    _require_admin(principal)
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such account.")
+    return user
+
+
+def user_key_for(principal: Principal, user_id: UUID, key_id: str) -> UserKey:
+    """A key of this account, for an admin."""
+    user = user_for(principal, user_id)
+    key = db.session.get(UserKey, key_id)
+    if key is None or key.user_id != user.id:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def _require_admin(principal: Principal) -> None:
+    if principal.user is None or not principal.user.is_admin:
+        raise Forbidden("This takes an admin.")
 
 
 def _require(principal: Principal, project_id: UUID, role: Role) -> None:
