@@ -8,6 +8,7 @@ from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from app import cli, config, dialect, files, logs, models, ops, responses, storage
+from app.admin import admin
 from app.api import api
 from app.extensions import csrf, db, migrate
 from app.pipeline import pipeline
@@ -32,6 +33,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     settings = config.load(environ, app.instance_path)
     app.config.from_mapping(settings)
     app.config.from_mapping(config.for_flask(settings))
+    app.config["SETTING_SOURCES"] = config.sources(environ, app.instance_path)
     for weakness in config.weaknesses(settings):
         app.logger.warning(weakness)
     if hops := settings["TRUSTED_PROXIES"]:
@@ -50,7 +52,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     app.before_request(responses.begin_request)
     responses.register(app)
     logs.register(app)
-    for blueprint in (web, api, pipeline, files.files, ops.ops):
+    for blueprint in (web, admin, api, pipeline, files.files, ops.ops):
         app.register_blueprint(blueprint)
     cli.register(app)
     return app

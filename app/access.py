@@ -7,7 +7,7 @@ from sqlalchemy.orm import joinedload
 
 from app.errors import Deleted, Forbidden, NotFound
 from app.extensions import db
-from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role, UserKey
+from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role, User, UserKey
 
 
 def role_in(principal: Principal, project_id: UUID) -> Role | None:
@@ -70,6 +70,29 @@ def own_key_for(principal: Principal, key_id: str) -> UserKey:
     if key is None or principal.user is None or key.user_id != principal.user.id:
         raise NotFound("You have no such key.")
     return key
+
+
+def user_for(principal: Principal, user_id: UUID) -> User:
+    """An account as admins manage it."""
+    _require_admin(principal)
+    user = db.session.get(User, user_id)
+    if user is None:
+        raise NotFound("There is no such account.")
+    return user
+
+
+def user_key_for(principal: Principal, user_id: UUID, key_id: str) -> UserKey:
+    """A key of this account, for an admin."""
+    user = user_for(principal, user_id)
+    key = db.session.get(UserKey, key_id)
+    if key is None or key.user_id != user.id:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def _require_admin(principal: Principal) -> None:
+    if principal.user is None or not principal.user.is_admin:
+        raise Forbidden("This takes an admin.")
 
 
 def _require(principal: Principal, project_id: UUID, role: Role) -> None:

@@ -77,9 +77,9 @@ def disable_user(email: str, undo: bool) -> None:
     """Keep an account out, with its keys and sessions."""
     try:
         user = accounts.get(email)
+        accounts.set_disabled(user, not undo, by=SYSTEM)
     except LoupeError as error:
         raise _Refused(error) from None
-    accounts.set_disabled(user, not undo, by=SYSTEM)
     _done(f"Account {user.email} {'enabled' if undo else 'disabled'}.")
 
 

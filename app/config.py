@@ -1,6 +1,7 @@
 """The settings: the only reader of the environment. Wrong values are all named at once, at start-up.
 
-To add one: a line in `SETTINGS`, a reader, a line in `docs/configuration.md` (a test holds the three together).
+To add one: a line in `SETTINGS`, its name in `GROUPS`, a reader, a line in `docs/configuration.md` (tests hold the four
+together).
 Values come from the environment, then from `instance/secrets.env` (what the first start generated), then from here.
 """
 
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+VERSION = "0.1.0.dev0"  # of Loupe
 MIB = 1024 * 1024
 STRONG = 16
 
@@ -118,16 +120,45 @@ SETTINGS: dict[str, Setting] = {
     "ML_SIGNATURE_MAX_SKEW_SECONDS": Setting(_whole(1, 86_400), 300),
 }
 
+# the headings of docs/configuration.md, and what stands under each
+GROUPS: dict[str, tuple[str, ...]] = {
+    "Needed": ("SECRET_KEY",),
+    "The server": (
+        "DATABASE_URL",
+        "PUBLIC_URL",
+        "TRUSTED_PROXIES",
+        "MAX_REQUEST_BYTES",
+        "MAX_IMAGE_BYTES",
+    ),
+    "Single sign-on by a reverse proxy": ("AUTH_PROXY_SECRET", "AUTH_PROXY_CREATE_USERS"),
+    "Object storage": (
+        "S3_BUCKET",
+        "S3_ENDPOINT",
+        "S3_PUBLIC_ENDPOINT",
+        "S3_REGION",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+    ),
+    "ML analyses": (
+        "ML_ANALYSIS_ENABLED",
+        "ML_CALLBACK_HMAC_SECRET",
+        "ML_PIPELINE_REQUIRE_HMAC",
+        "ML_SIGNATURE_MAX_SKEW_SECONDS",
+        "ML_ALLOWED_MODELS",
+        "ML_DEFAULT_STATUS",
+        "ML_MAX_ANALYSES_PER_IMAGE",
+        "ML_MAX_BULK_ANNOTATIONS",
+        "ML_PRESIGNED_URL_EXPIRY_SECONDS",
+    ),
+}
+
 
 def load(environ: Mapping[str, str] | None, instance_path: str) -> dict[str, Any]:
     """Every setting with its typed value, by name.
 
     Raises WrongSettings naming all that is wrong. An empty variable counts as not set.
     """
-    environ = os.environ if environ is None else environ
-    given = _generated(Path(instance_path)) | {
-        name: value for name, value in environ.items() if value.strip()
-    }
+    given = _generated(Path(instance_path)) | _environment(environ)
     values: dict[str, Any] = {}
     wrong: list[str] = []
     for name, setting in SETTINGS.items():
@@ -140,6 +171,13 @@ def load(environ: Mapping[str, str] | None, instance_path: str) -> dict[str, Any
     if wrong:
         raise WrongSettings("Loupe cannot start:\n" + "\n".join(f"  {line}" for line in wrong))
     return values
+
+
+def sources(environ: Mapping[str, str] | None, instance_path: str) -> dict[str, str]:
+    """Where the value of each setting comes from: `environment`, `generated` (instance/secrets.env) or `default`."""
+    given, generated = _environment(environ), _generated(Path(instance_path))
+    found = {name: "generated" if name in generated else "default" for name in SETTINGS}
+    return found | {name: "environment" for name in SETTINGS if name in given}
 
 
 def weaknesses(values: Mapping[str, Any]) -> list[str]:
@@ -165,6 +203,11 @@ def for_flask(values: Mapping[str, Any]) -> dict[str, Any]:
         "WTF_CSRF_CHECK_DEFAULT": False,
         "WTF_CSRF_TIME_LIMIT": None,
     }
+
+
+def _environment(environ: Mapping[str, str] | None) -> dict[str, str]:
+    given = os.environ if environ is None else environ
+    return {name: value for name, value in given.items() if value.strip()}
 
 
 def _generated(instance: Path) -> dict[str, str]:

@@ -67,7 +67,7 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads_only = has_request_context() and request.method in SAFE_METHODS and not g.get("writes")
+    reads_only = has_request_context() and not g.get("writes", request.method not in SAFE_METHODS)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 

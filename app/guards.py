@@ -108,6 +108,15 @@ def browser() -> Response | None:
     return None
 
 
+def admin() -> Response | None:
+    """The admin pages: people's pages that only an admin may open."""
+    refused = browser()
+    user = principal().user
+    if refused is None and (user is None or not user.is_admin):
+        raise Forbidden("Only an admin may open this.")
+    return refused
+
+
 def person() -> None:
     """The JSON API: a person's key, or on GET and HEAD the session of a page."""
     _check_flag()
@@ -252,7 +261,7 @@ def _new_proxy_user(email: str) -> User | None:
         db.session.rollback()
         return accounts.find(email)
     finally:
-        g.writes = False
+        g.pop("writes")
     return user
 
 

@@ -128,6 +128,11 @@ def test_user_disable_and_back(app: Flask, run: Any, world: World, owner: Person
     assert "no account" in refused(run("user", "disable", "nobody@example.org"))
 
 
+def test_the_last_admin_is_not_disabled(app: Flask, run: Any, admin: Person) -> None:
+    assert "last admin" in refused(run("user", "disable", admin.email))
+    assert signs_in(app, admin.email, admin.password)
+
+
 # --- keys --------------------------------------------------------------------------------------------------------
 
 

@@ -1,41 +1,44 @@
-"""An analysis as a file to download: one file for each format, all written a page of annotations at a time.
+"""Analyses as a file to download, one or many: one module for each format, all written a page at a time.
 
-To add a format: a module with a function that yields bytes, and its line in `FORMATS`.
+To add a format: a module with a function for one analysis and one for many that yield bytes, and its line in `FORMATS`.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
-from uuid import UUID
 
-from sqlalchemy import select
-from sqlalchemy.engine import Row
-
-from app.exports.csv_file import write_csv
-from app.exports.json_file import write_json
+from app.exports.csv_file import write_csv, write_csv_of_many
+from app.exports.json_file import write_json, write_json_of_many
+from app.exports.many import SCHEMA_VERSION, Counts, Entry, Selection, count, entries
+from app.exports.reading import PAGE, Pages, annotations_of, as_found
 from app.extensions import db
-from app.models import Analysis, Annotation, Artifact
+from app.models import Analysis, Project
 from app.schemas.analyses import analysis_out
+from app.schemas.base import moment
 from app.services import artifacts
 from app.storage import Storage
 
-SCHEMA_VERSION = "1.0"
-PAGE = 1000
+BLOCK = 64 * 1024
 
-Pages = Iterator[Sequence[Row[Any]]]
+__all__ = ["FORMATS", "PAGE", "Counts", "Download", "Selection", "count", "of_analysis", "of_selection"]
 
 
 @dataclass(frozen=True)
 class Format:
+    """`write_many` takes what stands over the analyses, and these; `shows_artifacts` says whether they are in it."""
+
     extension: str
     content_type: str
     write: Callable[[dict[str, Any], Pages], Iterator[bytes]]
+    write_many: Callable[[dict[str, Any], Iterable[Entry]], Iterator[bytes]]
+    shows_artifacts: bool
 
 
 FORMATS = {
-    "json": Format("json", "application/json", write_json),
-    "csv": Format("csv", "text/csv; charset=utf-8", write_csv),
+    "json": Format("json", "application/json", write_json, write_json_of_many, True),
+    "csv": Format("csv", "text/csv; charset=utf-8", write_csv, write_csv_of_many, False),
 }
 
 
@@ -57,43 +60,49 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     for row in rows:
         db.session.expunge(row)
     db.session.rollback()
-    head = {"schema_version": SCHEMA_VERSION, **about, "artifacts": _artifacts(rows, storage)}
-    return Download(name, format.content_type, format.write(head, _pages(analysis_id)))
+    head = {"schema_version": SCHEMA_VERSION, **about, "artifacts": as_found(rows, storage)}
+    return Download(name, format.content_type, format.write(head, annotations_of(analysis_id)))
+
+
+def of_selection(
+    selection: Selection, project: Project | None, form: str, storage: Storage, now: datetime
+) -> Download:
+    """Everything is read while it is sent; analyses made after `now` are left out.
+
+    The caller has ended its transaction. A storage or database that fails meanwhile raises from `chunks`, so that the
+    download breaks off and does not look whole.
+    """
+    format = FORMATS[form]
+    head = {
+        "schema_version": SCHEMA_VERSION,
+        "exported_at": moment(now),
+        "filters": selection.as_json(),
+    }
+    found = entries(selection, now, storage if format.shows_artifacts else None)
+    name = f"analyses_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
+    return Download(
+        f"{name}.{format.extension}", format.content_type, _blocks(format.write_many(head, found))
+    )
 
 
 def filename(analysis: Analysis, extension: str) -> str:
-    """`analysis_{model_name}_{created_at}.{ext}`; what no file system takes becomes a dash."""
-    model = re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "-", analysis.model_name)
+    """`analysis_{model_name}_{created_at}.{ext}`."""
+    model = _for_file_systems(analysis.model_name)
     return f"analysis_{model}_{analysis.created_at:%Y%m%d_%H%M%S}.{extension}"
 
 
-def _artifacts(rows: Sequence[Artifact], storage: Storage) -> list[dict[str, Any]]:
-    """The artifacts as they were recorded, each with its `state` now. Asks the storage."""
-    found = artifacts.look_up((row.storage_path for row in rows), storage)
-    return [
-        {
-            "type": row.artifact_type,
-            "path": row.storage_path,
-            "content_type": row.content_type,
-            "size": row.size_bytes,
-            "hash": row.sha256,
-            "etag": row.etag,
-            "state": artifacts.state(row, found.get(row.storage_path)),
-        }
-        for row in rows
-    ]
+def _for_file_systems(text: str) -> str:
+    """What no file system takes becomes a dash."""
+    return re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "-", text)
 
 
-def _pages(analysis_id: UUID) -> Pages:
-    """Rows of columns in the order of insertion. Holds one page, and no transaction between two pages."""
-    last = -1
-    statement = select(*Annotation.__table__.columns).where(Annotation.analysis_id == analysis_id)
-    while True:
-        with db.engine.connect() as connection:
-            page = statement.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE)
-            rows = connection.execute(page).all()
-        if rows:
-            yield rows
-            last = rows[-1].position
-        if len(rows) < PAGE:
-            return
+def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """The same bytes in fewer pieces: many small analyses would be as many small packets."""
+    block = bytearray()
+    for chunk in chunks:
+        block += chunk
+        if len(block) >= BLOCK:
+            yield bytes(block)
+            block.clear()
+    if block:
+        yield bytes(block)

@@ -1,4 +1,4 @@
-"""An analysis as CSV: one row an annotation."""
+"""An analysis as CSV: one row an annotation. Many: the same rows, with those of their analysis before them."""
 
 import csv
 import io
@@ -9,6 +9,7 @@ import orjson
 
 from app.annotations import COLUMNS as TYPE_COLUMNS
 from app.annotations import TYPES
+from app.exports.many import Entry
 from app.schemas.annotations import annotation_out
 
 COLUMNS = (
@@ -22,20 +23,70 @@ COLUMNS = (
     "created_at",
     "client_id",
 )
+# what each row of an export of many begins with, and what follows where the annotations are left out
+ANALYSIS_COLUMNS = (
+    "analysis_id",
+    "image_id",
+    "project_id",
+    "filename",
+    "model_name",
+    "model_version",
+    "status",
+    "analysis_created_at",
+)
+MORE_COLUMNS = (
+    "started_at",
+    "completed_at",
+    "annotation_count",
+    "error_message",
+    "external_job_id",
+    "group_id",
+    "priority",
+)
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
 
 
 def write_csv(head: dict[str, Any], pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(COLUMNS + TYPE_COLUMNS)
-    yield buffer.getvalue().encode()
+    yield _lines([COLUMNS + TYPE_COLUMNS])
     for rows in pages:
-        buffer.seek(0)
-        buffer.truncate()
-        writer.writerows(_csv_row(row) for row in rows)
-        yield buffer.getvalue().encode()
+        yield _lines(_csv_row(row) for row in rows)
+
+
+def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterator[bytes]:
+    """One row an annotation; an analysis that says nothing has one row with empty cells.
+
+    Where the annotations are left out it is one row an analysis, with more of it.
+    """
+    full = bool(head["filters"]["annotations"])
+    after = COLUMNS + TYPE_COLUMNS if full else MORE_COLUMNS
+    yield _lines([ANALYSIS_COLUMNS + after])
+    for entry in entries:
+        before, written = _analysis_cells(entry), False
+        for rows in entry.pages or ():
+            yield _lines(before + _csv_row(row) for row in rows)
+            written = True
+        if not written:
+            rest = [None] * len(after) if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
+            yield _lines([before + rest])
+
+
+def _analysis_cells(entry: Entry) -> list[Any]:
+    about, image = entry.about, entry.row
+    return [
+        about["id"],
+        about["image_id"],
+        str(image.project_id),
+        *map(_cell, (image.filename, about["model_name"], about["model_version"])),
+        about["status"],
+        about["created_at"],
+    ]
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\r\n").writerows(rows)
+    return buffer.getvalue().encode()
 
 
 def _csv_row(row: Any) -> list[Any]:

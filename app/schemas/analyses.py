@@ -113,8 +113,8 @@ class ExportOut(AnalysisDetailOut):
     artifacts = fields.List(fields.Nested(ExportedArtifactOut), required=True)
 
 
-def analysis_out(analysis: Analysis) -> dict[str, Any]:
-    """Every field of the contract, without the annotations."""
+def analysis_out(analysis: Analysis | Any) -> dict[str, Any]:
+    """Every field of the contract, without the annotations; `analysis` is an Analysis or a row of its columns."""
     return {
         "id": str(analysis.id),
         "image_id": str(analysis.image_id),

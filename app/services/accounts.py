@@ -1,10 +1,10 @@
-"""People: making accounts, what ends their sessions, their keys."""
+"""People: making accounts, what ends their sessions, their keys, what admins do with accounts."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from app import signing
 from app.errors import Conflict, InvalidPayload, NotFound
@@ -58,12 +58,6 @@ def end_sessions(user: User, *, by: Principal) -> None:
     locking.lock(user, referred_to=True)
     user.session_version += 1
     audit.record(by, "user.signed_out_everywhere", user)
-
-
-def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
-    user.disabled_at = now() if disabled else None
-    user.session_version += 1
-    audit.record(by, "user.disabled" if disabled else "user.enabled", user)
 
 
 def normalised(email: str) -> str:
@@ -138,6 +132,93 @@ def revoke_user_key(key: UserKey, *, by: Principal) -> None:
     if locking.lock(key).revoked_at is None:
         key.revoked_at = now()
         audit.record(by, "user_key.revoked", key, after={"user": key.user.email})
+
+
+# --- what admins do with accounts --------------------------------------------------------------------------------
+
+ROLES = ("user", "admin")
+STATES = ("enabled", "disabled", "admin")
+
+
+def page(text: str, state: str, *, skip: int, limit: int) -> tuple[Sequence[User], int]:
+    """Accounts by address, and how many there are: `text` is part of the address or name, `state` one of STATES."""
+    statement = select(User)
+    if text:
+        found = (User.email.icontains(text, autoescape=True), User.name.icontains(text, autoescape=True))
+        statement = statement.where(or_(*found))
+    if state == "admin":
+        statement = statement.where(User.role == "admin")
+    elif state:
+        off = User.disabled_at.is_not(None)
+        statement = statement.where(off if state == "disabled" else ~off)
+    total = db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+    return db.session.scalars(statement.order_by(User.email).offset(skip).limit(limit)).all(), total
+
+
+def emails(ids: Collection[UUID]) -> dict[UUID, str]:
+    statement = select(User.id, User.email).where(User.id.in_(ids))
+    return {row.id: row.email for row in db.session.execute(statement)}
+
+
+def set_role(user: User, role: str, *, by: Principal) -> None:
+    """Makes somebody an admin, or an admin a user, and ends their sessions. Raises Conflict, see `_keep_an_admin`."""
+    if role not in ROLES:
+        raise InvalidPayload(errors=[{"field": "role", "reason": "must be user or admin"}])
+    admins = _held_admins(user)
+    if role == user.role:
+        return
+    _keep_an_admin(user, admins, by)
+    before, user.role = user.role, role
+    user.session_version += 1
+    audit.record(by, "user.role_set", user, before={"role": before}, after={"role": role})
+
+
+def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
+    """Keeps an account out with its keys and sessions, or lets it in again. Raises Conflict, see `_keep_an_admin`."""
+    admins = _held_admins(user)
+    was = user.disabled_at is not None
+    if was == disabled:
+        return
+    if disabled:
+        _keep_an_admin(user, admins, by)
+    user.disabled_at = now() if disabled else None
+    user.session_version += 1
+    action = "user.disabled" if disabled else "user.enabled"
+    audit.record(by, action, user, before={"disabled": was}, after={"disabled": disabled})
+
+
+def reset_password(user: User, password_hash: str, session_version: int, *, by: Principal) -> None:
+    """A new password, hashed beforehand. Raises Conflict when something ended the account's sessions since
+    `session_version` was seen.
+    """
+    _held_admins(user)
+    if user.session_version != session_version:
+        raise Conflict(
+            "This account was changed meanwhile, and its password was not. Repeat if you still want to."
+        )
+    set_password_hash(user, password_hash, by=by)
+
+
+def _held_admins(user: User) -> list[UUID]:
+    """The ids of the admins who can sign in, as they are now. Held with the account itself until the end of the
+    transaction, all in one order: no two changes can each count on the admin that the other takes away. What only
+    refers to them, as the audit trail does, need not wait.
+    """
+    enabled_admin = and_(User.role == "admin", User.disabled_at.is_(None))
+    statement = select(User).where(or_(User.id == user.id, enabled_admin)).order_by(User.id)
+    options = {"populate_existing": True}
+    rows = db.session.scalars(statement.with_for_update(key_share=True), execution_options=options).all()
+    return [row.id for row in rows if row.is_admin and row.disabled_at is None]
+
+
+def _keep_an_admin(user: User, admins: list[UUID], by: Principal) -> None:
+    """Raises Conflict when admins would shut themselves out, or when nobody would be left to administer."""
+    if user.id not in admins:
+        return
+    if by.user is not None and by.user.id == user.id:
+        raise Conflict("You cannot take this from your own account. Another admin can.")
+    if len(admins) == 1:
+        raise Conflict(f"{user.email} is the last admin who can sign in.")
 
 
 def _clean_email(email: str) -> str:

@@ -185,6 +185,11 @@ def models_of_project(project_id: UUID) -> Sequence[str]:
     return db.session.scalars(statement.distinct().order_by(Analysis.model_name)).all()
 
 
+def models_in_use() -> Sequence[str]:
+    """The models of all projects."""
+    return db.session.scalars(select(Analysis.model_name).distinct().order_by(Analysis.model_name)).all()
+
+
 def of_project(
     project_id: UUID,
     *,

@@ -4,9 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import Row, select
 
 from app.errors import Conflict
 from app.extensions import db
@@ -129,7 +130,7 @@ def _referenced(analysis: Analysis) -> set[str]:
     return {path for path in db.session.scalars(statement.distinct()) if path}
 
 
-def state(artifact: Artifact, found: Found | None) -> str:
+def state(artifact: Artifact | Row[Any], found: Found | None) -> str:
     """`pending` before it was recorded, then `present`, `missing` or `changed` since it was recorded."""
     if artifact.etag is None:
         return "present" if found else "pending"

@@ -1,30 +1,44 @@
 """Projects and their members."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from uuid import UUID
 
 from sqlalchemy import Select, Subquery, func, select
+from sqlalchemy.orm import contains_eager
 
 from app.errors import Conflict, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import Image, Membership, Principal, Project, Role, User
 from app.services import audit
+from app.services.locking import lock
 
 
-def create(name: str, description: str, *, by: Principal) -> Project:
-    """A new project, owned by whoever made it."""
-    name = name.strip()
-    if not name or len(name) > 255:
-        raise InvalidPayload(errors=[{"field": "name", "reason": "must have 1 to 255 characters"}])
+def create(name: str, description: str, *, by: Principal, owner: User | None = None) -> Project:
+    """A new project of `owner`, or else of whoever made it."""
+    name = _clean_name(name)
     project = Project(
         name=name, description=description.strip(), created_by_id=by.user.id if by.user else None
     )
     db.session.add(project)
     db.session.flush()
     audit.record(by, "project.created", project, after={"name": name}, project_id=project.id)
-    if by.user:
-        set_member(project, by.user, Role.OWNER, by=by)
+    first = owner or by.user
+    if first:
+        set_member(project, first, Role.OWNER, by=by)
     return project
+
+
+def change(project: Project, name: str, description: str, *, by: Principal) -> None:
+    """A new name and description; the audit trail keeps what changed."""
+    wanted = {"name": _clean_name(name), "description": description.strip()}
+    lock(project)
+    changed = {field: text for field, text in wanted.items() if getattr(project, field) != text}
+    if not changed:
+        return
+    before = {field: getattr(project, field) for field in changed}
+    for field, text in changed.items():
+        setattr(project, field, text)
+    audit.record(by, "project.changed", project, before=before, after=changed, project_id=project.id)
 
 
 def listing(readable: Select[Project], by: Principal) -> list[tuple[Project, Role, int]]:
@@ -38,6 +52,38 @@ def listing(readable: Select[Project], by: Principal) -> list[tuple[Project, Rol
     rows = db.session.execute(statement).all()
     roles = _roles(by)
     return [(project, roles.get(project.id, Role.OWNER), count) for project, count in rows]
+
+
+def page(text: str, *, skip: int, limit: int) -> tuple[Sequence[Project], int]:
+    """All projects, for admins: newest first, `text` being part of the name, and how many match."""
+    statement = select(Project)
+    if text:
+        statement = statement.where(Project.name.icontains(text, autoescape=True))
+    total = db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
+    ordered = statement.order_by(Project.created_at.desc(), Project.id.desc())
+    return db.session.scalars(ordered.offset(skip).limit(limit)).all(), total
+
+
+def names(ids: Collection[UUID] | None = None) -> dict[UUID, str]:
+    """The names of these projects, or of all, by name."""
+    statement = select(Project.id, Project.name).order_by(func.lower(Project.name), Project.id)
+    if ids is not None:
+        statement = statement.where(Project.id.in_(ids))
+    return {row.id: row.name for row in db.session.execute(statement)}
+
+
+def of_user(user: User) -> Sequence[Membership]:
+    """What a person is a member of, by the name of the project."""
+    statement = select(Membership).join(Membership.project).where(Membership.user_id == user.id)
+    ordered = statement.options(contains_eager(Membership.project)).order_by(Project.name, Project.id)
+    return db.session.scalars(ordered).all()
+
+
+def _clean_name(name: str) -> str:
+    name = name.strip()
+    if not name or len(name) > 255:
+        raise InvalidPayload(errors=[{"field": "name", "reason": "must have 1 to 255 characters"}])
+    return name
 
 
 def _image_counts() -> Subquery:

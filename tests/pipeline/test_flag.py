@@ -7,7 +7,7 @@ import pytest
 from app.models import Analysis, Annotation, Artifact, AuditEvent
 from tests.factories import picture
 
-ML_RULE = re.compile(r"analys|annotation|artifact|/ml/|/panel")
+ML_RULE = re.compile(r"analys|annotation|artifact|/ml/|/panel|/admin/exports")
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 

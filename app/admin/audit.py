@@ -1,0 +1,201 @@
+"""The audit trail: who did what to which row, newest first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from flask import Response, current_app, render_template, request, url_for
+from marshmallow import ValidationError
+
+from app.admin import admin
+from app.admin.paging import PAGE_SIZE, read_text
+from app.models import AuditEvent
+from app.schemas.queries import Cursor, cursor
+from app.services import accounts, audit, projects
+
+TEXTS = ("who", "action", "subject_type", "subject", "request")
+IDS = ("actor", "project")
+
+
+@dataclass(frozen=True)
+class AuditQuery:
+    """What the trail is narrowed by; `texts` are the filled fields of the form as the page shows them."""
+
+    wanted: audit.Wanted
+    texts: Mapping[str, str]
+    older: audit.Place | None = None
+    newer: audit.Place | None = None
+
+    def address(self, **more: str) -> str:
+        return url_for("admin.list_events", **self.texts, **more)  # type: ignore[arg-type]
+
+
+def read_query(args: Mapping[str, str]) -> AuditQuery:
+    """A value that makes no sense counts as not given: an old or mistyped link still opens."""
+    texts = {name: read_text(args, name) for name in TEXTS}
+    kind = args.get("kind", "")
+    texts["kind"] = kind if kind in audit.ACTOR_KINDS else ""
+    ids = {name: _id(args.get(name, "")) for name in IDS}
+    since, until = _minute(args.get("from", ""), "00:00"), _minute(args.get("to", ""), "23:59")
+    shown = {"from": _shown(since), "to": _shown(until)}
+    texts |= {name: str(found) for name, found in ids.items() if found} | shown
+    wanted = audit.Wanted(
+        who=texts["who"],
+        actor_kind=texts["kind"],
+        actor_id=ids["actor"],
+        action=texts["action"],
+        subject_type=texts["subject_type"],
+        subject_id=texts["subject"],
+        project_id=ids["project"],
+        since=since,
+        until=until + timedelta(minutes=1) if until else None,
+        request_id=texts["request"],
+    )
+    filled = {name: text for name, text in texts.items() if text}
+    return AuditQuery(wanted, filled, _place(args.get("older", "")), _place(args.get("newer", "")))
+
+
+@admin.get("/audit")
+def list_events() -> Response:
+    query, ml = read_query(request.args), current_app.config["ML_ANALYSIS_ENABLED"]
+    history = Trail.load(query, ml=ml)
+    wanted = query.wanted
+    types = [name for name in audit.SUBJECTS.values() if ml or name not in audit.OF_ANALYSES]
+    text = render_template(
+        "admin/audit/list.html",
+        history=history,
+        lines=lines(history.events, ml=ml),
+        actions=audit.actions(ml=ml),
+        subject_types=types,
+        kinds=list(audit.ACTOR_KINDS),
+        narrowed_project=projects.names([wanted.project_id]).get(wanted.project_id)
+        if wanted.project_id
+        else None,
+        narrowed_actor=accounts.emails([wanted.actor_id]).get(wanted.actor_id) if wanted.actor_id else None,
+    )
+    return Response(text)
+
+
+@dataclass(frozen=True)
+class Trail:
+    """A page of the trail, and the addresses of the pages beside it."""
+
+    query: AuditQuery
+    events: Sequence[AuditEvent]
+    has_newer: bool
+    has_older: bool
+
+    @classmethod
+    def load(cls, query: AuditQuery, *, ml: bool) -> "Trail":
+        """Back at the beginning there may be less than a page: then it is the first page."""
+        if query.newer:
+            events, more = audit.page(query.wanted, ml=ml, limit=PAGE_SIZE, newer_than=query.newer)
+            if more or len(events) == PAGE_SIZE:
+                return cls(query, events, more, True)
+        older = None if query.newer else query.older
+        events, more = audit.page(query.wanted, ml=ml, limit=PAGE_SIZE, older_than=older)
+        return cls(query, events, older is not None, more)
+
+    @property
+    def newer(self) -> str | None:
+        if not self.has_newer:
+            return None
+        return self.query.address(newer=_cursor(self.events[0])) if self.events else self.query.address()
+
+    @property
+    def older(self) -> str | None:
+        return self.query.address(older=_cursor(self.events[-1])) if self.has_older else None
+
+
+@dataclass(frozen=True)
+class Line:
+    """An event with what its ids stand for: names, pages, and the histories of its subject and actor."""
+
+    event: AuditEvent
+    subject_name: str
+    subject_page: str | None
+    subject_history: str
+    actor_history: str
+    project_name: str | None
+
+
+def lines(events: Sequence[AuditEvent], *, ml: bool) -> list[Line]:
+    """One query for the names of projects and one for those of people, however many events."""
+    subjects = {
+        kind: {_id(e.subject_id) for e in events if e.subject_type == kind} for kind in ("project", "user")
+    }
+    project_ids = {event.project_id for event in events} | subjects["project"]
+    named = {
+        "project": projects.names([found for found in project_ids if found]),
+        "user": accounts.emails([found for found in subjects["user"] if found]),
+    }
+    made = []
+    for event in events:
+        subject_id = _id(event.subject_id)
+        name = named.get(event.subject_type, {}).get(subject_id) if subject_id else None
+        actor = {"actor": str(event.actor_id)} if event.actor_id else {"kind": event.actor_kind}
+        subject = {"subject_type": event.subject_type, "subject": event.subject_id}
+        made.append(
+            Line(
+                event,
+                subject_name=name or event.subject_id,
+                subject_page=_page_of(event, subject_id, name, ml=ml),
+                subject_history=url_for("admin.list_events", **subject),  # type: ignore[arg-type]
+                actor_history=url_for("admin.list_events", **actor),  # type: ignore[arg-type]
+                project_name=named["project"].get(event.project_id) if event.project_id else None,
+            )
+        )
+    return made
+
+
+def _page_of(event: AuditEvent, subject_id: UUID | None, name: str | None, *, ml: bool) -> str | None:
+    """The page of the subject, where it has one and is still there."""
+    if subject_id is None:
+        return None
+    if event.subject_type == "project" and name is not None:
+        return url_for("admin.show_project", project_id=subject_id)
+    if event.subject_type == "user" and name is not None:
+        return url_for("admin.show_user", user_id=subject_id)
+    if event.subject_type == "image":
+        return url_for("web.show_image", image_id=subject_id)
+    if event.subject_type == "analysis" and ml:
+        return url_for("web.show_analysis", analysis_id=subject_id)
+    return None
+
+
+# --- reading the query -------------------------------------------------------------------------------------------
+
+
+def _id(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _minute(text: str, otherwise: str) -> datetime | None:
+    """A moment as a form sends it, in UTC unless it says otherwise; `otherwise` is the time of a day without one."""
+    whole = f"{text}T{otherwise}" if len(text) == 10 else text
+    try:
+        moment = datetime.fromisoformat(whole)
+        moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        return (moment + timedelta(minutes=1)) - timedelta(minutes=1)  # the calendar's last minute has no end
+    except (ValueError, OverflowError):
+        return None
+
+
+def _shown(moment: datetime | None) -> str:
+    return f"{moment:%Y-%m-%dT%H:%M}" if moment and moment.year >= 1000 else ""
+
+
+def _cursor(event: AuditEvent) -> str:
+    return cursor([event.created_at.isoformat(), str(event.id)])
+
+
+def _place(text: str) -> audit.Place | None:
+    try:
+        created_at, event_id = map(str, Cursor().deserialize(text))
+        return datetime.fromisoformat(created_at).astimezone(UTC), UUID(event_id)
+    except (ValidationError, ValueError, OverflowError):
+        return None

@@ -1,0 +1,44 @@
+"""Addresses that only take forms, and the one above all: opened by a reload or by Enter, they lead to a page."""
+
+from uuid import UUID
+
+from flask import Response, url_for
+
+from app import access
+from app.admin import admin
+from app.guards import ml_feature, principal
+from app.responses import see_other
+
+
+@admin.get("/")
+def show_admin() -> Response:
+    return see_other(url_for("admin.list_users"))
+
+
+@admin.get("/users/new")
+def return_to_users() -> Response:
+    return see_other(url_for("admin.list_users"))
+
+
+@admin.get("/projects/new")
+def return_to_projects() -> Response:
+    return see_other(url_for("admin.list_projects"))
+
+
+@admin.get("/exports/download")
+@ml_feature
+def return_to_exports() -> Response:
+    return see_other(url_for("admin.show_exports"))
+
+
+@admin.get("/users/<uuid:user_id>/role")
+@admin.get("/users/<uuid:user_id>/state")
+@admin.get("/users/<uuid:user_id>/password")
+def return_to_user(user_id: UUID) -> Response:
+    return see_other(url_for("admin.show_user", user_id=access.user_for(principal(), user_id).id))
+
+
+@admin.get("/users/<uuid:user_id>/keys/<key_id>/revoke")
+def return_to_keys(user_id: UUID, key_id: str) -> Response:
+    key = access.user_key_for(principal(), user_id, key_id)
+    return see_other(url_for("admin.show_user", user_id=key.user_id))
