@@ -57,6 +57,11 @@ document.addEventListener("focusout", (event) => {
   if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
 
+window.addEventListener("beforeprint", () => {
+  const place = document.getElementById("printed-at");
+  if (place) place.textContent = ` · printed ${CALENDAR.format(Date.now())}`;
+});
+
 // A preview that does not come leaves its card with a sign in its place; the link around it still leads to the image.
 function showLost(picture) {
   if (!picture.matches?.(".card img")) return;

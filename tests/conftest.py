@@ -52,7 +52,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     without = [
         item
         for item in items
-        if "database_server" not in getattr(item, "fixturenames", ()) or item.get_closest_marker("one_database")
+        if "database_server" not in getattr(item, "fixturenames", ())
+        or item.get_closest_marker("one_database")
     ]
     config.hook.pytest_deselected(items=without)
     left_out = set(without)

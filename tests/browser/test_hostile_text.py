@@ -29,7 +29,7 @@ pytestmark = pytest.mark.one_database
 UNREADABLE = ("\u202ereversed", "\u2066isolated\u2069", "a\0b", "bell\x07", "\x1b[31mred", "two\nlines")
 
 # one header, a name in quotes and perhaps the same once more, encoded; nothing a file system could take for a place
-PLAIN_NAME = r'''attachment; filename="[^"<>:/\\|?*\x00-\x1f]+"(; filename\*=UTF-8\'\'[^\s;"<>:/\\?]+)?'''
+PLAIN_NAME = r"""attachment; filename="[^"<>:/\\|?*\x00-\x1f]+"(; filename\*=UTF-8\'\'[^\s;"<>:/\\?]+)?"""
 
 SNAPSHOT = """async ([expected, address, fields]) => {
     const sent = fields && new FormData(document.querySelector("form[method=post]"));
@@ -174,7 +174,8 @@ def alone(world: Hostile, shown: Shown, number: int) -> None:
         (Stop("project-members", f"/projects/{project_id}/members"), [line]),
         (Stop("search", f"/projects/{project_id}?{query}"), [line]),
         (Stop("panel", f"/images/{image_id}/panel?analysis={analysis_id}&version={sent}"), bundle),
-        (Stop("sign-in", f"/sign-in?next=/{sent}", ""), [line]),
+        # an address with a backslash leads nowhere after signing in, so it is not kept
+        (Stop("sign-in", f"/sign-in?next=/{sent}", ""), [line] if "\\" not in line else []),
     ]
     for n, (stop, expected) in enumerate(pages):
         (shown.look if n % 3 == number % 3 else shown.read)(stop, *expected)
@@ -199,11 +200,15 @@ def refused(world: Hostile, shown: Shown, lines: list[str]) -> None:
         shown.look(Stop("project-refused", "/", "new", "", 422, submit(create, **both)), much)
         members = f"/projects/{project_id}/members"
         shown.look(Stop("member-refused", members, "me", "", 422, submit(add, email=much)), much)
-    shown.look(Stop("sign-in-refused", "/sign-in", "", "", 401, submit("form", email=lines[0], password="x")), lines[0])
+    shown.look(
+        Stop("sign-in-refused", "/sign-in", "", "", 401, submit("form", email=lines[0], password="x")),
+        lines[0],
+    )
     for line in lines[1:]:
         shown.read(Stop("sign-in-refused", "/sign-in", ""), line, email=line, password="x")
     sent = submit("#drop", dict.fromkeys(world.strings, 3))
-    told = [name.replace("%22", '"') for name in world.strings]  # a form writes a quote like this, and it is read so
+    # a form writes a quote as %22, which is read as one; a backslash is taken for an escape or for the end of a folder
+    told = [name.replace("%22", '"') for name in world.strings if "\\" not in name]
     shown.look(Stop("upload-refused", f"/projects/{project_id}", "me", "", 422, sent), *told)
 
 
@@ -229,7 +234,8 @@ def swaps(world: Hostile, shown: Shown) -> None:
     page.goto(f"/images/{image_id}?analysis={analysis_id}&bitmaps=0")
     for text in (world.strings[0], world.strings[12]):
         answer = world.server.pipeline.post(
-            f"/api/analyses/{analysis_id}/annotations:bulk", {"annotations": [box(class_name=text, client_id=f"n{time.monotonic_ns()}")]}
+            f"/api/analyses/{analysis_id}/annotations:bulk",
+            {"annotations": [box(class_name=text, client_id=f"n{time.monotonic_ns()}")]},
         )
         assert answer.status_code == 200
         with page.expect_response(re.compile("/panel")):

@@ -88,7 +88,9 @@ class Hostile:
         said, _ = load(Finalize(), {"status": "failed", "error_message": error})
         del values["image_id"]
         times = {"started_at": now(), "completed_at": now()} if status == "failed" else {"started_at": now()}
-        row = Analysis(image_id=image.id, status=status, error_message=said["error_message"], **values, **times)
+        row = Analysis(
+            image_id=image.id, status=status, error_message=said["error_message"], **values, **times
+        )
         db.session.add(row)
         return row
 
@@ -145,7 +147,11 @@ class Hostile:
             data = {"x_min": n % 60, "y_min": n % 40, "x_max": n % 60 + 3, "y_max": n % 40 + 3, text: text}
             yield {**box(text, n), "data": data}
             unit = {"unit": text[:LONGEST_UNIT], "color_map": text[:LONGEST_UNIT]}
-            yield {"annotation_type": "heatmap", "storage_path": heat, "data": {"width": 16, "height": 12, **unit}}
+            yield {
+                "annotation_type": "heatmap",
+                "storage_path": heat,
+                "data": {"width": 16, "height": 12, **unit},
+            }
         points = [{"name": text, "x": n % 60, "y": n % 40} for n, text in enumerate(self.strings)]
         yield {"annotation_type": "keypoint", "class_name": self.strings[0], "data": {"keypoints": points}}
         guesses = [{"class": text, "confidence": 0.5} for text in self.strings]

@@ -13,7 +13,8 @@ MOST_STOPS = 400
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 
 # A control as it is met: itself, or the label that stands for it where it is not seen itself.
-_COMMON = """
+_COMMON = (
+    """
     const CONTROLS = %r;
     const seen = (it) => it.checkVisibility({visibilityProperty: true}) && it.getClientRects().length > 0;
     const standsFor = (it) => {
@@ -31,7 +32,9 @@ _COMMON = """
     };
     const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
         && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
-""" % CONTROLS
+"""
+    % CONTROLS
+)
 
 # No scrolling sideways; no text cut off where nothing says that it may be; no text or control on top of another.
 LAYOUT = (
@@ -82,6 +85,9 @@ LAYOUT = (
     return [...new Set(wrong)].slice(0, 12);
 }"""
 )
+
+# of a line of the text that every page begins with
+FIRST_HEIGHT = "() => document.querySelector('.brand').getBoundingClientRect().height"
 
 # WCAG 2.5.8: 24 by 24 pixels, but for links inside a text.
 TARGETS = (
@@ -191,8 +197,10 @@ def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
 
 def keyboard(page: Page) -> list[str]:
     """The order of Tab from the top of the page, whether the focus is seen, and what it never comes to; then back."""
-    first = page.evaluate(f"() => {{ window.metByTab = []; const it = document.querySelector('{CONTROLS}');"
-                          " it.focus(); return it.className; }")
+    first = page.evaluate(
+        f"() => {{ window.metByTab = []; const it = document.querySelector('{CONTROLS}');"
+        " it.focus(); return it.className; }"
+    )
     stops = [page.evaluate(FOCUSED), *tab_stops(page)]
     wrong = [] if first == "skip" else ["the skip link is not the first that Tab comes to"]
     wrong += list(page.evaluate(UNREACHED)) + _seen(stops[1:])

@@ -156,7 +156,9 @@ class Site:
             name: self.world.person(f"{name}@example.org")
             for name in ("owner", "editor", "viewer", "stranger", "newcomer", "unlucky")
         }
-        self.people["long"] = self.world.person("some.body.with.a.long.address@" + "department." * 12 + "example.org")
+        self.people["long"] = self.world.person(
+            "some.body.with.a.long.address@" + "department." * 12 + "example.org"
+        )
         self.rows: dict[str, Any] = {"nothing": some_id()}
         self._projects()
         self._images()
@@ -191,9 +193,13 @@ class Site:
         self.rows |= {name: image.id for name, image in images.items()}
         self.world.analysis(images["queued"], "queued", priority=3)
         self.world.analysis(images["canceled"], "canceled")
-        reason = "Traceback (most recent call last):\n  File “worker.py”, line 12\nOutOfMemory: 7.2 GiB wanted"
+        reason = (
+            "Traceback (most recent call last):\n  File “worker.py”, line 12\nOutOfMemory: 7.2 GiB wanted"
+        )
         self.world.analysis(images["failed"], "failed", error_message=reason)
-        long = self.world.analysis(images["long_image"], "processing", model_name=LONG[:250], external_job_id=UNBROKEN)
+        long = self.world.analysis(
+            images["long_image"], "processing", model_name=LONG[:250], external_job_id=UNBROKEN
+        )
         self.world.analysis(images["long_image"], "failed", model_name=UNBROKEN, error_message="x" * 400)
         boxes = [box(f"class {n % 14}", n) for n in range(MANY)]
         self.store(self.world.analysis(images["many"], "processing"), boxes, "completed")
@@ -206,10 +212,18 @@ class Site:
         self.completed = images["completed"]
 
     def _seven_types(self) -> None:
-        columns = {"parameters": {"threshold": 0.5, "tiles": {"size": [512, 512]}}, "provenance": {"commit": "4f1c2ab"}}
+        columns = {
+            "parameters": {"threshold": 0.5, "tiles": {"size": [512, 512]}},
+            "provenance": {"commit": "4f1c2ab"},
+        }
         self.world.analysis(self.completed, "completed", model_name="older-net")
         analysis = self.world.analysis(
-            self.completed, "processing", model_name="leaf-net", external_job_id="job-17", group_id="run-4", **columns
+            self.completed,
+            "processing",
+            model_name="leaf-net",
+            external_job_id="job-17",
+            group_id="run-4",
+            **columns,
         )
         self.rows["analysis"] = analysis.id
         heat = self.upload(analysis, "heatmap", gradient(64, 48))
@@ -241,7 +255,12 @@ class Site:
 def box(name: str, number: int) -> dict[str, Any]:
     x, y = 10 + number % 20 * 30, 10 + number // 20 * 36
     data = {"x_min": x, "y_min": y, "x_max": x + 24, "y_max": y + 28}
-    return {"annotation_type": "bounding_box", "class_name": name, "confidence": 0.5 + number % 50 / 100, "data": data}
+    return {
+        "annotation_type": "bounding_box",
+        "class_name": name,
+        "confidence": 0.5 + number % 50 / 100,
+        "data": data,
+    }
 
 
 def seven_types(heat: str, mask: str) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """One open browser for each person, from page to page; it notes whatever a page does that none should."""
 
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
@@ -48,7 +49,9 @@ class Visits:
         answer = page.goto(self.site.address(stop))
         answer = (stop.act(page) or answer) if stop.act else answer
         assert answer is not None and answer.status == stop.status, f"{stop.name}: {answer and answer.status}"
-        page.wait_for_function("() => [...document.images].every((it) => it.complete || it.loading === 'lazy')")
+        page.wait_for_function(
+            "() => [...document.images].every((it) => it.complete || it.loading === 'lazy')"
+        )
         return page
 
     def page(self, stop: Stop, *, javascript: bool = True) -> Page:
@@ -62,8 +65,12 @@ class Visits:
 
     def screenshot(self, page: Page, name: str) -> None:
         """Of the whole page, kept in tests/output/screenshots/ to be looked at."""
+        page.screenshot(path=self.pictures() / f"{name}.png", full_page=True)
+
+    def pictures(self) -> Path:
+        """Where they are kept."""
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{name}.png", full_page=True)
+        return SCREENSHOTS
 
     def close(self) -> None:
         for page in self.pages.values():
