@@ -275,7 +275,7 @@ def test_texts_that_no_name_may_hold(hostile: Hostile, text: str) -> None:
     made = server.api(me, "POST", "/api/projects", json={"name": text})
     path = f"/api/images/{hostile.busy}/analyses"
     sent = {"model_name": text, "model_version": "1"}
-    image_id, analysis_id = hostile.drawn
+    _, analysis_id = hostile.drawn
     bulk = {"annotations": [box(class_name=text, client_id=f"n{time.monotonic_ns()}")]}
     answers = [
         made,

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from functools import cache
 from importlib import resources
+from itertools import pairwise
 from typing import Any
 
 from playwright.sync_api import Page
@@ -20,8 +21,8 @@ _COMMON = (
     const standsFor = (it) => {
         const label = it.labels?.[0];
         const hidden = getComputedStyle(it).opacity === "0";
-        if (label && (hidden || ["checkbox", "radio"].includes(it.type))) return label.querySelector(".button") ?? label;
-        return it;
+        const ticked = ["checkbox", "radio"].includes(it.type);
+        return label && (hidden || ticked) ? label.querySelector(".button") ?? label : it;
     };
     const told = (it) => `<${it.tagName.toLowerCase()}${it.id ? "#" + it.id : ""}> ` +
         (it.getAttribute("aria-label") ?? it.textContent).trim().replace(/\\s+/g, " ").slice(0, 50);
@@ -58,7 +59,8 @@ LAYOUT = (
     for (const it of texts) {
         const style = getComputedStyle(it);
         const may = style.textOverflow === "ellipsis" || style.webkitLineClamp !== "none";
-        if (style.overflowX === "hidden" && !may && it.scrollWidth > it.clientWidth + 1) wrong.push(`cut off: ${told(it)}`);
+        const hides = style.overflowX === "hidden" && it.scrollWidth > it.clientWidth + 1;
+        if (hides && !may) wrong.push(`cut off: ${told(it)}`);
     }
     const within = (a, b) => ({left: Math.max(a.left, b.left), right: Math.min(a.right, b.right),
                                top: Math.max(a.top, b.top), bottom: Math.min(a.bottom, b.bottom)});
@@ -71,7 +73,8 @@ LAYOUT = (
     const pairs = (list) => {
         list.forEach(([one, a], i) => {
             for (const [other, b] of list.slice(i + 1))
-                if (!one.contains(other) && !other.contains(one) && meet(a, b)) wrong.push(`${told(one)} lies over ${told(other)}`);
+                if (!one.contains(other) && !other.contains(one) && meet(a, b))
+                    wrong.push(`${told(one)} lies over ${told(other)}`);
         });
     };
     const inside = ([it, box]) => {  // what scrolls in a box of its own is seen inside it only
@@ -195,7 +198,7 @@ def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
         yield stop
 
 
-def keyboard(page: Page) -> list[str]:
+def keyboard(page: Page, *, backwards: bool = True) -> list[str]:
     """The order of Tab from the top of the page, whether the focus is seen, and what it never comes to; then back."""
     first = page.evaluate(
         f"() => {{ window.metByTab = []; const it = document.querySelector('{CONTROLS}');"
@@ -204,10 +207,12 @@ def keyboard(page: Page) -> list[str]:
     stops = [page.evaluate(FOCUSED), *tab_stops(page)]
     wrong = [] if first == "skip" else ["the skip link is not the first that Tab comes to"]
     wrong += list(page.evaluate(UNREACHED)) + _seen(stops[1:])
-    for one, other in zip(stops, stops[1:], strict=False):
+    for one, other in pairwise(stops):
         above = other["top"] < one["top"] - LINE
         if above and other["left"] < one["right"] and other["right"] > one["left"]:
             wrong.append(f"Tab jumps up from {one['name']} to {other['name']}")
+    if not backwards:
+        return wrong
     page.evaluate("() => { window.metByTab = []; }")
     return wrong + [f"backwards: {line}" for line in _seen(list(tab_stops(page, "Shift+Tab")))]
 

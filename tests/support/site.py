@@ -104,7 +104,10 @@ STOPS = (
     Stop("members", "/projects/{leaves}/members", "owner", "web.list_members"),
     Stop("members-viewer", "/projects/{leaves}/members", "viewer", "web.list_members"),
     Stop("members-remove", "/projects/{leaves}/members", "owner", "web.list_members", act=opened(".confirm")),
-    Stop("members-refused", "/projects/{leaves}/members", "owner", "web.add_member", 422, submit(ADD, email=LONG[:240])),
+    Stop(
+        "members-refused", "/projects/{leaves}/members", "owner", "web.add_member", 422,
+        submit(ADD, email=LONG[:240]),
+    ),
     Stop("image-plain", "/images/{plain}", "owner", "web.show_image"),
     Stop("image-queued", "/images/{queued}", "owner", "web.show_image"),
     Stop("image-processing", "/images/{processing}", "owner", "web.show_image"),
@@ -283,8 +286,8 @@ def seven_types(heat: str, mask: str) -> list[dict[str, Any]]:
         },
         {"annotation_type": "mask", "class_name": "shade", "data": {"format": "png"}, "storage_path": mask},
         {
-            "annotation_type": "heatmap", "data": {"width": 64, "height": 48, "vmin": 0, "vmax": 1, "unit": "probability"},
-            "storage_path": heat,
+            "annotation_type": "heatmap", "storage_path": heat,
+            "data": {"width": 64, "height": 48, "vmin": 0, "vmax": 1, "unit": "probability"},
         },
         {
             "annotation_type": "classification", "class_name": "oak", "confidence": 0.91,
