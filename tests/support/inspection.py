@@ -15,8 +15,8 @@ CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary
 
 # A control as it is met: itself, or the label that stands for it where it is not seen itself.
 _COMMON = (
+    f"const CONTROLS = {CONTROLS!r};"
     """
-    const CONTROLS = %r;
     const seen = (it) => it.checkVisibility({visibilityProperty: true}) && it.getClientRects().length > 0;
     const standsFor = (it) => {
         const label = it.labels?.[0];
@@ -34,7 +34,6 @@ _COMMON = (
     const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
         && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
 """
-    % CONTROLS
 )
 
 # No scrolling sideways; no text cut off where nothing says that it may be; no text or control on top of another.
