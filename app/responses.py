@@ -189,6 +189,8 @@ def _page_without_database(error: LoupeError) -> Response:
 
 
 def _error_page(error: LoupeError) -> Response:
+    if isinstance(error, DatabaseUnavailable):
+        g.principal = None  # who is signed in could not be read again
     template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
     text = render_template(
         template,
@@ -196,6 +198,8 @@ def _error_page(error: LoupeError) -> Response:
         title=error.title,
         detail=error.detail,
         errors=error.errors,
+        limit=error.extra.get("limit") if error.status == PayloadTooLarge.status else None,
+        retry_after=error.headers.get("Retry-After"),
         request_id=g.get("request_id"),
     )
     response = Response(text, error.status, error.headers)

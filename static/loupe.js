@@ -57,6 +57,28 @@ document.addEventListener("focusout", (event) => {
   if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
 });
 
+window.addEventListener("beforeprint", () => {
+  const place = document.getElementById("printed-at");
+  if (place) place.textContent = ` · printed ${CALENDAR.format(Date.now())}`;
+});
+
+// A preview that does not come leaves its card with a sign in its place; the link around it still leads to the image.
+function showLost(picture) {
+  if (!picture.matches?.(".card img")) return;
+  const sign = document.createElement("span");
+  sign.className = "lost";
+  sign.append(document.getElementById("lost-template").content.cloneNode(true));
+  picture.replaceWith(sign);
+}
+
+document.addEventListener("error", (event) => showLost(event.target), true);
+
+function showAllLost() {
+  for (const picture of document.querySelectorAll(".card img")) {
+    if (picture.complete && !picture.naturalWidth) showLost(picture);
+  }
+}
+
 // A select of a filter form is enough to search; the button stays for those without JavaScript and for Enter.
 document.addEventListener("change", (event) => {
   if (event.target.matches("#filters select")) event.target.form.requestSubmit();
@@ -91,3 +113,4 @@ document.addEventListener("htmx:after:swap", () => {
   tellOwnTimes(document);
 });
 tellOwnTimes(document);
+showAllLost(); // what failed before this script ran

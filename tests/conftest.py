@@ -50,7 +50,13 @@ def pytest_report_header() -> str:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if databases.KIND == "sqlite":
         return
-    without = [item for item in items if "database_server" not in getattr(item, "fixturenames", ())]
+    # what a page looks like depends on the browser and not on the database: walking all of them once is enough
+    without = [
+        item
+        for item in items
+        if "database_server" not in getattr(item, "fixturenames", ())
+        or item.get_closest_marker("one_database")
+    ]
     config.hook.pytest_deselected(items=without)
     left_out = set(without)
     items[:] = [item for item in items if item not in left_out]

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from flask import Flask
 from PIL import Image as Picture
+from PIL import ImageDraw
 from werkzeug.security import generate_password_hash
 
 from app.extensions import db
@@ -119,3 +120,23 @@ class World:
 def some_id() -> UUID:
     """A well-formed id of nothing."""
     return UUID("01900000-0000-7000-8000-000000000000")
+
+
+def gradient(width: int, height: int) -> bytes:
+    """A grey picture that grows lighter to the right: a heatmap as a pipeline sends it."""
+    return _written(Picture.linear_gradient("L").rotate(90).resize((width, height)))
+
+
+def spots(width: int, height: int) -> bytes:
+    """A mask: white where something is, a few round spots."""
+    made = Picture.new("L", (width, height))
+    for n in range(4):
+        left, top = width * n // 4 + 2, height * (n % 2) // 2 + 4
+        ImageDraw.Draw(made).ellipse((left, top, left + width // 8, top + width // 8), fill=255)
+    return _written(made)
+
+
+def _written(made: Picture.Image) -> bytes:
+    file = io.BytesIO()
+    made.save(file, "PNG")
+    return file.getvalue()

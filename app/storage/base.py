@@ -130,17 +130,27 @@ def served_type(content_type: str | None) -> str:
     return SERVED_TYPES.get(content_type or "", "application/octet-stream")
 
 
+# what a name in a header may not hold, whatever a system makes of it
+_PLACES = str.maketrans(dict.fromkeys("/\\<>:|?*", "_"))
+
+
 def disposition(content_type: str | None, filename: str | None, inline: bool) -> str:
     """The Content-Disposition: inline for pictures only; a name that is not ASCII is also sent in UTF-8."""
     kind = "inline" if inline and content_type in INLINE_TYPES else "attachment"
-    name = "".join(c for c in filename or "" if c.isprintable()).replace("/", "_").replace("\\", "_")
+    name = _flat("".join(c for c in filename or "" if c.isprintable()))
     if not name:
         return kind
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    # a letter of another script may stand for one of ASCII, and so may a slash or a bracket
+    ascii_name = _flat(unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode())
     names = {"filename": ascii_name}
     if ascii_name != name:
         names["filename*"] = "UTF-8''" + quote(name, safe="!#$&+-.^_`|~", errors="replace")
     return dump_options_header(kind, names)
+
+
+def _flat(name: str) -> str:
+    """The name without what would make a place of it, or markup of a page that lists it."""
+    return name.translate(_PLACES)
 
 
 def checked(key: str) -> str:

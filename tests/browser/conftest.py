@@ -1,11 +1,15 @@
 """What the tests of the image page start from."""
 
+from collections.abc import Callable, Iterator
+
 import pytest
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 from tests.conftest import LiveServer
 from tests.support.browser import Pages
 from tests.support.shown import Shown
+from tests.support.site import LARGEST_IMAGE, Site
+from tests.support.visits import Visits
 
 
 @pytest.fixture
@@ -23,3 +27,16 @@ def opened(shown: Shown, pages: Pages) -> Page:
 def plain(shown: Shown, pages: Pages) -> Page:
     """The same without JavaScript."""
     return pages.sign_in(pages.open(java_script_enabled=False), shown.person)
+
+
+@pytest.fixture(scope="session")
+def site(_serve: Callable[..., LiveServer]) -> Site:
+    """Every page in every state, on a server of its own, to look at and never to change."""
+    return Site(_serve(MAX_IMAGE_BYTES=str(LARGEST_IMAGE)))
+
+
+@pytest.fixture(scope="session")
+def visits(browser: Browser, site: Site) -> Iterator[Visits]:
+    opened = Visits(browser, site)
+    yield opened
+    opened.close()

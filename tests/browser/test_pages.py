@@ -1,4 +1,4 @@
-"""Signing in, projects, uploading and members in a real browser; every page at every size, light and dark."""
+"""Signing in, projects and uploading in a real browser. What is asked of every page is in test_site.py."""
 
 import re
 from pathlib import Path
@@ -11,19 +11,10 @@ from tests.conftest import LiveServer
 from tests.factories import picture
 from tests.support.browser import Pages
 
-SIZES = ((1920, 1080), (1280, 800), (390, 844), (320, 568))
-
 
 @pytest.fixture
 def person(live_server: LiveServer) -> Person:
     return live_server.world.person("owner@example.org")
-
-
-# what is cut off at its own edge although nothing says that it may be
-CLIPPED = """() => [...document.querySelectorAll(
-        ".button, .icon, .segmented label, .badge, .statusline, .bar, select, h1:not(.visually-hidden), h2")]
-    .filter((it) => it.checkVisibility() && it.scrollHeight > it.clientHeight + 2 && it.clientHeight > 0)
-    .map((it) => `${it.tagName} ${it.className} ${it.textContent.trim()}`)"""
 
 
 @pytest.fixture
@@ -118,61 +109,6 @@ def test_a_running_analysis_ends_in_the_gallery_too(
         page.clock.run_for(8100)
     page.clock.run_for(50)
     expect(page.locator("#images .badge.completed")).to_be_visible()
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_fits_every_screen(
-    live_server: LiveServer, pages: Pages, person: Person, scheme: str
-) -> None:
-    world = live_server.world
-    project = world.project("A project with quite a long name, as people like to give them", owner=person)
-    image = world.image(
-        project, "a_file_name_that_is_far_too_long_for_any_card_" * 3 + ".png", picture(640, 480)
-    )
-    world.analysis(image, "failed", model_name="a-model-with-a-long-name-" * 6, error_message="x" * 300)
-    world.analysis(image, "completed")
-    page = pages.sign_in(pages.open(color_scheme=scheme), person)
-    addresses = {
-        "projects": "/",
-        "gallery": f"/projects/{project.id}",
-        "members": f"/projects/{project.id}/members",
-        "image": f"/images/{image.id}",
-        "error": "/nowhere",
-    }
-    for name, address in addresses.items():
-        for width, height in SIZES:
-            page.set_viewport_size({"width": width, "height": height})
-            page.goto(address)
-            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
-                f"{name} at {width} px"
-            )
-            pages.screenshot(page, f"{name}-{scheme}-{width}")
-    pages.problems.clear()  # the browser tells of the 404
-
-
-@pytest.mark.parametrize("width", [1280, 640])
-def test_text_twice_as_large_is_not_cut_off(
-    live_server: LiveServer, pages: Pages, person: Person, width: int
-) -> None:
-    world = live_server.world
-    project = world.project("Leaves", owner=person)
-    image = world.image(project, "leaf.png", picture(640, 480))
-    world.analysis(image, "processing")
-    page = pages.sign_in(pages.open(width=width), person)
-    for name, address in {
-        "projects": "/",
-        "gallery": f"/projects/{project.id}",
-        "members": f"/projects/{project.id}/members",
-        "image": f"/images/{image.id}",
-    }.items():
-        page.goto(address)
-        before = page.locator(".brand").evaluate("it => it.getBoundingClientRect().height")
-        page.evaluate("document.documentElement.style.fontSize = '200%'")
-        after = page.locator(".brand").evaluate("it => it.getBoundingClientRect().height")
-        assert after > 1.6 * before, f"{name} does not follow the text size"
-        assert page.evaluate(CLIPPED) == [], name
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{name} scrolls sideways"
-        pages.screenshot(page, f"large-text-{name}-{width}")
 
 
 def test_a_long_description_shows_its_beginning_and_all_of_it_when_asked(

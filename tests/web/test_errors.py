@@ -3,6 +3,7 @@
 import pytest
 from flask import Flask
 
+from app.errors import DatabaseUnavailable
 from app.models import Project
 from tests.cast import Person
 from tests.factories import some_id
@@ -23,6 +24,27 @@ def test_a_row_that_is_not_there_and_one_that_is_not_ours(project: Project, stra
     assert "There is no such project." in stranger.client.get(f"/projects/{some_id()}").text
     answer = stranger.client.get(f"/projects/{project.id}")
     assert answer.status_code == 403 and "You have no access to this" in answer.text
+
+
+def test_who_may_not_is_told_who_they_are_and_what_to_do(project: Project, stranger: Person) -> None:
+    page = f"/projects/{project.id}"
+    text = stranger.client.get(page).text
+    assert stranger.email in text and "ask an owner of the project" in text
+    assert 'action="/sign-out"' in text and "Sign in with another account" in text
+
+
+def test_what_passes_by_itself_says_when_and_leads_back(
+    app: Flask, owner: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DatabaseUnavailable(retry_after=7)
+
+    client = owner.client
+    monkeypatch.setattr("app.services.projects.listing", fail)
+    answer = client.get("/?sort=name")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "7")
+    assert "Try again in 7 seconds." in answer.text and 'href="/?sort=name">Try again' in answer.text
+    assert owner.email not in answer.text  # who it is could not be read again
 
 
 def test_htmx_gets_a_fragment(project: Project, stranger: Person) -> None:

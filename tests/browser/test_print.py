@@ -1,0 +1,72 @@
+"""On paper: the image with what is drawn over it, what the colours mean, the facts, the table; black on white."""
+
+import pypdfium2
+import pytest
+from PIL import Image as Picture
+from playwright.sync_api import Page
+
+from tests.support.site import STOPS, WIDTH, Stop
+from tests.support.visits import Visits
+
+pytestmark = pytest.mark.one_database
+
+BY_NAME = {stop.name: stop for stop in STOPS}
+FORMATS = ("A4", "Letter")
+WHITE = (255, 255, 255)
+
+
+def printed(visits: Visits, stop: Stop, paper: str) -> tuple[list[str], list[Picture.Image]]:
+    """The text and the look of each sheet, printed by somebody who looks at it in the dark."""
+    page: Page = visits.visit(stop)
+    page.emulate_media(color_scheme="dark")
+    document = pypdfium2.PdfDocument(page.pdf(format=paper))
+    sheets = [document[number] for number in range(len(document))]
+    texts = [sheet.get_textpage().get_text_range() for sheet in sheets]
+    pictures = [sheet.render(scale=1).to_pil().convert("RGB") for sheet in sheets]
+    for number, picture in enumerate(pictures):
+        picture.save(visits.pictures() / f"print-{stop.name}-{paper}-{number + 1}.png")
+    document.close()
+    assert all(picture.getpixel((2, 2)) == WHITE for picture in pictures), "the paper is not white"
+    return texts, pictures
+
+
+@pytest.mark.parametrize("paper", FORMATS)
+def test_an_analysis_on_paper(visits: Visits, paper: str) -> None:
+    texts, pictures = printed(visits, BY_NAME["image-completed"], paper)
+    assert len(texts) <= 3
+    first, everything = texts[0], " ".join(texts)
+    for told in ("completed.png", "Leaves", "/images/", "printed", "leaf-net 1.0.0", "probability", "rust"):
+        assert told in first, told
+    for told in ("job-17", "run-4", "threshold", "4f1c2ab", "bounding box", "keypoint", "heatmap", "report"):
+        assert told in everything, told
+    for button in ("Export", "Copy link", "Side by side", "Boxes and shapes", "Sign out", "Opacity"):
+        assert button not in everything, button
+    colours = pictures[0].getcolors(maxcolors=10**6) or []
+    drawn = sum(count for count, colour in colours if max(colour) - min(colour) > 24)
+    assert drawn > pictures[0].width * pictures[0].height / 5, "the image is not large on the first sheet"
+
+
+@pytest.mark.parametrize("paper", FORMATS)
+def test_a_long_table_names_its_columns_on_every_sheet(visits: Visits, paper: str) -> None:
+    texts, _ = printed(visits, Stop("image-page-1", "/images/{many}"), paper)
+    texts = [text.replace("\r\n", "") for text in texts]  # a word may be set in two pieces
+    with_rows = [text for text in texts if "bounding box" in text]
+    assert 3 <= len(texts) <= 7 and len(with_rows) >= 2
+    assert all("Confidence" in text for text in with_rows)
+    assert sum(text.count("bounding box") for text in with_rows) == 200
+
+
+def test_two_panes_on_paper_stand_side_by_side(visits: Visits) -> None:
+    texts, pictures = printed(visits, BY_NAME["image-side"], "A4")
+    assert "Image" in texts[0]
+    row = [pictures[0].getpixel((x, 160)) for x in range(pictures[0].width)]
+    assert sum(pixel != WHITE for pixel in row) > WIDTH / 2
+
+
+@pytest.mark.parametrize("name", ["projects", "gallery", "members", "error-404", "image-failed"])
+def test_other_pages_on_paper(visits: Visits, name: str) -> None:
+    texts, _ = printed(visits, BY_NAME[name], "A4")
+    assert len(texts) <= 2
+    assert not any(
+        button in " ".join(texts) for button in ("Create project", "Choose files", "Add member", "Sign out")
+    )

@@ -1,0 +1,160 @@
+"""A world in which every text is an attack, and its harmless twin: the same rows, with texts of the same length."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+from uuid import UUID
+
+from app.extensions import db
+from app.models import SYSTEM, Analysis, Image, Membership, Project, User
+from app.models.columns import new_id, now
+from app.schemas.analyses import CreateAnalysis, Finalize
+from app.schemas.base import load
+from app.services import images
+from tests.cast import Person
+from tests.conftest import LiveServer
+from tests.factories import QUICK_HASH, gradient, picture
+from tests.support.site import Site, Stop, box
+
+FILE = Path(__file__).resolve().parents[1] / "data" / "hostile_strings.txt"
+LONGEST = 250  # characters of a bundle: what one line of text may hold
+LONGEST_UNIT = 64
+
+STRINGS = [normalize("NFC", line) for line in FILE.read_text("utf-8").splitlines()[1:]]
+
+
+def harmless(strings: Sequence[str]) -> list[str]:
+    """As many, as long, all different, and nothing but letters and digits."""
+    return [f"{n:03}".ljust(len(text), "x") for n, text in enumerate(strings)]
+
+
+def bundles(strings: Sequence[str]) -> Iterator[list[str]]:
+    """The strings in order, as many at a time as one line of text can hold."""
+    bundle: list[str] = []
+    for text in strings:
+        if bundle and len(" · ".join([*bundle, text])) > LONGEST:
+            yield bundle
+            bundle = []
+        bundle.append(text)
+    yield bundle
+
+
+class Hostile:
+    """Each string by itself wherever there are lists; in bundles where a page shows one text of a kind."""
+
+    def __init__(self, server: LiveServer, strings: Sequence[str], name: str) -> None:
+        self.server, self.world, self.strings = server, server.world, strings
+        self.bundles = list(bundles(strings))
+        self.lines = [" · ".join(bundle) for bundle in self.bundles]
+        self.me = self.world.person(f"{name}@example.org")
+        self.newcomer = self.world.person(f"new-{name}@example.org")
+        with self.world.app.app_context():
+            user = db.session.get_one(User, self.me.id)
+            user.name = self.lines[0]
+            stored = images.store(BytesIO(picture()), self.world.app.extensions["storage"])
+            self.stored = stored
+            self._make_projects()
+            self._make_members()
+            self._make_gallery()
+            self._make_bundles()
+            db.session.commit()
+        self.drawn = self._make_drawn()
+
+    def person(self, stop: Stop) -> Person | None:
+        return {"": None, "new": self.newcomer}.get(stop.who, self.me)
+
+    def address(self, stop: Stop) -> str:
+        return stop.address
+
+    def project(self, name: str, description: str = "") -> Project:
+        made = Project(name=name, description=description)
+        db.session.add(made)
+        db.session.flush()
+        db.session.add(Membership(project_id=made.id, user_id=self.me.id, role="owner"))
+        return made
+
+    def image(self, project: Project, filename: str, metadata: dict[str, Any] | None = None) -> Image:
+        """The same picture each time, under another name; also one that no upload could give it."""
+        image = images.add(project, replace(self.stored, id=new_id()), "leaf.png", metadata, by=SYSTEM)
+        image.filename = filename
+        return image
+
+    def analysis(self, image: Image, status: str, error: str | None = None, **sent: Any) -> Analysis:
+        """What a pipeline sent, as the schemas let it through."""
+        values, _ = load(CreateAnalysis(), sent)
+        said, _ = load(Finalize(), {"status": "failed", "error_message": error})
+        del values["image_id"]
+        times = {"started_at": now(), "completed_at": now()} if status == "failed" else {"started_at": now()}
+        row = Analysis(
+            image_id=image.id, status=status, error_message=said["error_message"], **values, **times
+        )
+        db.session.add(row)
+        return row
+
+    def _make_projects(self) -> None:
+        for text in self.strings:
+            self.project(text, text)
+
+    def _make_members(self) -> None:
+        self.crowd = self.project(self.lines[0]).id
+        for n, text in enumerate(self.strings):
+            user = User(email=f"{n}{text}@{self.me.email}", name=text, password_hash=QUICK_HASH, role="user")
+            db.session.add(user)
+            db.session.flush()
+            db.session.add(Membership(project_id=self.crowd, user_id=user.id, role="viewer"))
+
+    def _make_gallery(self) -> None:
+        """A project with an image for each string, and one of these with an analysis for each."""
+        project = self.project(self.lines[-1], self.lines[-1])
+        self.gallery = project.id
+        made = [self.image(project, text, {text: text}) for text in self.strings]
+        self.names = [image.filename for image in made]
+        self.busy = made[-1].id
+        for n, text in enumerate(self.strings):
+            names = {"model_name": text, "model_version": text, "external_job_id": f"{n}{text}"}
+            self.analysis(made[n], "failed", text, model_name=text, model_version=text)
+            self.analysis(made[-1], "processing" if n % 2 else "failed", text, **names)
+
+    def _make_bundles(self) -> None:
+        """For each bundle a project with one image and one analysis that failed."""
+        self.alone: list[tuple[UUID, UUID, UUID]] = []
+        for bundle, line in zip(self.bundles, self.lines, strict=True):
+            project = self.project(line, line)
+            tree = {text: [text, {text: text}] for text in bundle}
+            image = self.image(project, line, tree)
+            names = {"model_name": line, "model_version": line, "external_job_id": line, "group_id": line}
+            row = self.analysis(image, "failed", "\n".join(bundle), parameters=tree, provenance=tree, **names)
+            db.session.flush()
+            self.alone.append((project.id, image.id, row.id))
+
+    def _make_drawn(self) -> tuple[UUID, UUID]:
+        """An image with everything that is drawn or listed, stored the way a pipeline does it; and its analysis."""
+        with self.world.app.app_context():
+            image = self.image(db.session.get_one(Project, self.gallery), self.lines[0], {})
+            row = self.analysis(image, "processing", None, model_name=self.lines[0], model_version="1")
+            db.session.commit()
+            db.session.refresh(row)
+            db.session.expunge_all()
+        heat = Site.upload(self, row, "heatmap", gradient(16, 12))  # type: ignore[arg-type]
+        Site.store(self, row, list(self._annotations(heat)))  # type: ignore[arg-type]
+        return row.image_id, row.id
+
+    def _annotations(self, heat: str) -> Iterator[dict[str, Any]]:
+        for n, text in enumerate(self.strings):
+            data = {"x_min": n % 60, "y_min": n % 40, "x_max": n % 60 + 3, "y_max": n % 40 + 3, text: text}
+            yield {**box(text, n), "data": data}
+            unit = {"unit": text[:LONGEST_UNIT], "color_map": text[:LONGEST_UNIT]}
+            yield {
+                "annotation_type": "heatmap",
+                "storage_path": heat,
+                "data": {"width": 16, "height": 12, **unit},
+            }
+        points = [{"name": text, "x": n % 60, "y": n % 40} for n, text in enumerate(self.strings)]
+        yield {"annotation_type": "keypoint", "class_name": self.strings[0], "data": {"keypoints": points}}
+        guesses = [{"class": text, "confidence": 0.5} for text in self.strings]
+        yield {"annotation_type": "classification", "class_name": self.strings[1], "data": {"topk": guesses}}
+        tree = {text: [text] for text in self.strings}
+        yield {"annotation_type": "custom", "class_name": self.strings[2], "data": tree}

@@ -1,0 +1,230 @@
+"""What is asked of every page in a real browser; each function gives what is wrong, a line each."""
+
+from collections.abc import Iterator
+from functools import cache
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+from playwright.sync_api import Page
+
+LINE = 28  # pixels: what stands in one line may differ by as much
+MOST_STOPS = 400
+
+CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
+
+# A control as it is met: itself, or the label that stands for it where it is not seen itself.
+_COMMON = (
+    f"const CONTROLS = {CONTROLS!r};"
+    """
+    const seen = (it) => it.checkVisibility({visibilityProperty: true}) && it.getClientRects().length > 0;
+    const standsFor = (it) => {
+        const label = it.labels?.[0];
+        const hidden = getComputedStyle(it).opacity === "0";
+        const ticked = ["checkbox", "radio"].includes(it.type);
+        return label && (hidden || ticked) ? label.querySelector(".button") ?? label : it;
+    };
+    const told = (it) => `<${it.tagName.toLowerCase()}${it.id ? "#" + it.id : ""}> ` +
+        (it.getAttribute("aria-label") ?? it.textContent).trim().replace(/\\s+/g, " ").slice(0, 50);
+    const floats = (it) => {
+        for (let at = it; at && at !== document.body; at = at.parentElement)
+            if (["absolute", "fixed", "sticky"].includes(getComputedStyle(at).position)) return true;
+        return false;
+    };
+    const meet = (a, b) => Math.min(a.right, b.right) - Math.max(a.left, b.left) > 2
+        && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 3;
+"""
+)
+
+# No scrolling sideways; no text cut off where nothing says that it may be; no text or control on top of another.
+LAYOUT = (
+    "() => {"
+    + _COMMON
+    + """
+    const wrong = [];
+    const page = document.documentElement;
+    if (page.scrollWidth > innerWidth) wrong.push(`scrolls sideways: ${page.scrollWidth} > ${innerWidth}`);
+    const whole = document.querySelector(".workspace");
+    if (whole && innerWidth > 900 && whole.getBoundingClientRect().bottom + scrollY + 1 < page.scrollHeight)
+        wrong.push("there is nothing below the workspace, and yet it scrolls");
+    const own = (it) => [...it.childNodes].some((node) => node.nodeType === 3 && node.data.trim());
+    const texts = [...document.body.querySelectorAll("*")].filter((it) =>
+        !it.closest("svg, .visually-hidden, .skip, option, template, script, noscript") && own(it) && seen(it));
+    const boxes = ".button, .icon, .segmented label, .badge, .statusline, .bar, select, h1, h2";
+    for (const it of document.querySelectorAll(boxes)) {
+        if (!seen(it) || it.matches(".visually-hidden") || it.querySelector("details[open]")) continue;
+        if (it.scrollHeight > it.clientHeight + 2 && it.clientHeight) wrong.push(`cut off below: ${told(it)}`);
+    }
+    for (const it of texts) {
+        const style = getComputedStyle(it);
+        const may = style.textOverflow === "ellipsis" || style.webkitLineClamp !== "none";
+        const hides = style.overflowX === "hidden" && it.scrollWidth > it.clientWidth + 1;
+        if (hides && !may) wrong.push(`cut off: ${told(it)}`);
+    }
+    const within = (a, b) => ({left: Math.max(a.left, b.left), right: Math.min(a.right, b.right),
+                               top: Math.max(a.top, b.top), bottom: Math.min(a.bottom, b.bottom)});
+    const words = texts.slice(0, 400).filter((it) => !floats(it)).flatMap((it) =>
+        [...it.childNodes].filter((node) => node.nodeType === 3 && node.data.trim()).flatMap((node) => {
+            const range = document.createRange(), free = getComputedStyle(it).overflowX === "visible";
+            range.selectNodeContents(node);
+            return [...range.getClientRects()].map((box) => [it, free ? box : within(box, it.getBoundingClientRect())]);
+        }));
+    const pairs = (list) => {
+        list.forEach(([one, a], i) => {
+            for (const [other, b] of list.slice(i + 1))
+                if (!one.contains(other) && !other.contains(one) && meet(a, b))
+                    wrong.push(`${told(one)} lies over ${told(other)}`);
+        });
+    };
+    const inside = ([it, box]) => {  // what scrolls in a box of its own is seen inside it only
+        for (let at = it.parentElement; at && at !== document.body; at = at.parentElement)
+            if (getComputedStyle(at).overflowX !== "visible") box = within(box, at.getBoundingClientRect());
+        return [it, box];
+    };
+    pairs(words.map(inside));
+    const controls = [...document.querySelectorAll(CONTROLS)].filter(seen).map(standsFor).filter((it) => !floats(it));
+    pairs([...new Set(controls)].slice(0, 300).map((it) => [it, it.getBoundingClientRect()]).map(inside));
+    return [...new Set(wrong)].slice(0, 12);
+}"""
+)
+
+# of a line of the text that every page begins with
+FIRST_HEIGHT = "() => document.querySelector('.brand').getBoundingClientRect().height"
+
+# WCAG 2.5.8: 24 by 24 pixels, but for links inside a text.
+TARGETS = (
+    "() => {"
+    + _COMMON
+    + """
+    const wrong = [];
+    for (const control of document.querySelectorAll(CONTROLS)) {
+        const it = standsFor(control);
+        const {width, height} = it.getBoundingClientRect();
+        if (!seen(it) || it.matches(".skip") || getComputedStyle(it).display === "inline") continue;
+        if (width < 24 || height < 24) wrong.push(`${width.toFixed(1)} × ${height.toFixed(1)}: ${told(it)}`);
+    }
+    return [...new Set(wrong)].slice(0, 12);
+}"""
+)
+
+# What has the focus, numbered as first met; where it stands on the whole page, whatever has been scrolled.
+FOCUSED = (
+    "() => {"
+    + _COMMON
+    + """
+    const it = document.activeElement;
+    if (!it || it === document.body || it === document.documentElement) return null;
+    const met = window.metByTab ??= [];
+    if (!met.includes(it)) met.push(it);
+    const place = standsFor(it), box = place.getClientRects()[0] ?? place.getBoundingClientRect();
+    let down = scrollY;
+    for (let at = place.parentElement; at && at !== document.body; at = at.parentElement) down += at.scrollTop;
+    const ring = [it, place, ...(it.labels ?? [])].some((part) => {
+        const style = getComputedStyle(part);
+        return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+    });
+    // a menu that was opened lies over the page until it is closed
+    const free = [box.left + 6, (box.left + box.right) / 2].some((x) => {
+        const hit = document.elementFromPoint(x, (box.top + box.bottom) / 2);
+        return hit && (place.contains(hit) || hit.contains(place) || place.closest("label")?.contains(hit)
+            || hit.closest("details[open] > .menu-list"));
+    });
+    return {number: met.indexOf(it), name: told(it), ring, free: Boolean(free), positive: it.tabIndex > 0,
+            left: box.left, right: box.right, top: box.top + down, control: it.matches(CONTROLS)};
+}"""
+)
+
+UNREACHED = (
+    "() => {"
+    + _COMMON
+    + """
+    const met = window.metByTab ?? [];
+    const named = (it) => it.type === "radio" ? met.some((other) => other.name === it.name) : met.includes(it);
+    return [...document.querySelectorAll(CONTROLS)]
+        .filter((it) => seen(it) && !it.disabled && !named(it)).map((it) => `never reached by Tab: ${told(it)}`);
+}"""
+)
+
+# The browser may still list an animation that the style has just taken away.
+MOVING = """() => document.getAnimations()
+    .filter((it) => it.playState === "running" && it.effect.target)
+    .filter((it) => !it.animationName || getComputedStyle(it.effect.target).animationName !== "none")
+    .map((it) => `moves: ${it.animationName ?? it.transitionProperty} on ${it.effect.target.outerHTML.slice(0, 80)}`)"""
+
+# every rule of the levels A and AA, of all versions, and the best practices
+AXE_TAGS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa", "best-practice"]
+AXE_RUN = """async (only) => {
+    const found = await axe.run(document, {runOnly: only, resultTypes: ["violations"]});
+    return found.violations.map((rule) =>
+        `axe ${rule.id}: ${rule.help}: ${rule.nodes.slice(0, 3).map((node) =>
+            `${node.html.slice(0, 160)} ${node.any[0]?.message ?? ""}`).join(" | ")}`);
+}"""
+
+
+@cache
+def axe_script() -> str:
+    return (resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
+
+
+def axe(page: Page, *, colours_only: bool = False) -> list[str]:
+    """What axe-core finds. It is run by the debugger of the browser, which the policy of the page does not concern."""
+    if not page.evaluate("typeof axe === 'object'"):
+        page.evaluate(axe_script())
+    only = ["color-contrast", "link-in-text-block"] if colours_only else AXE_TAGS
+    found: list[str] = page.evaluate(AXE_RUN, {"type": "rule" if colours_only else "tag", "values": only})
+    return found
+
+
+def layout(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(LAYOUT)
+    return found
+
+
+def targets(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(TARGETS)
+    return [f"smaller than 24 × 24: {line}" for line in found]
+
+
+def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
+    """What gets the focus, from where it is to the end of the page."""
+    met = set()
+    for _ in range(MOST_STOPS):
+        page.keyboard.press(key)
+        stop = page.evaluate(FOCUSED)
+        if stop is None or stop["number"] in met:
+            return
+        met.add(stop["number"])
+        yield stop
+
+
+def keyboard(page: Page, *, backwards: bool = True) -> list[str]:
+    """The order of Tab from the top of the page, whether the focus is seen, and what it never comes to; then back."""
+    first = page.evaluate(
+        f"() => {{ window.metByTab = []; const it = document.querySelector('{CONTROLS}');"
+        " it.focus(); return it.className; }"
+    )
+    stops = [page.evaluate(FOCUSED), *tab_stops(page)]
+    wrong = [] if first == "skip" else ["the skip link is not the first that Tab comes to"]
+    wrong += list(page.evaluate(UNREACHED)) + _seen(stops[1:])
+    for one, other in pairwise(stops):
+        above = other["top"] < one["top"] - LINE
+        if above and other["left"] < one["right"] and other["right"] > one["left"]:
+            wrong.append(f"Tab jumps up from {one['name']} to {other['name']}")
+    if not backwards:
+        return wrong
+    page.evaluate("() => { window.metByTab = []; }")
+    return wrong + [f"backwards: {line}" for line in _seen(list(tab_stops(page, "Shift+Tab")))]
+
+
+def _seen(stops: list[dict[str, Any]]) -> list[str]:
+    wrong = []
+    for stop in stops:
+        wrong += [f"the focus is not seen on {stop['name']}"] if stop["control"] and not stop["ring"] else []
+        wrong += [f"something lies over {stop['name']}"] if not stop["free"] else []
+        wrong += [f"a positive tabindex: {stop['name']}"] if stop["positive"] else []
+    return wrong
+
+
+def moving(page: Page) -> list[str]:
+    found: list[str] = page.evaluate(MOVING)
+    return found

@@ -1,0 +1,118 @@
+"""One open browser for each person, from page to page; it notes whatever a page does that none should."""
+
+from pathlib import Path
+from typing import Any, Protocol
+from urllib.parse import urlsplit
+
+from playwright.sync_api import Browser, Page, Request, Response
+
+from tests.cast import Person
+from tests.conftest import LiveServer
+from tests.support.browser import SCREENSHOTS
+from tests.support.site import Stop
+
+REPORTS = """
+    window.reports = [];
+    document.addEventListener("securitypolicyviolation", (it) => window.reports.push(
+        `policy: ${it.effectiveDirective} refused ${it.blockedURI} ${it.sample}`));
+"""
+
+
+class Places(Protocol):
+    """Where the stops of a table are, and who their people are."""
+
+    server: LiveServer
+
+    def address(self, stop: Stop) -> str: ...
+    def person(self, stop: Stop) -> Person | None: ...
+
+
+class Visits:
+    """`noted` is what has happened since the last visit began: messages on the console, exceptions, dialogs, requests
+    that failed or went elsewhere."""
+
+    def __init__(self, browser: Browser, site: Places) -> None:
+        self.browser, self.site = browser, site
+        self.pages: dict[tuple[str, bool], Page] = {}
+        self.noted: list[str] = []
+        self.allowed: tuple[str, ...] = ()
+
+    def visit(self, stop: Stop, *, javascript: bool = True) -> Page:
+        """The page of the stop, brought into its state; checks that the server answered as the table says."""
+        page = self.page(stop, javascript=javascript)
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference", forced_colors="none")
+        self.noted.clear()
+        troubled = stop.lost or stop.status >= 400
+        # the browser itself tells of an answer that is an error
+        self.allowed = ("console error: Failed to load resource: the server responded",) if troubled else ()
+        answer = page.goto(self.site.address(stop))
+        answer = (stop.act(page) or answer) if stop.act else answer
+        assert answer is not None and answer.status == stop.status, f"{stop.name}: {answer and answer.status}"
+        page.wait_for_function(
+            "() => [...document.images].every((it) => it.complete || it.loading === 'lazy')"
+        )
+        return page
+
+    def page(self, stop: Stop, *, javascript: bool = True) -> Page:
+        """The open page of the stop's person, wherever it is."""
+        return self._page(stop.who, self.site.person(stop), javascript)
+
+    def happened(self, page: Page) -> list[str]:
+        """What went wrong since the visit began."""
+        reports: list[str] = page.evaluate("() => window.reports ?? []")
+        return reports + [line for line in self.noted if not line.startswith(self.allowed or ("\0",))]
+
+    def screenshot(self, page: Page, name: str) -> None:
+        """Of the whole page, kept in tests/output/screenshots/ to be looked at."""
+        page.screenshot(path=self.pictures() / f"{name}.png", full_page=True)
+
+    def pictures(self) -> Path:
+        """Where they are kept."""
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        return SCREENSHOTS
+
+    def close(self) -> None:
+        for page in self.pages.values():
+            page.context.close()
+
+    def _page(self, who: str, person: Person | None, javascript: bool) -> Page:
+        if (who, javascript) not in self.pages:
+            context = self.browser.new_context(base_url=self.site.server.url, java_script_enabled=javascript)
+            context.set_default_timeout(10_000)
+            context.add_init_script(REPORTS)
+            page = self.pages[who, javascript] = context.new_page()
+            self._listen(page)
+            if person is not None:
+                sign_in(page, person)
+        return self.pages[who, javascript]
+
+    def _listen(self, page: Page) -> None:
+        page.on("console", lambda told: self.noted.append(f"console {told.type}: {told.text}"))
+        page.on("pageerror", lambda error: self.noted.append(f"exception: {error}"))
+        page.on("dialog", self._note_dialog)
+        page.on("request", self._note_request)
+        page.on("requestfailed", self._note_failure)
+
+    def _note_dialog(self, dialog: Any) -> None:
+        self.noted.append(f"dialog: {dialog.message}")
+        dialog.dismiss()
+
+    def _note_request(self, request: Request) -> None:
+        address = urlsplit(request.url)
+        if address.scheme not in ("data", "blob") and address.netloc != urlsplit(self.site.server.url).netloc:
+            self.noted.append(f"a request to elsewhere: {request.url}")
+
+    def _note_failure(self, request: Request) -> None:
+        # a page that is left gives up what it was still fetching
+        if request.failure != "net::ERR_ABORTED":
+            self.noted.append(f"failed: {request.method} {request.url}: {request.failure}")
+
+
+def sign_in(page: Page, person: Person) -> Response | None:
+    page.goto("/sign-in")
+    page.fill("input[name=email]", person.email)
+    page.fill("input[name=password]", person.password)
+    with page.expect_navigation(url=lambda url: "/sign-in" not in url) as answer:
+        page.press("input[name=password]", "Enter")
+    return answer.value
