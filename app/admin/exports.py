@@ -14,7 +14,7 @@ from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Project, Status
 from app.responses import download
-from app.schemas.admin import ExportForm
+from app.schemas.admin import NO_DAY, ExportForm
 from app.schemas.base import load
 from app.schemas.forms import as_sent
 from app.services import analyses, audit, projects
@@ -80,11 +80,12 @@ def read_selection(sent: Mapping[str, str]) -> tuple[Selection, Project | None, 
 
 
 def exports_page(sent: Mapping[str, str], error: InvalidPayload | None = None, **more: Any) -> Response:
-    """What is wrong stands beside the fields, which keep what was sent."""
+    """What is wrong stands beside the fields, which keep what was sent, but for what a field of days cannot hold."""
+    errors = {entry["field"]: entry["reason"] for entry in error.errors or []} if error else {}
     text = render_template(
         "admin/exports/show.html",
-        sent=as_sent(sent),
-        errors={entry["field"]: entry["reason"] for entry in error.errors or []} if error else {},
+        sent={name: value for name, value in as_sent(sent).items() if errors.get(name) != NO_DAY},
+        errors=errors,
         projects={str(project_id): name for project_id, name in projects.names().items()},
         models=analyses.models_in_use(),
         statuses=tuple(Status),

@@ -186,14 +186,18 @@ def targets(page: Page) -> list[str]:
 
 
 def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
-    """What gets the focus, from where it is to the end of the page."""
-    met = set()
+    """What gets the focus after what has it, to the end of the page."""
+    now = page.evaluate(FOCUSED)
+    met, last = {now["number"]} if now else set(), now
     for _ in range(MOST_STOPS):
         page.keyboard.press(key)
         stop = page.evaluate(FOCUSED)
+        if last and stop and stop["number"] == last["number"]:
+            continue  # from the day to the month of a date
         if stop is None or stop["number"] in met:
             return
         met.add(stop["number"])
+        last = stop
         yield stop
 
 

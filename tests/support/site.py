@@ -6,7 +6,9 @@ both, so that no page is left out of what is asked of all pages.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
+from uuid import uuid4
 
 import requests
 from playwright.sync_api import Page, Response
@@ -15,6 +17,7 @@ from sqlalchemy import update
 from app.extensions import db
 from app.models import Analysis, Image
 from app.models.columns import now
+from app.services import sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
 from tests.factories import gradient, picture, some_id, spots
@@ -80,15 +83,35 @@ def opened(selector: str) -> Act:
     return act
 
 
+def made_anew(page: Page) -> Response | None:
+    """An account that nobody has made before, however often the page is visited."""
+    return submit(MAKE, email=f"{uuid4().hex}@example.org", name="Made Just Now")(page)
+
+
+SLOWED = "somebody@example.org"
 NOTES = {"notes.png": 12, UNBROKEN + ".png": 12}
 SIGN_IN = "form[action='/sign-in']"
 CREATE = "form[action='/projects']"
 ADD = "#add-title + form"
+KEYS = "form[action='/account/keys']"
+MAKE = "form[action='/admin/users/new']"
+PASSWORD = "form[action='/account/password']"
 
 STOPS = (
     Stop("sign-in", "/sign-in", "", "web.sign_in"),
     Stop("sign-in-expired", "/projects/{leaves}", "", "web.sign_in"),
     Stop("sign-in-refused", "/sign-in", "", "web.check_sign_in", 401, submit(SIGN_IN, email="a@b", password="c")),
+    Stop("sign-in-slowed", "/sign-in", "", "web.check_sign_in", 429, submit(SIGN_IN, email=SLOWED, password="c")),
+    Stop("reference", "/reference", "owner", "web.show_reference"),
+    Stop("reference-nobody", "/reference", "", "web.show_reference"),
+    Stop("account", "/account", "long", "web.show_account"),
+    Stop("account-key", "/account", "owner", "web.create_key", 201, submit(KEYS, name="laptop")),
+    Stop("account-key-refused", "/account", "owner", "web.create_key", 422, submit(KEYS, name=LONG * 2)),
+    Stop("account-revoke", "/account", "owner", "web.show_account", act=opened(".confirm")),
+    Stop(
+        "account-password-refused", "/account", "editor", "web.change_password", 422,
+        submit(PASSWORD, current="a", password="long enough", again="another"),
+    ),
     Stop("projects", "/", "owner", "web.list_projects"),
     Stop("projects-empty", "/", "newcomer", "web.list_projects"),
     Stop("projects-refused", "/", "owner", "web.create_project", 422, submit(CREATE, name="", description=LONG)),
@@ -123,6 +146,40 @@ STOPS = (
     Stop("image-lost", "/images/{lost_image}", "unlucky", "web.show_image", lost=True),
     Stop("analysis", "/analyses/{analysis}", "owner", "web.show_analysis"),
     Stop("panel", "/images/{processing}/panel", "owner", "web.show_panel"),
+    Stop("admin-users", "/admin/users", "admin", "admin.list_users"),
+    Stop("admin-users-no-match", "/admin/users?q=nobody-is-called-this", "admin", "admin.list_users"),
+    Stop(
+        "admin-users-refused", "/admin/users", "admin", "admin.create_user", 422,
+        submit(MAKE, email="no address", name=LONG, password="short"),
+    ),
+    Stop(
+        "admin-user-made", "/admin/users", "admin", "admin.create_user", 200,
+        made_anew,
+    ),
+    Stop("admin-user", "/admin/users/{owner}", "admin", "admin.show_user"),
+    Stop("admin-user-long", "/admin/users/{long_person}", "admin", "admin.show_user"),
+    Stop("admin-user-oneself", "/admin/users/{admin}", "admin", "admin.show_user"),
+    Stop("admin-user-disable", "/admin/users/{owner}", "admin", "admin.show_user", act=opened("#state")),
+    Stop("admin-projects", "/admin/projects", "admin", "admin.list_projects"),
+    Stop("admin-projects-no-match", "/admin/projects?q=nothing", "admin", "admin.list_projects"),
+    Stop(
+        "admin-projects-refused", "/admin/projects", "admin", "admin.create_project", 422,
+        submit("form[action='/admin/projects/new']", name="", owner="nobody@example.org", description=LONG),
+    ),
+    Stop("admin-project", "/admin/projects/{long}", "admin", "admin.show_project"),
+    Stop("admin-exports", "/admin/exports", "admin", "admin.show_exports"),
+    Stop("admin-exports-counted", "/admin/exports?count=1&format=csv", "admin", "admin.show_exports"),
+    Stop("admin-exports-none", "/admin/exports?count=1&status=queued&model=none", "admin", "admin.show_exports"),
+    Stop(
+        "admin-exports-refused", "/admin/exports?count=1&created_from=2026-05-02&created_to=2026-05-01", "admin",
+        "admin.show_exports", 422,
+    ),
+    Stop("admin-exports-no-day", "/admin/exports?count=1&created_from=soon", "admin", "admin.show_exports", 422),
+    Stop("admin-audit", "/admin/audit", "admin", "admin.list_events"),
+    Stop("admin-audit-open", "/admin/audit", "admin", "admin.list_events", act=opened(".trail details")),
+    Stop("admin-audit-no-match", "/admin/audit?who=nobody", "admin", "admin.list_events"),
+    Stop("admin-settings", "/admin/settings", "admin", "admin.show_settings"),
+    Stop("admin-forbidden", "/admin/users", "owner", "admin.list_users", 403),
     Stop("error-403", "/projects/{leaves}", "stranger", "web.show_project", 403),
     Stop("error-404", "/nowhere", "owner", "", 404),
     Stop("error-404-nobody", "/nowhere", "", "", 404),
@@ -147,6 +204,14 @@ NOT_PAGES = {
     "web.return_to_project": "leads to the page that holds the form",
     "web.return_to_members": "leads to the page that holds the form",
     "web.return_to_analysis": "leads to the page that holds the form",
+    "web.return_to_account": "leads to the page that holds the form",
+    "web.return_to_keys": "leads to the page that holds the form",
+    "admin.show_admin": "leads to the accounts",
+    "admin.return_to_users": "leads to the page that holds the form",
+    "admin.return_to_user": "leads to the page that holds the form",
+    "admin.return_to_keys": "leads to the page that holds the form",
+    "admin.return_to_projects": "leads to the page that holds the form",
+    "admin.return_to_exports": "leads to the page that holds the form",
 }
 
 
@@ -162,7 +227,11 @@ class Site:
         self.people["long"] = self.world.person(
             "some.body.with.a.long.address@" + "department." * 12 + "example.org"
         )
+        self.people["admin"] = self.world.person("admin@example.org", role="admin")
         self.rows: dict[str, Any] = {"nothing": some_id()}
+        self.rows |= {name: self.people[name].id for name in ("owner", "admin")}
+        self.rows["long_person"] = self.people["long"].id
+        self._slow_down()
         self._projects()
         self._images()
         self._seven_types()
@@ -173,6 +242,16 @@ class Site:
 
     def person(self, stop: Stop) -> Person | None:
         return self.people[stop.who] if stop.who else None
+
+    def _slow_down(self) -> None:
+        """As many failures as an account may have; from another address, so that nobody else is slowed down, and from
+        a later time, so that it stays slow for as long as anybody looks.
+        """
+        later = now() + timedelta(minutes=10)
+        with self.world.app.app_context():
+            for _ in range(sign_ins.MOST_OF_ACCOUNT):
+                sign_ins.begin(SLOWED, "192.0.2.1", later)
+            db.session.commit()
 
     def _projects(self) -> None:
         owner, editor, viewer = (self.people[name] for name in ("owner", "editor", "viewer"))
