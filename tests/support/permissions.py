@@ -152,6 +152,32 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "web.export_analysis"): Route(PAGE["viewer"]),
     ("GET", "web.show_mask_layer"): Route(PAGE["viewer"], ok=302),
     ("GET", "web.show_layer"): Route(PAGE["viewer"], ok=302),
+    # --- the pages of admins ---
+    ("GET", "admin.show_admin"): Route(PAGE["admin"], ok=303),
+    ("GET", "admin.list_users"): Route(PAGE["admin"]),
+    ("POST", "admin.create_user"): Route(
+        PAGE["admin"], form=lambda scene: {"email": f"{scene.new_key_id}@example.org"}
+    ),
+    ("GET", "admin.return_to_users"): Route(PAGE["admin"], ok=303),
+    ("GET", "admin.show_user"): Route(PAGE["admin"]),
+    ("GET", "admin.return_to_user"): Route(PAGE["admin"], ok=303),
+    ("POST", "admin.set_role"): Route(PAGE["admin"], ok=303, form=lambda _: {"role": "admin"}),
+    ("POST", "admin.set_state"): Route(PAGE["admin"], ok=303, form=lambda _: {"state": "disabled"}),
+    ("POST", "admin.reset_password"): Route(PAGE["admin"], form=lambda _: {"version": "1"}),
+    ("POST", "admin.revoke_key"): Route(PAGE["admin"], ok=303, form=_nothing),
+    ("GET", "admin.return_to_keys"): Route(PAGE["admin"], ok=303),
+    ("GET", "admin.list_projects"): Route(PAGE["admin"]),
+    ("POST", "admin.create_project"): Route(
+        PAGE["admin"], ok=303, form=lambda scene: {"name": "Moss", "owner": scene.extra.email}
+    ),
+    ("GET", "admin.return_to_projects"): Route(PAGE["admin"], ok=303),
+    ("GET", "admin.show_project"): Route(PAGE["admin"]),
+    ("POST", "admin.change_project"): Route(PAGE["admin"], ok=303, form=lambda _: {"name": "Moss"}),
+    ("GET", "admin.show_exports"): Route(PAGE["admin"]),
+    ("POST", "admin.download_analyses"): Route(PAGE["admin"], form=_nothing),
+    ("GET", "admin.return_to_exports"): Route(PAGE["admin"], ok=303),
+    ("GET", "admin.list_events"): Route(PAGE["admin"]),
+    ("GET", "admin.show_settings"): Route(PAGE["admin"]),
     # --- the JSON API of people ---
     ("GET", "api.list_projects"): Route(READ["person"]),
     ("POST", "api.create_project"): Route(WRITE["person"], ok=201, json=lambda _: {"name": "Moss"}),
