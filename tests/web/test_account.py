@@ -81,7 +81,7 @@ def test_another_name(world: World, owner: Person) -> None:
 def test_a_name_that_is_refused(world: World, owner: Person, name: str) -> None:
     answer = rename(owner, name)
     assert answer.status_code == 422
-    assert 'aria-invalid="true"' in answer.text and 'id="account-name-reason"' in answer.text
+    assert 'aria-invalid="true"' in answer.text and 'id="account-name-fault"' in answer.text
     assert world.reload(world.rows(User, id=owner.id)[0]).name == "owner"
 
 
@@ -143,7 +143,7 @@ def test_the_same_form_many_times_at_once(at_once, live_server) -> None:  # type
 def test_a_key_that_is_refused(world: World, owner: Person, name: str, key_id: str) -> None:
     form = {"csrf_token": token(owner), "name": name, "key_id": key_id}
     answer = owner.client.post("/account/keys", data=form)
-    assert answer.status_code == 422 and 'id="key-name-reason"' in answer.text
+    assert answer.status_code == 422 and 'id="key-name-fault"' in answer.text
     assert world.count(UserKey, user_id=owner.id) == 1
 
 
@@ -255,7 +255,7 @@ def test_what_is_refused(
 ) -> None:
     answer = change(owner, current, new, again)
     assert answer.status_code == 422
-    assert f'id="password-{field}-reason">{reason}</p>' in answer.text
+    assert f'id="password-{field}-fault" role="alert">{reason}</span>' in answer.text
     assert answer.text.count('aria-invalid="true"') == 1
     assert NEW not in answer.text and PASSWORD not in answer.text
     assert another_browser(app, owner).get("/account").status_code == 200, "the old one still holds"
