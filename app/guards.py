@@ -235,7 +235,8 @@ def _proxy_user() -> User | None:
 
     A browser sends a proxy's sign-in along with every request, so what another site started may change nothing.
     """
-    secret, email = current_app.config["AUTH_PROXY_SECRET"], request.headers.get("X-User-Email", "").strip()
+    secret = current_app.config["AUTH_PROXY_SECRET"]
+    email = _as_utf8(request.headers.get("X-User-Email", "")).strip()
     if not secret or not email or not signing.same(request.headers.get("X-Proxy-Secret", ""), secret):
         return None
     if request.method not in SAFE_METHODS:
@@ -246,6 +247,14 @@ def _proxy_user() -> User | None:
     if user is None or user.disabled_at is not None:
         raise Forbidden(f"There is no account for {email}.")
     return user
+
+
+def _as_utf8(header: str) -> str:
+    """WSGI gives the bytes of a header as Latin-1; addresses in other scripts are sent in UTF-8 (RFC 6532)."""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return header
 
 
 def _new_proxy_user(email: str) -> User | None:

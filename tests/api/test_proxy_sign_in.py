@@ -68,13 +68,33 @@ def test_an_unknown_address_gets_an_account_when_that_is_set(make_app):
 
 
 @pytest.mark.parametrize(
-    "email", ["nobody", "a@b@c", "one@example.org,two@example.org", "x" * 300 + "@y", "a@b\tc"]
+    "email",
+    [
+        "nobody",
+        "a@b@c",
+        "one@example.org,two@example.org",
+        "x" * 300 + "@y",
+        "a@b\tc",
+        "<b>@example.org",
+        "a\xff@[y]",
+    ],
 )
 def test_what_is_no_address_gets_no_account(make_app, email):
     app = make_app(AUTH_PROXY_SECRET=PROXY_SECRET, AUTH_PROXY_CREATE_USERS="true")
     answer = ask(app, "GET", "/api/projects", headers(email))
     assert (answer.status_code, answer.get_json()["code"]) == (403, "forbidden")
     assert World(app).count(User) == 0
+
+
+@pytest.mark.parametrize(
+    "email", ["bücher@bücher.example", "анна@пример.испытание", "o'brien+leaves@example.org"]
+)
+def test_an_address_in_any_script_comes_in_utf_8(make_app, email):
+    app = make_app(AUTH_PROXY_SECRET=PROXY_SECRET, AUTH_PROXY_CREATE_USERS="true")
+    for _ in range(2):
+        answer = ask(app, "GET", "/api/projects", headers(email.encode().decode("latin-1")))
+        assert answer.status_code == 200
+    assert World(app).count(User, email=email) == 1
 
 
 def test_many_at_once_make_one_account(make_app, at_once):

@@ -56,6 +56,87 @@ def test_refused(context: None, email: str, password: str, role: str, field: str
     assert [entry["field"] for entry in raised.value.errors or []] == [field]
 
 
+@pytest.mark.parametrize(
+    "email",
+    [
+        "a@b",
+        "root@localhost",
+        "ann@127.0.0.1",
+        "ann.other+leaves@mail.example.org",
+        "o'brien@example.org",
+        "ann-other_2@my-host_1.example.org",
+        "user%example.com@relay.example",
+        "a!#$&*/=?^`{|}~b@example.org",
+        "ann..b.@example.org",  # some providers have given these out
+        "bücher@bücher.example",
+        "анна@пример.испытание",
+        "用户@例子.公司",
+        "अजय@डाटा.भारत",
+        "x@xn--bcher-kva.example",
+        "a" * 243 + "@example.org",
+    ],
+)
+def test_addresses_of_people(context: None, email: str) -> None:
+    user = accounts.create_user(f" {email.upper()} ", LONG, by=SYSTEM)
+    assert user.email == email and accounts.find(email) is user
+
+
+@pytest.mark.parametrize(
+    "email",
+    [
+        "ann",
+        "ann@",
+        "@example.org",
+        "ann@@example.org",
+        "ann@example.org@example.org",
+        "an n@example.org",
+        "ann@exam\u00a0ple.org",
+        "ann\tb@example.org",
+        "ann\r\nBcc: ben@example.org",
+        "a\x7fnn@example.org",
+        "ann\x85@example.org",
+        "\u202egro.elpmaxe@nna",
+        "ann\u2066@example.org",
+        "ann\u200e@example.org",
+        "an\u200bn@example.org",
+        "an\u00adn@example.org",
+        "ann\ufeff@example.org",
+        "ann\ud800@example.org",
+        '"ann"@example.org',
+        '"an n"@example.org',
+        "Ann <ann@example.org>",
+        "<script>alert(1)</script>@example.org",
+        "ann@<b>.org",
+        "ann@example.org<",
+        "ann@example.org,ben",
+        "ann,ben@example.org",
+        "ann;ben@example.org",
+        "mailto:ann@example.org",
+        "ann(work)@example.org",
+        "ann\\@example.org",
+        "ann[1]@example.org",
+        "＜ann＞@example.org",
+        "“ann”@example.org",
+        "ann@[127.0.0.1]",
+        "ann@example.org:25",
+        "ann@example.org/leaves",
+        "ann@o'brien.example",
+        "ann@.org",
+        "ann@example.",
+        "ann@example..org",
+        "ann@-example.org",
+        "ann@example-.org",
+        "ann@ex+ample.org",
+        "a" * 244 + "@example.org",
+    ],
+    ids=ascii,
+)
+def test_what_is_no_address(context: None, email: str) -> None:
+    with pytest.raises(InvalidPayload) as raised:
+        accounts.create_user(email, LONG, by=SYSTEM)
+    assert raised.value.errors == [{"field": "email", "reason": "must be an e-mail address"}]
+
+
 def test_one_account_for_an_address(user: User) -> None:
     with pytest.raises(Conflict):
         accounts.create_user("ANN@EXAMPLE.ORG", LONG, by=SYSTEM)

@@ -2,18 +2,33 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
 from uuid import UUID
 
+from sqlalchemy import delete
+
+from app import signing
+from app.admin.paging import PAGE_SIZE
 from app.extensions import db
-from app.models import SYSTEM, Analysis, Image, Membership, Project, User
+from app.models import (
+    SYSTEM,
+    Analysis,
+    AuditEvent,
+    Image,
+    Membership,
+    Project,
+    SignInFailure,
+    User,
+    UserKey,
+)
 from app.models.columns import new_id, now
 from app.schemas.analyses import CreateAnalysis, Finalize
 from app.schemas.base import load
-from app.services import images
+from app.services import accounts, images, projects, sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
 from tests.factories import QUICK_HASH, gradient, picture
@@ -22,6 +37,8 @@ from tests.support.site import Site, Stop, box
 FILE = Path(__file__).resolve().parents[1] / "data" / "hostile_strings.txt"
 LONGEST = 250  # characters of a bundle: what one line of text may hold
 LONGEST_UNIT = 64
+FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
+PROXY_SECRET = "shared-with-the-proxy-0123456789"
 
 STRINGS = [normalize("NFC", line) for line in FILE.read_text("utf-8").splitlines()[1:]]
 
@@ -42,6 +59,15 @@ def bundles(strings: Sequence[str]) -> Iterator[list[str]]:
     yield bundle
 
 
+def settings(strings: Sequence[str]) -> dict[str, str]:
+    """The strings in what a server shows of its environment, and a proxy that may say who somebody is."""
+    return {
+        "ML_ALLOWED_MODELS": ",".join(["*", *strings]),
+        "S3_REGION": " · ".join(strings),
+        "AUTH_PROXY_SECRET": PROXY_SECRET,
+    }
+
+
 class Hostile:
     """Each string by itself wherever there are lists; in bundles where a page shows one text of a kind."""
 
@@ -51,6 +77,8 @@ class Hostile:
         self.lines = [" · ".join(bundle) for bundle in self.bundles]
         self.me = self.world.person(f"{name}@example.org")
         self.newcomer = self.world.person(f"new-{name}@example.org")
+        self.changing = self.world.person(f"changing-{name}@example.org")
+        self.admin = self.world.person(f"admin-{name}@example.org", role="admin")
         with self.world.app.app_context():
             user = db.session.get_one(User, self.me.id)
             user.name = self.lines[0]
@@ -60,14 +88,61 @@ class Hostile:
             self._make_members()
             self._make_gallery()
             self._make_bundles()
+            self._make_events()
             db.session.commit()
         self.drawn = self._make_drawn()
 
     def person(self, stop: Stop) -> Person | None:
-        return {"": None, "new": self.newcomer}.get(stop.who, self.me)
+        others = {"": None, "new": self.newcomer, "changing": self.changing, "admin": self.admin}
+        return others.get(stop.who, self.me)
 
     def address(self, stop: Stop) -> str:
         return stop.address
+
+    def become(self, number: int) -> list[str]:
+        """Gives one person the texts of a bundle for name, address and keys; what a page about them should say."""
+        bundle, line = self.bundles[number], self.lines[number]
+        with self.world.app.app_context():
+            user = db.session.get_one(User, self.changing.id)
+            user.name, user.email = line, accounts.normalised(line)
+            db.session.execute(delete(UserKey).where(UserKey.user_id == user.id))
+            self.keys = [signing.mint_key_id() for _ in bundle]
+            for n, (key_id, text) in enumerate(zip(self.keys, bundle, strict=True)):
+                over = now() if n % 2 else None
+                columns = {"name": text, "secret_hash": "0" * 64, "revoked_at": over}
+                db.session.add(UserKey(id=key_id, user_id=user.id, **columns))
+            email = user.email
+            db.session.commit()
+        return [line, email, *bundle]
+
+    def slow_down(self, emails: Sequence[str]) -> None:
+        """As if each of these accounts had failed to sign in as often as one may, just now."""
+        with self.world.app.app_context():
+            for email in emails:
+                subject = sign_ins.subject_of_account(email)
+                failures = [SignInFailure(subject=subject, at=now()) for _ in range(sign_ins.MOST_OF_ACCOUNT)]
+                db.session.add_all(failures)
+            db.session.commit()
+
+    def pages_of_people(self) -> list[list[str]]:
+        """What the pages of the members say, in the order of their addresses."""
+        emails = sorted(zip(self.emails, self.strings, strict=True), key=lambda it: it[0].encode())
+        return [
+            [text for pair in emails[start : start + PAGE_SIZE] for text in pair]
+            for start in range(0, len(emails), PAGE_SIZE)
+        ]
+
+    def pages_of_projects(self) -> list[list[str]]:
+        with self.world.app.app_context():
+            rows, _ = projects.page("", skip=0, limit=10_000)
+            names = [row.name for row in rows]
+        return [names[start : start + PAGE_SIZE] for start in range(0, len(names), PAGE_SIZE)]
+
+    def days_of_events(self) -> list[tuple[str, Sequence[str]]]:
+        """The days of which the audit trail tells a page each, and the texts on it."""
+        starts = range(0, len(self.strings), PAGE_SIZE)
+        days = [f"{FIRST_DAY + timedelta(days=n):%Y-%m-%d}" for n in range(len(starts))]
+        return [(day, self.strings[n : n + PAGE_SIZE]) for day, n in zip(days, starts, strict=True)]
 
     def project(self, name: str, description: str = "") -> Project:
         made = Project(name=name, description=description)
@@ -95,15 +170,17 @@ class Hostile:
         return row
 
     def _make_projects(self) -> None:
-        for text in self.strings:
-            self.project(text, text)
+        self.named = [self.project(text, text).id for text in self.strings]
 
     def _make_members(self) -> None:
         self.crowd = self.project(self.lines[0]).id
-        for n, text in enumerate(self.strings):
-            user = User(email=f"{n}{text}@{self.me.email}", name=text, password_hash=QUICK_HASH, role="user")
+        self.emails = [f"{n}{text}@{self.me.email}" for n, text in enumerate(self.strings)]
+        self.members: list[UUID] = []
+        for email, text in zip(self.emails, self.strings, strict=True):
+            user = User(email=email, name=text, password_hash=QUICK_HASH, role="user")
             db.session.add(user)
             db.session.flush()
+            self.members.append(user.id)
             db.session.add(Membership(project_id=self.crowd, user_id=user.id, role="viewer"))
 
     def _make_gallery(self) -> None:
@@ -123,12 +200,25 @@ class Hostile:
         self.alone: list[tuple[UUID, UUID, UUID]] = []
         for bundle, line in zip(self.bundles, self.lines, strict=True):
             project = self.project(line, line)
+            db.session.add(Membership(project_id=project.id, user_id=self.changing.id, role="viewer"))
             tree = {text: [text, {text: text}] for text in bundle}
             image = self.image(project, line, tree)
             names = {"model_name": line, "model_version": line, "external_job_id": line, "group_id": line}
             row = self.analysis(image, "failed", "\n".join(bundle), parameters=tree, provenance=tree, **names)
             db.session.flush()
             self.alone.append((project.id, image.id, row.id))
+
+    def _make_events(self) -> None:
+        """Two for each string, a page of each a day: all texts of its own are the string, or its ids stand for such."""
+        for n, text in enumerate(self.strings):
+            moment = FIRST_DAY + timedelta(days=n // PAGE_SIZE, seconds=n)
+            shared = {"created_at": moment, "actor_label": text, "action": text, "request_id": text}
+            tree = {"name": text, text: [text, {text: text}]}
+            own = {"actor_kind": "pipeline", "subject_type": text, "subject_id": text}
+            db.session.add(AuditEvent(**shared, **own, before=tree, after={text: text}))
+            user = {"actor_kind": "user", "actor_id": self.changing.id, "subject_type": "user"}
+            ids = {"subject_id": str(self.members[n]), "project_id": self.named[n]}
+            db.session.add(AuditEvent(**shared, **user, **ids, before=None, after=tree))
 
     def _make_drawn(self) -> tuple[UUID, UUID]:
         """An image with everything that is drawn or listed, stored the way a pipeline does it; and its analysis."""
