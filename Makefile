@@ -23,10 +23,10 @@ run: .venv/installed-service .venv-pipeline/installed  ## serve on http://127.0.
 test: test-sqlite test-postgresql  ## the whole suite, on SQLite and on PostgreSQL
 
 test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLite
-	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(PYTEST)
+	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) $(PYTEST)
 
 test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a database once more, on PostgreSQL
-	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(PYTEST)
+	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(PYTEST)
 
 lint: .venv/installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .
