@@ -66,7 +66,7 @@ def annotation_for(principal: Principal, annotation_id: UUID) -> Annotation:
 
 def own_key_for(principal: Principal, key_id: str) -> UserKey:
     """A key is managed by its person alone; that another person's is there is told to nobody."""
-    key = db.session.get(UserKey, key_id) if key_id.isascii() and key_id.isalnum() else None
+    key = _key(key_id)
     if key is None or principal.user is None or key.user_id != principal.user.id:
         raise NotFound("You have no such key.")
     return key
@@ -84,10 +84,15 @@ def user_for(principal: Principal, user_id: UUID) -> User:
 def user_key_for(principal: Principal, user_id: UUID, key_id: str) -> UserKey:
     """A key of this account, for an admin."""
     user = user_for(principal, user_id)
-    key = db.session.get(UserKey, key_id)
+    key = _key(key_id)
     if key is None or key.user_id != user.id:
         raise NotFound("There is no such key.")
     return key
+
+
+def _key(key_id: str) -> UserKey | None:
+    """By what an address says; PostgreSQL takes no NUL, not even to look for one."""
+    return db.session.get(UserKey, key_id) if key_id.isascii() and key_id.isalnum() else None
 
 
 def _require_admin(principal: Principal) -> None:

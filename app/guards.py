@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from secrets import token_urlsafe
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 from uuid import UUID
 
 from flask import Response, current_app, g, redirect, request, session, url_for
@@ -286,9 +286,17 @@ def _refuse_foreign() -> None:
     """No other site may make a signed-in browser change anything, token or not."""
     origin = request.headers.get("Origin")
     hosts = {request.host, urlsplit(current_app.config["PUBLIC_URL"]).netloc}
-    foreign = origin is not None and urlsplit(origin).netloc not in hosts - {""}
+    foreign = origin is not None and _address(origin).netloc not in hosts - {""}
     if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
         raise Forbidden("This request comes from another site.")
+
+
+def _address(header: str) -> SplitResult:
+    """The parts of an address that a browser sent; all empty when it is none."""
+    try:
+        return urlsplit(header)
+    except ValueError:
+        return urlsplit("")
 
 
 def _to_sign_in() -> Response:
@@ -299,7 +307,7 @@ def _to_sign_in() -> Response:
     by_htmx = request.headers.get("HX-Request") == "true"
     page = request.full_path.rstrip("?")
     if by_htmx or request.method not in SAFE_METHODS:
-        came_from = urlsplit(request.headers.get("Referer", ""))
+        came_from = _address(request.headers.get("Referer", ""))
         page = came_from._replace(scheme="", netloc="").geturl() if came_from.netloc == request.host else ""
     address = url_for("web.sign_in") + ("?next=" + quote(page, safe="/") if page.strip("/") else "")
     if by_htmx:

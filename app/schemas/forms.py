@@ -15,11 +15,14 @@ def as_sent(form: Mapping[str, str]) -> dict[str, str]:
 
 
 class Form(Schema):
-    """A submitted form: outer spaces are taken off, browsers' CRLF becomes LF."""
+    """A submitted form: outer spaces are taken off, but for a password, and browsers' CRLF becomes LF."""
 
     @pre_load
     def _plain(self, sent: Any, **_: Any) -> dict[str, Any]:
-        return {name: str(value).replace("\r\n", "\n").strip() for name, value in dict(sent).items()}
+        return {
+            name: str(value) if name == "password" else str(value).replace("\r\n", "\n").strip()
+            for name, value in dict(sent).items()
+        }
 
 
 class SignIn(Schema):

@@ -1,7 +1,7 @@
 """People: making accounts, what ends their sessions, their keys, what admins do with accounts."""
 
 from collections.abc import Collection, Sequence
-from unicodedata import category
+from unicodedata import category, normalize
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select
@@ -66,7 +66,7 @@ def end_sessions(user: User, *, by: Principal) -> None:
 
 def normalised(email: str) -> str:
     """The form in which addresses are stored and compared."""
-    return email.strip().lower()
+    return normalize("NFC", email.strip().lower())
 
 
 def find(email: str) -> User | None:
@@ -102,7 +102,7 @@ def create_user_key(user: User, name: str, key_id: str | None = None, *, by: Pri
     if key_id is not None and db.session.get(UserKey, key_id) is not None:
         raise Conflict("This form has made its key already, and a key is shown only once.")
     live = select(func.count()).where(UserKey.user_id == user.id, UserKey.revoked_at.is_(None))
-    if db.session.scalar(live) == MAX_LIVE_KEYS:
+    if (db.session.scalar(live) or 0) >= MAX_LIVE_KEYS:
         raise Conflict(
             f"There are {MAX_LIVE_KEYS} live keys, the most one account may have. Revoke one first."
         )

@@ -85,9 +85,12 @@ def subject_of_account(email: str) -> str:
 
 
 def subject_of_address(address: str) -> str:
-    """IPv6 by its network, of which one customer has at least one whole; what is no IP address is taken as it is."""
+    """IPv6 by its network, of which one customer has at least one whole; what is no IP address is taken as it is.
+
+    Some proxies write the port behind the address; it is another one for each connection, so it does not count.
+    """
     try:
-        parsed: IPv4Address | IPv6Address = ip_address(address)
+        parsed: IPv4Address | IPv6Address = ip_address(_without_port(address))
     except ValueError:
         return _subject("address", address)
     if isinstance(parsed, IPv6Address) and parsed.ipv4_mapped:
@@ -97,6 +100,12 @@ def subject_of_address(address: str) -> str:
         network = IPv6Address(int(parsed) >> host_bits << host_bits)
         return _subject("address", f"{network}/{IPV6_NETWORK_BITS}")
     return _subject("address", str(parsed))
+
+
+def _without_port(address: str) -> str:
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address.partition(":")[0] if address.count(":") == 1 else address
 
 
 def _subject(kind: str, text: str) -> str:

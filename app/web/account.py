@@ -76,7 +76,9 @@ def create_key() -> Response:
         key = accounts.create_user_key(person(), form["name"], form["key_id"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()
-        reasons = [{**entry, "field": "name"} for entry in error.errors or []]  # the id has no field to be seen
+        reasons = [
+            {**entry, "field": "name"} for entry in error.errors or []
+        ]  # the id has no field to be seen
         return account_page(422, refused="key", errors=reasons, sent=as_sent(request.form))
     except Conflict as error:
         db.session.rollback()

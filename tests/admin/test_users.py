@@ -63,7 +63,12 @@ def test_get_on_addresses_of_forms(world: World, admin: Person, stranger: Person
     for path in ("role", "state", "password", f"keys/{key}/revoke"):
         answer = admin.client.get(f"{address}/{path}")
         assert (answer.status_code, answer.location) == (303, address)
-    for path in (f"{USERS}/{some_id()}", f"{USERS}/{some_id()}/role", f"{address}/keys/nothing/revoke"):
+    for path in (
+        f"{USERS}/{some_id()}",
+        f"{USERS}/{some_id()}/role",
+        f"{address}/keys/nothing/revoke",
+        f"{address}/keys/%00abc/revoke",
+    ):
         assert admin.client.get(path).status_code == 404
 
 
@@ -370,3 +375,15 @@ def test_nor_through_the_pages(world: World, token: Callable[[Person], str]) -> 
     assert len(statuses) == 2 and set(statuses) <= {303, 403, 409}
     assert world.count(User, role="admin") == 1
     assert len(events(world, "user.role_set")) == 1
+
+
+def test_spaces_belong_to_a_password(admin: Person, client: LintClient) -> None:
+    password = "  a long password  "
+    sent = {"email": "new@example.org", "password": password}
+    assert admin.client.submit(USERS, f"{USERS}/new", sent).status_code == 303
+    refused = client.submit(
+        "/sign-in", "/sign-in", {"email": "new@example.org", "password": password.strip()}
+    )
+    assert refused.status_code == 401
+    let_in = client.submit("/sign-in", "/sign-in", {"email": "new@example.org", "password": password})
+    assert let_in.status_code == 303

@@ -177,7 +177,7 @@ def test_only_annotations_of_this_analysis(
             ),
         ),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_every_filter(
     analysis: Analysis, viewer: Person, said: list[Entry], query: Entry, matches: Callable[[Entry], bool]

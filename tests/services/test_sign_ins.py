@@ -99,6 +99,9 @@ def test_an_address_is_slowed_down_after_fifty(context: None, at: Callable[[floa
         ("::ffff:203.0.113.7", "203.0.113.7", True),
         ("203.0.113.7", "203.0.113.8", False),
         ("fe80::1%eth0", "fe80::2", True),
+        ("203.0.113.7:5001", "203.0.113.7", True),
+        ("203.0.113.7:5001", "203.0.113.7:5002", True),
+        ("[2001:db8:1:2::1]:5001", "2001:db8:1:2::9", True),
         ("", "unix:", False),
     ],
 )

@@ -22,6 +22,7 @@ from tests.conftest import IN_CI, LiveServer
 from tests.factories import picture
 from tests.steps import box
 from tests.support import nginx
+from tests.support.server import free_port
 
 MIB = 1024 * 1024
 PROXY_SECRET = "test-proxy-secret-0123456789"
@@ -238,3 +239,18 @@ def test_the_log_has_the_clients_own_address_and_request_id(behind: Behind) -> N
         assert answer.getheader("Location") == "/sign-in"
     line = line_of(behind, "mine-9")
     assert (line["remote"], line["route"]) == ("127.0.0.7", "/")
+
+
+def test_while_nobody_answers_programs_are_told_so(behind: Behind, tmp_path: Path) -> None:
+    path = nginx.executable()
+    assert path is not None
+    del behind  # says where there is no nginx
+    with nginx.served(path, free_port(), tmp_path) as url:
+        for address in ("/api/projects", "/files/ml_outputs/x/y", "/api/projects/1/images"):
+            answer = requests.get(url + address, timeout=10)
+            assert (answer.status_code, answer.headers["Content-Type"]) == (503, "application/problem+json")
+            assert int(answer.headers["Retry-After"]) > 0
+            body = answer.json()
+            assert (body["status"], body["code"]) == (503, "unavailable")
+            assert body["request_id"] == answer.headers["X-Request-ID"]
+        assert requests.get(url + "/", timeout=10).status_code == 502

@@ -158,6 +158,10 @@ def test_at_most_fifty_live_ones(app: Flask, owner: Person) -> None:
     answer = make_key(owner, "one more")
     assert answer.status_code == 409 and "There are 50 live keys" in answer.text
     assert 'value="one more"' in answer.text, "what was typed is kept"
+    with app.app_context():  # from before there was a limit
+        db.session.add(UserKey(id="a" * 16, user_id=owner.id, name="old", secret_hash="0" * 64))
+        db.session.commit()
+    assert make_key(owner, "and another").status_code == 409
 
 
 def test_revoking(world: World, owner: Person) -> None:

@@ -114,3 +114,16 @@ def test_an_ended_session_tells_htmx_where_to_go(client: LintClient, world: Worl
     answer = client.get("/", headers={"HX-Request": "true"})
     assert answer.status_code == 401
     assert answer.headers["HX-Redirect"].startswith("/sign-in")
+
+
+@pytest.mark.parametrize("broken", ["http://[", "http://]x", "http://[::1"])
+def test_an_address_that_cannot_be_read_is_no_fault_of_the_server(
+    client: LintClient, owner: Person, broken: str
+) -> None:
+    """As an origin it is foreign, as the page somebody came from it is none."""
+    assert client.post("/sign-in", headers={"Origin": broken}).status_code == 403
+    assert owner.client.post("/account", headers={"Origin": broken}).status_code == 403
+    answer = client.get("/", headers={"HX-Request": "true", "Referer": broken})
+    assert (answer.status_code, answer.headers["HX-Redirect"]) == (401, "/sign-in")
+    answer = client.post("/account", headers={"Referer": broken})
+    assert (answer.status_code, answer.location) == (303, "/sign-in")
