@@ -14,7 +14,7 @@ from flask import Flask
 from app.errors import CODES
 
 ROOT = Path(__file__).parent.parent
-DOCS = ROOT / "docs"
+DOCS, APP = ROOT / "docs", ROOT / "app"
 PAGES = sorted([*DOCS.rglob("*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"])
 ENDPOINT = re.compile(r"\b(GET|POST|PUT|PATCH|DELETE) `(/[^`?]*)")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -81,20 +81,35 @@ def test_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:
         assert page.read_text().startswith(f"# {int(page.name[:4])}. "), page.name
 
 
-def test_what_the_docs_say_in_code_is_a_setting_or_a_code_that_exists(app: Flask) -> None:
-    """A renamed setting or error code must not live on in a page that no other test reads."""
-    unknown = []
+# of others: the examples' own, gunicorn's, the tests', and constants of this code
+OTHER_NAMES = frozenset(
+    ("API_KEY", "LOUPE_URL", "LOUPE_KEY", "PROJECT_ID", "IMAGE_ID", "WEB_CONCURRENCY")
+    + ("TEST_DATABASE", "TEST_DATABASE_URL", "TEST_CHROMIUM")
+)
+OTHER_CODES = frozenset({"range-not-satisfiable", "internal-error"})
+# what addresses of Loupe begin with; other paths are files
+BEGINNINGS = (
+    "account admin analyses annotations api files healthz images projects readyz reference sign-in static"
+)
+
+
+def test_what_the_docs_say_in_code_is_there(app: Flask) -> None:
+    """A renamed setting, error code or address must not live on in a page that no other test reads."""
+    constants = set(
+        re.findall(r"^([A-Z][A-Z_]+)\b.* = ", "\n".join(f.read_text() for f in APP.rglob("*.py")), re.M)
+    )
+    known = set(app.config) | OTHER_NAMES | constants
+    adapter = app.url_map.bind("loupe.example")
+    wrong = []
     for page in PAGES:
         text = page.read_text()
-        unknown += [
-            f"{page.name}: {name}"
-            for name in re.findall(r"`((?:ML|S3|AUTH|MAX)_[A-Z0-9_]{3,})(?:=[^`]*)?`", text)
-            if name not in app.config
-        ]
-        unknown += [
-            f"{page.name}: {status} {code}"
-            for status, code in re.findall(r"\b([45]\d\d) `([a-z]+(?:-[a-z]+)+)`", text)
-            if code not in ("range-not-satisfiable", "internal-error")
-            and (code not in CODES or CODES[code].status != int(status))
-        ]
-    assert not unknown
+        names = re.findall(r"`([A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)(?:=[^`]*)?`", text)
+        wrong += [f"{page.name}: {name}" for name in names if name not in known and "…" not in name]
+        for status, code in re.findall(r"\b([45]\d\d) `([a-z]+(?:-[a-z]+)+)`", text):
+            if code not in OTHER_CODES and (code not in CODES or CODES[code].status != int(status)):
+                wrong.append(f"{page.name}: {status} {code}")
+        for path in re.findall(rf"`(/(?:{BEGINNINGS.replace(' ', '|')})\b[^`\s?]*)", text):
+            address = re.sub(r"\$?\{[^}]*\}", "01900000-0000-7000-8000-000000000000", path).rstrip("…")
+            if not path.endswith(("/", "…")) and not adapter.allowed_methods(address):
+                wrong.append(f"{page.name}: {path}")
+    assert not wrong
