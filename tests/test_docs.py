@@ -83,8 +83,8 @@ def test_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:
 
 # of others: the examples' own, gunicorn's, the tests', and constants of this code
 OTHER_NAMES = frozenset(
-    ("API_KEY", "LOUPE_URL", "LOUPE_KEY", "PROJECT_ID", "IMAGE_ID", "WEB_CONCURRENCY")
-    + ("TEST_DATABASE", "TEST_DATABASE_URL", "TEST_CHROMIUM")
+    {"API_KEY", "LOUPE_URL", "LOUPE_KEY", "PROJECT_ID", "IMAGE_ID", "WEB_CONCURRENCY"}
+    | {"TEST_DATABASE", "TEST_DATABASE_URL", "TEST_CHROMIUM"}
 )
 OTHER_CODES = frozenset({"range-not-satisfiable", "internal-error"})
 # what addresses of Loupe begin with; other paths are files
