@@ -152,6 +152,8 @@ def demo(folder: Path, credentials: Path) -> None:
         password = secrets.token_urlsafe(12)
         admin = accounts.create_user(DEMO_ADMIN, password, "Admin", "admin", by=SYSTEM)
         click.echo(f"Admin: {DEMO_ADMIN}\nPassword: {password}   (shown this once)")
+    else:
+        click.echo(f"Admin: {DEMO_ADMIN}   (a new password: flask --app wsgi user password {DEMO_ADMIN})")
     owner = Principal("user", admin)
     project = db.session.query(Project).filter_by(name=DEMO_PROJECT).order_by(Project.created_at).first()
     if project is None:

@@ -245,7 +245,7 @@ def _proxy_user() -> User | None:
     if user is None and current_app.config["AUTH_PROXY_CREATE_USERS"]:
         user = _new_proxy_user(email)
     if user is None or user.disabled_at is not None:
-        raise Forbidden(f"There is no account for {email}.")
+        raise Forbidden(f"There is no account for {email}. An admin can make one.")
     return user
 
 

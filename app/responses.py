@@ -150,6 +150,12 @@ class InternalError(LoupeError):
     status, code, title = 500, "internal-error", "Something went wrong on this server"
 
 
+class FormOutOfDate(Forbidden):
+    """A form without the token of this session."""
+
+    title = "This form is out of date"
+
+
 def _answer(raised: Exception) -> Response:
     if isinstance(raised, HTTPException) and raised.code is not None and raised.code < 400:
         return raised.get_response()  # type: ignore[return-value]  # a redirect of the router
@@ -189,8 +195,6 @@ def _page_without_database(error: LoupeError) -> Response:
 
 
 def _error_page(error: LoupeError) -> Response:
-    if isinstance(error, DatabaseUnavailable):
-        g.principal = None  # who is signed in could not be read again
     template = "_error.html" if request.headers.get("HX-Request") == "true" else "error.html"
     text = render_template(
         template,
@@ -200,6 +204,7 @@ def _error_page(error: LoupeError) -> Response:
         errors=error.errors,
         limit=error.extra.get("limit") if error.status == PayloadTooLarge.status else None,
         retry_after=error.headers.get("Retry-After"),
+        form=_page_of_form() if isinstance(error, FormOutOfDate) else None,
         request_id=g.get("request_id"),
     )
     response = Response(text, error.status, error.headers)
@@ -207,11 +212,19 @@ def _error_page(error: LoupeError) -> Response:
     return response
 
 
+def _page_of_form() -> str:
+    """Where a form is that was sent here: addresses that only take forms lead there."""
+    adapter = current_app.create_url_adapter(request)
+    return request.path if adapter is not None and adapter.test(method="GET") else "/"
+
+
 def _as_error(raised: Exception) -> LoupeError:
     if isinstance(raised, LoupeError):
         return raised
     if isinstance(raised, CSRFError):
-        return Forbidden("The form is too old or came from elsewhere. Load the page again and repeat.")
+        return FormOutOfDate(
+            "It belongs to a session that is over, or came from elsewhere. Open it again and repeat."
+        )
     if isinstance(raised, RequestEntityTooLarge):
         return PayloadTooLarge(f"At most {request.max_content_length} bytes.")
     if isinstance(raised, HTTPException):

@@ -52,7 +52,7 @@ def main() -> int:
         if code := subprocess.run(flask, env=environment).returncode:
             say(f"`flask {command[0]}` ended with {code}; Loupe was not started.")
             return code
-    say(f"Its log is {LOG.relative_to(ROOT)}.")
+    say(f"The log of the server is {LOG.relative_to(ROOT)}.")
     server = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", "wsgi:app"]
     with open_log() as log:
         gunicorn = children.start(server, environment, log)
@@ -206,6 +206,10 @@ def is_healthy(host: str, port: int) -> bool:
 
 def start_pipeline(children: Children, url: str) -> subprocess.Popen[bytes] | None:
     """The example pipeline in its own environment, or None where it cannot work; the server serves all the same."""
+    known = read_env(SECRETS) | os.environ
+    if known.get("ML_ANALYSIS_ENABLED", "").strip().lower() in ("0", "false", "no", "off"):
+        say("ML analyses are switched off, so the example pipeline is not started.")
+        return None
     key = read_env(CREDENTIALS).get("API_KEY")
     secret = os.environ.get("ML_CALLBACK_HMAC_SECRET") or read_env(SECRETS).get("ML_CALLBACK_HMAC_SECRET")
     if not PIPELINE_PYTHON.exists() or not key or not secret or children.stopping:
@@ -217,6 +221,7 @@ def start_pipeline(children: Children, url: str) -> subprocess.Popen[bytes] | No
     # its libraries keep caches, by default in the home folder
     environment["HOME"] = str(PIPELINE_PYTHON.parent.parent)
     command = [str(PIPELINE_PYTHON), "scripts/example_pipeline.py", "--pause", str(PIPELINE_PAUSE_SECONDS)]
+    say("The example pipeline has started; what it sees appears in the demo project.")
     return children.start(command, environment)
 
 

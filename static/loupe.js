@@ -22,6 +22,12 @@ function tellOwnTimes(root) {
   }
 }
 
+// On paper "today" says nothing.
+addEventListener("beforeprint", () => {
+  for (const time of document.querySelectorAll("time[datetime]")) time.textContent = CALENDAR.format(new Date(time.dateTime));
+});
+addEventListener("afterprint", () => tellOwnTimes(document));
+
 function closeMenus(but) {
   for (const menu of document.querySelectorAll("details.menu[open]")) {
     if (menu !== but) menu.open = false;
@@ -46,7 +52,8 @@ document.addEventListener("click", (event) => {
 });
 
 document.addEventListener("keydown", (event) => {
-  const menu = event.key === "Escape" && document.querySelector("details.menu[open]");
+  const asked = event.target.closest?.("details.confirm[open]");
+  const menu = event.key === "Escape" && (document.querySelector("details.menu[open]") ?? asked);
   if (!menu) return;
   menu.open = false;
   menu.querySelector("summary").focus();

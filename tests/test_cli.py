@@ -1,7 +1,10 @@
 """The `flask` commands, each as an operator types it."""
 
+import os
 import re
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from app.models import AuditEvent, Image, Membership, Project, User, UserKey
 from app.services import accounts, passwords
 from tests.cast import Person
 from tests.factories import World, picture, some_id
+
+ROOT = Path(__file__).parent.parent
 
 LONG = "long enough password"
 
@@ -252,3 +257,17 @@ def test_demo_makes_a_new_key_when_its_file_is_gone(
 def test_demo_takes_a_folder_that_is_there(run: Any, world: World, tmp_path: Path) -> None:
     refused(run("demo", "--images", tmp_path / "none", "--credentials", tmp_path / "demo.env"))
     assert world.count(User) == 0
+
+
+def test_wrong_settings_are_named_without_a_traceback(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "flask", "--app", "wsgi", "user", "create", "a@example.org"]
+    environ = {
+        "PATH": os.environ["PATH"],
+        "SECRET_KEY": "x" * 32,
+        "TRUSTED_PROXIES": "-1",
+        "MAX_IMAGE_BYTES": "abc",
+    }
+    ended = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "TRUSTED_PROXIES must be" in ended.stderr and "MAX_IMAGE_BYTES must be" in ended.stderr
+    assert "Traceback" not in ended.stderr

@@ -69,7 +69,10 @@ class Text(fields.String):
     def __init__(
         self, longest: int = 255, *, shortest: int = 1, several_lines: bool = False, **more: Any
     ) -> None:
-        super().__init__(validate=validate.Length(shortest, longest), **more)
+        told = (
+            f"Must have {shortest} to {longest} characters." if shortest else f"At most {longest} characters."
+        )
+        super().__init__(validate=validate.Length(shortest, longest, error=told), **more)
         self.several_lines = several_lines
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:

@@ -94,7 +94,7 @@ def revoke_key(key_id: str) -> Response:
     accounts.revoke_user_key(key, by=principal())
     db.session.commit()
     flash(f"The key “{key.name or key.id}” has been revoked.")
-    return see_other(url_for("web.show_account", _anchor="keys"))
+    return see_other(url_for("web.show_account"))
 
 
 # --- password and sessions ---------------------------------------------------------------------------------------

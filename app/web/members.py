@@ -40,9 +40,15 @@ def add_member(project_id: UUID) -> Response:
         return members_page(project, 422, errors=error.errors, sent=as_sent(request.form))
     user = accounts.find(form["email"])
     if user is None:
-        reason = "There is no account with this address. Accounts are made by whoever runs this server."
+        reason = "There is no account with this address. An admin can make one."
         return members_page(
             project, 422, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
+        )
+    held = next((row for row in projects.members(project) if row.user_id == user.id), None)
+    if held is not None:
+        reason = f"{user.email} is a member already, as {held.role}. Change the role in the list below."
+        return members_page(
+            project, 409, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
         )
     return set_role(project, user, form["role"])
 

@@ -70,7 +70,7 @@ def test_the_first_start_makes_everything_and_the_second_keeps_it(copy: Path) ->
         assert requests.get(f"http://127.0.0.1:{port}/sign-in", timeout=10).status_code == 200
     assert first.returncode == 0
     assert log.count("Password:") == 1
-    assert "Its log is instance/loupe.log" in log
+    assert "The log of the server is instance/loupe.log" in log
     assert '"message"' not in log
     lines = [json.loads(line) for line in (copy / "instance" / "loupe.log").read_text().splitlines()]
     assert [line["status"] for line in lines if line.get("route") == "/sign-in"] == [200]

@@ -167,7 +167,7 @@ def test_at_most_fifty_live_ones(app: Flask, owner: Person) -> None:
 def test_revoking(world: World, owner: Person) -> None:
     key_id = owner.key.split("_")[1]
     answer = owner.client.submit("/account", f"/account/keys/{key_id}/revoke")
-    assert (answer.status_code, answer.location) == (303, "/account#keys")
+    assert (answer.status_code, answer.location) == (303, "/account")
     text = owner.client.get("/account").text
     assert "The key “tests” has been revoked." in text and "/revoke" not in text
     assert owner.api("GET", "/api/projects").status_code == 401

@@ -33,6 +33,29 @@ def test_who_may_not_is_told_who_they_are_and_what_to_do(project: Project, stran
     assert 'action="/sign-out"' in text and "Sign in with another account" in text
 
 
+def test_an_admin_page_names_an_admin(owner: Person) -> None:
+    text = owner.client.get("/admin/users").text
+    assert "ask an admin" in text and "owner of the project" not in text
+
+
+@pytest.mark.parametrize(
+    ("address", "back"),
+    [("/account/password", "/account/password"), ("/projects", "/projects"), ("/sign-out", "/")],
+)
+def test_a_form_of_another_session_leads_back_to_itself(owner: Person, address: str, back: str) -> None:
+    owner.client.get("/")
+    answer = owner.client.post(address, data={"csrf_token": "of another session"})
+    assert answer.status_code == 403 and "This form is out of date" in answer.text
+    assert f'href="{back}">Back to the form' in answer.text
+    assert "Sign in with another account" not in answer.text
+    assert owner.client.get(back).status_code in (200, 303)
+
+
+def test_an_old_sign_in_form_leads_back_to_a_new_one(client: LintClient) -> None:
+    answer = client.post("/sign-in", data={"email": "a@example.org", "password": "b"})
+    assert answer.status_code == 403 and 'href="/sign-in">Back to the form' in answer.text
+
+
 def test_what_passes_by_itself_says_when_and_leads_back(
     app: Flask, owner: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:

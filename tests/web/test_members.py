@@ -96,3 +96,12 @@ def test_somebody_who_is_no_member(address: str, owner: Person, stranger: Person
     token = owner.client.get("/").text.split('name="csrf_token" value="')[1].split('"')[0]
     for path in (f"{address}/{stranger.id}", f"{address}/{stranger.id}/remove"):
         assert owner.client.post(path, data={"csrf_token": token, "role": "viewer"}).status_code == 404
+
+
+def test_a_member_is_not_added_again(
+    world: World, project: Project, address: str, owner: Person, editor: Person
+) -> None:
+    """Else a slip would take a role away."""
+    answer = add(owner, address, editor.email, "viewer")
+    assert answer.status_code == 409 and "is a member already, as editor" in answer.text
+    assert roles(world, project)[str(editor.id)] == "editor"
