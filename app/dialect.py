@@ -1,4 +1,4 @@
-"""Where SQLite and PostgreSQL differ: how connections are set up, how a transaction begins, what is tried again.
+"""Where SQLite and PostgreSQL differ: connections, how a transaction begins, sending many rows, what is tried again.
 
 SQLite allows one writer. A transaction that reads first and writes later fails at once with "database is locked"
 when another wrote in between, whatever the busy timeout, so whatever may write begins with BEGIN IMMEDIATE.
@@ -6,11 +6,13 @@ when another wrote in between, whatever the busy timeout, so whatever may write 
 
 import random
 import time
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from flask import Flask, g, has_request_context, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, Engine, create_engine, event, func, select, text
+from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +25,7 @@ TRIES = 3
 PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 5000, "keepalives_idle": 10, "keepalives_interval": 5}
 # serialization_failure and deadlock_detected: PostgreSQL undid the transaction, and the same one may now succeed
 RETRYABLE = frozenset({"40001", "40P01"})
+COPYING = "copying"  # the execution option that asks for COPY in place of INSERT
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -34,6 +37,7 @@ def prepare(engine: Engine) -> None:
     else:
         event.listen(engine, "do_connect", _limit_patience)
         event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "do_executemany", _copy)
 
 
 def probe(engine: Engine) -> None:
@@ -75,6 +79,36 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET timezone = 'UTC'")
     connection.commit()
+
+
+def insert_rows(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Inserts the rows, which all have the same columns, in one statement; on PostgreSQL with COPY, at half the cost.
+
+    In the session's transaction; raises what an INSERT would.
+    """
+    db.session.connection().execute(insert(table), rows, execution_options={COPYING: True})
+
+
+def _copy(cursor: Any, _statement: str, parameters: Sequence[dict[str, Any]], context: Any) -> bool:
+    """Sends the rows of an INSERT with COPY where `insert_rows` asked for it; whether it did.
+
+    It takes the place of one call on the driver inside SQLAlchemy's own execution: what comes here has been through
+    the types of the columns, and what is raised here is wrapped and told from a lost connection as after any other.
+    """
+    if not context.execution_options.get(COPYING):
+        return False
+    prepare, names = context.identifier_preparer, list(parameters[0])
+    columns = ", ".join(map(prepare.quote, names))
+    target, values = prepare.format_table(context.compiled.statement.table), itemgetter(*names)
+    try:
+        with cursor.copy(f"COPY {target} ({columns}) FROM STDIN") as copy:
+            for row in parameters:
+                copy.write_row(values(row))
+    except context.dialect.loaded_dbapi.Error as error:
+        if error.diag.context:  # quotes the row, and what was sent must not come into the log
+            error.args = (str(error).partition(error.diag.context)[0],)
+        raise
+    return True
 
 
 def hold(*subjects: str) -> None:

@@ -25,16 +25,13 @@ COLUMNS = (
     *("id", "analysis_id", "annotation_type", "class_name", "confidence", "data", "ordering", "created_at"),
     *("client_id", "content_hash", "position", "x_min", "y_min", "x_max", "y_max"),
 )
+# the ten fields that Loupe sends of each annotation
 READ = (
-    "annotation_type",
-    "class_name",
-    "confidence",
-    "CAST(data AS TEXT)",
-    "ordering",
-    "created_at",
-    "client_id",
+    *("id", "analysis_id", "annotation_type", "class_name", "confidence", "CAST(data AS TEXT)"),
+    *("storage_path", "ordering", "created_at", "client_id"),
 )
 NAMES = [column.replace("CAST(data AS TEXT)", "data") for column in READ]
+CONFIDENCE, DATA = NAMES.index("confidence"), NAMES.index("data")
 
 
 def make_app() -> Flask:
@@ -44,7 +41,6 @@ def make_app() -> Flask:
     engine = create_engine(os.environ["DATABASE_URL"], json_deserializer=orjson.loads)
     dialect.prepare(engine)
     mark = "?" if engine.dialect.name == "sqlite" else "%s"
-    insert = f"INSERT INTO ml_annotations ({', '.join(COLUMNS)}) VALUES ({', '.join([mark] * len(COLUMNS))})"
     select = f"SELECT {', '.join(READ)} FROM ml_annotations WHERE analysis_id = {mark} ORDER BY position"
 
     def body() -> Any:
@@ -64,7 +60,7 @@ def make_app() -> Flask:
         sent = body()["annotations"]
         rows = [_row(item, analysis_id.hex, moment) for item in sent]
         with engine.begin() as connection:
-            connection.exec_driver_sql(insert, rows)
+            _insert(connection, rows)
         named = [{"id": row[0], "client_id": row[8], "index": index} for index, row in enumerate(rows)]
         return _json({"inserted": len(rows), "annotations": named})
 
@@ -117,16 +113,29 @@ def _row(item: dict[str, Any], analysis_id: str, moment: str) -> tuple[Any, ...]
     )
 
 
+def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """In the way that costs the database in question least."""
+    columns = ", ".join(COLUMNS)
+    if connection.dialect.name == "sqlite":
+        marks = ", ".join("?" * len(COLUMNS))
+        connection.exec_driver_sql(f"INSERT INTO ml_annotations ({columns}) VALUES ({marks})", rows)
+        return
+    cursor: Any = connection.connection.cursor()
+    with cursor.copy(f"COPY ml_annotations ({columns}) FROM STDIN") as copy:
+        for row in rows:
+            copy.write_row(row)
+
+
 def _read(connection: Connection, select: str, analysis_id: str) -> list[tuple[Any, ...]]:
     rows = connection.exec_driver_sql(select, (analysis_id,)).all()
-    return [(*row[:2], float(row[2]), *row[3:]) for row in rows]
+    return [(*row[:CONFIDENCE], float(row[CONFIDENCE]), *row[CONFIDENCE + 1 :]) for row in rows]
 
 
 def _whole(connection: Connection, select: str, mark: str, analysis_id: str) -> dict[str, Any]:
     """The analysis and all its annotations; `data` goes through as the text the database has."""
     about = connection.exec_driver_sql(f"SELECT * FROM ml_analyses WHERE id = {mark}", (analysis_id,)).one()
     annotations = [
-        dict(zip(NAMES, row, strict=True)) | {"data": orjson.Fragment(row[3])}
+        dict(zip(NAMES, row, strict=True)) | {"data": orjson.Fragment(row[DATA])}
         for row in _read(connection, select, analysis_id)
     ]
     named = {name: str(value) for name, value in about._mapping.items()}

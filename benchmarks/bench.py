@@ -15,7 +15,7 @@ PER_IMAGE = 50  # analyses on one image: the server's default limit
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything; the defaults are those the figures in the docs were taken with."""
+    """How much of everything. The tables of docs/performance.md come from a run with the defaults."""
 
     repeats: int = 5
     long_repeats: int = 3  # of what takes long: growth and exports

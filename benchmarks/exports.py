@@ -47,8 +47,9 @@ def _export(
         figure.add(target.name, taken * 1000)
         answers.append(answer)
     if watch:
-        grown = figure.more.setdefault("peak_growth_mb", {})
-        grown[target.name] = round((watch.peak() - resident) / MB, 1)
+        peak = watch.peak()
+        figure.more.setdefault("peak_growth_mb", {})[target.name] = round((peak - resident) / MB, 1)
+        figure.more.setdefault("peak_mb", {})[target.name] = round(peak / MB, 1)
     for answer in answers:
         expect("what was exported", bodies.summary(exported(answer, form)), wanted)
     figure.more.setdefault("bytes", {})[target.name] = len(answers[0].body)

@@ -95,8 +95,18 @@ def remarks(run: dict[str, Any]) -> list[str]:
             said.append(f"{name}: the last tenth runs at {figure['last_to_first']:.2f} of the first: {flat}.")
         grown = figure.get("peak_growth_mb")
         if grown:
-            each = ", ".join(f"{target} {number(most)} MB" for target, most in grown.items())
+            each = "; ".join(
+                f"{target} {number(most)} MB, to {number(figure['peak_mb'][target])} MB"
+                for target, most in grown.items()
+            )
             said.append(f"{name}: the serving process grew at its peak by: {each}.")
+    costs = [
+        f"{name}: {spent['loupe']:.0f}" + (f" ({spent['baseline']:.0f})" if "baseline" in spent else "")
+        for name, figure in run["figures"].items()
+        if (spent := figure.get("server_microseconds_each"))
+    ]
+    if costs:
+        said.append("µs of the processor for each annotation (the baseline's): " + "; ".join(costs) + ".")
     shares = [figure["client_share"] for figure in run["figures"].values() if "client_share" in figure]
     if shares:
         said.append(f"The client was busy for at most {max(shares):.0%} of the time of a bulk figure.")

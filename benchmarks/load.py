@@ -56,6 +56,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """The options this command shares with benchmarks.run."""
     parser.add_argument("--quick", action="store_true", help="a smoke run with small numbers")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=list(MEASURES), metavar="MEASURE")
+    parser.add_argument("--check", action="store_true", help="exit with 1 when a floor is not met")
     parser.add_argument("--output", type=Path, help="also write the JSON to this file")
     parser.add_argument(
         "--markdown", type=Path, help="also write the tables of docs/performance.md to this file"
@@ -66,8 +67,11 @@ def sizes_of(arguments: argparse.Namespace) -> Sizes:
     return QUICK if arguments.quick else Sizes()
 
 
-def report(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
-    """JSON to standard output, a table for each run to standard error, and the files that were asked for."""
+def report(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> int:
+    """JSON to standard output, a table for each run to standard error, and the files that were asked for.
+
+    The status to exit with: 1 when a floor is not met and --check asks about it.
+    """
     text = orjson.dumps({"runs": runs}, option=orjson.OPT_INDENT_2).decode()
     print(text)
     for run in runs:
@@ -77,6 +81,11 @@ def report(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> None:
         arguments.output.write_text(text + "\n")
     if arguments.markdown:
         arguments.markdown.write_text("\n".join(markdown(run) for run in runs))
+    below = [floor["what"] for run in runs for floor in run["floors"] if not floor["met"]]
+    if arguments.check and below:
+        print("Below the floor: " + ", ".join(below) + ".", file=sys.stderr)
+        return 1
+    return 0
 
 
 def read_arguments(words: list[str] | None) -> argparse.Namespace:
@@ -103,8 +112,7 @@ def main(words: list[str] | None = None) -> int:
         return 1
     finally:
         target.connection.close()
-    report([{"about": {"url": target.url}, "figures": figures, "floors": floors(figures)}], arguments)
-    return 0
+    return report([{"about": {"url": target.url}, "figures": figures, "floors": floors(figures)}], arguments)
 
 
 if __name__ == "__main__":

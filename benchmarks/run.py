@@ -1,8 +1,10 @@
 """What `make bench` does: for each database, Loupe and the bare baseline side by side on one core, then the driver.
 
     python -m benchmarks.run [--quick] [--database postgresql sqlite] [--only bulk export …] [--markdown FILE]
+                             [--check]
 
 JSON goes to standard output, progress and tables to standard error. One wrong answer ends the run without a figure.
+The floors that --check asks about are those of PostgreSQL.
 """
 
 import argparse
@@ -17,7 +19,7 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.load import add_common, floors, measure, report, sizes_of
 from benchmarks.serve import CLIENT_CORE, ROOT, Servers, served
-from benchmarks.watch import CORES, pin
+from benchmarks.watch import CORES, pin, unpin
 from benchmarks.wire import Wrong
 
 PACKAGES = ("Flask", "SQLAlchemy", "marshmallow", "orjson", "psycopg", "gunicorn")
@@ -30,7 +32,11 @@ def run(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         watches = {name: servers.start(name) for name in ("loupe", "baseline")}
         targets = [servers.target(name) for name in ("loupe", "baseline")]
         bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew)
-        figures = measure(bench, arguments.only)
+        try:
+            figures = measure(bench, arguments.only)
+        finally:
+            for target in targets:
+                target.connection.close()
         about = machine() | {"database": database(kind, servers)}
     return {"about": about, "figures": figures, "floors": floors(figures) if kind == "postgresql" else []}
 
@@ -90,8 +96,9 @@ def main(words: list[str] | None = None) -> int:
     except Wrong as reason:
         print(f"No figures: {reason}", file=sys.stderr)
         return 1
-    report(runs, arguments)
-    return 0
+    finally:
+        unpin()
+    return report(runs, arguments)
 
 
 if __name__ == "__main__":

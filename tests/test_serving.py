@@ -1,8 +1,10 @@
 """What only the real server shows: large bodies over a socket, many callers, the shape of its answers."""
 
 import contextlib
+import gc
 import http.client
 import json
+import runpy
 import shutil
 import socket
 import subprocess
@@ -19,6 +21,7 @@ import requests
 from tests.cast import plain_signature
 from tests.conftest import LiveServer
 
+ROOT = Path(__file__).resolve().parent.parent
 MIB = 1024 * 1024
 SIZE = 100 * MIB
 BULK = "/api/analyses/01900000-0000-7000-8000-000000000000/annotations:bulk"
@@ -134,3 +137,12 @@ def test_nobody_can_fill_the_disk_through_a_form(live_server, path):
 def written(live_server):
     """Bytes that the workers handed to write calls."""
     return sum(worker.io_counters().write_chars for worker in live_server.gunicorn.workers())
+
+
+def test_a_new_process_keeps_the_program_out_of_the_garbage_collection() -> None:
+    settings = runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))
+    try:
+        settings["post_worker_init"](None)
+        assert gc.get_freeze_count() > 10_000
+    finally:
+        gc.unfreeze()

@@ -11,6 +11,7 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 from app.annotations import ALIASES, TYPES
+from app.annotations.fields import Lean
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
 from app.models import Annotation
@@ -21,7 +22,7 @@ MODES = ("append", "replace", "upsert")
 CLIENT_ID = r"[A-Za-z0-9._:-]{1,128}"
 
 
-class Confidence(fields.Float):
+class Confidence(Lean[float], fields.Float):
     """A JSON number from 0 to 1, kept to four places."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> float:
@@ -33,14 +34,18 @@ class Confidence(fields.Float):
         return {"type": "number", "minimum": 0, "maximum": 1}
 
 
+class Word(Lean[str], fields.String):
+    """A text that its validators say all about."""
+
+
 class AnnotationIn(Schema):
     """What every annotation has; `data` is then validated by its type."""
 
-    annotation_type = fields.String(required=True, validate=validate.OneOf([*TYPES, *ALIASES]))
+    annotation_type = Word(required=True, validate=validate.OneOf([*TYPES, *ALIASES]))
     class_name = Text(allow_none=True, load_default=None)
     confidence = Confidence(allow_none=True, load_default=None)
     data = fields.Raw(load_default=dict)
-    storage_path = fields.String(
+    storage_path = Word(
         allow_none=True,
         load_default=None,
         metadata={
@@ -48,7 +53,7 @@ class AnnotationIn(Schema):
         },
     )
     ordering = StrictInteger(allow_none=True, load_default=None)
-    client_id = fields.String(
+    client_id = Word(
         allow_none=True,
         load_default=None,
         validate=validate.Regexp(CLIENT_ID + r"\Z", error="1 to 128 of A-Z a-z 0-9 . _ : -"),

@@ -9,6 +9,7 @@ import marshmallow
 import orjson
 from marshmallow import ValidationError, fields, validate
 
+from app.annotations.fields import Lean
 from app.errors import InvalidPayload
 
 MAX_ERRORS = 100
@@ -63,7 +64,7 @@ def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
             yield {"field": path, "reason": str(message)}
 
 
-class Text(fields.String):
+class Text(Lean[str], fields.String):
     """One line of text in NFC without control or bidirectional characters, 1 to `longest` characters."""
 
     def __init__(
@@ -104,7 +105,7 @@ class ErrorMessage(fields.String):
         ]
 
 
-class StrictInteger(fields.Integer):
+class StrictInteger(Lean[int], fields.Integer):
     """A JSON whole number: no text, no boolean, nothing beyond 32 bits."""
 
     def __init__(self, low: int = -(2**31), high: int = 2**31 - 1, **more: Any) -> None:

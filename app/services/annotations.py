@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Table, bindparam, delete, func, insert, select, tuple_, update
+from sqlalchemy import ColumnElement, Table, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.engine import Row
 
+from app.dialect import insert_rows
 from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
@@ -133,18 +134,25 @@ def _apply(analysis: Analysis, items: Sequence[NewAnnotation], change: Change) -
         connection.execute(delete(table).where(table.c.id.in_(chunk)))
     one = update(table).where(table.c.id == bindparam("held_id"))
     if change.update:
-        connection.execute(
-            one, [_columns(item) | {"held_id": change.ids[item.client_id]} for item in change.update]
-        )
+        held = [
+            {**item.values, "content_hash": item.content_hash, "held_id": change.ids[item.client_id]}
+            for item in change.update
+        ]
+        connection.execute(one, held)
     if change.insert:
-        common = {"analysis_id": analysis.id, "created_at": moment}
         rows = [
-            _columns(item)
-            | common
-            | {"id": change.ids[item.client_id], "client_id": item.client_id, "position": first + place}
+            {
+                **item.values,
+                "content_hash": item.content_hash,
+                "analysis_id": analysis.id,
+                "created_at": moment,
+                "id": change.ids[item.client_id],
+                "client_id": item.client_id,
+                "position": first + place,
+            }
             for place, item in enumerate(change.insert)
         ]
-        connection.execute(insert(table), rows)
+        insert_rows(table, rows)
     if change.reorders:
         places = [
             {"held_id": change.ids[item.client_id], "position": first + place}
@@ -154,10 +162,6 @@ def _apply(analysis: Analysis, items: Sequence[NewAnnotation], change: Change) -
     analysis.next_position += len(items)
     analysis.annotation_count += len(change.insert) - len(change.remove)
     analysis.touch()
-
-
-def _columns(item: NewAnnotation) -> dict[str, Any]:
-    return item.values | {"content_hash": item.content_hash}
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:

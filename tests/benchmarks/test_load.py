@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -62,6 +63,7 @@ def test_every_measure_gives_positive_figures(bench: Bench) -> None:
     assert len(growth["steps"]) == 10
     assert growth["flat"] is (growth["last_tenth"] / growth["first_tenth"] >= 0.8)
     assert 0 <= export["peak_growth_mb"]["loupe"] < 40
+    assert export["peak_growth_mb"]["loupe"] < export["peak_mb"]["loupe"]
     assert export["bytes"]["loupe"] > 1500 * 100
     assert list(figures[NAMES[10]]["steps_ms"]) == [
         *("create", "processing", "bulk", "presign", "PUT", "finalize")
@@ -86,6 +88,30 @@ def test_the_command_prints_json_and_writes_the_tables(
     assert list(run["figures"]) == ["list of 7 analyses", "PATCH status"]
     assert "PATCH status" in err
     assert "| list of 7 analyses | ms |" in tables.read_text()
+
+
+@pytest.mark.parametrize(
+    ("rate", "words", "status"), [(1, ["--check"], 0), (10**9, ["--check"], 1), (10**9, [], 0)]
+)
+def test_the_floors_are_checked_when_asked(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    rate: int,
+    words: list[str],
+    status: int,
+) -> None:
+    """The figures are printed all the same."""
+    monkeypatch.setattr(load, "QUICK", replace(SMALL, bulk=(20,), connections=(1,)))
+    monkeypatch.setattr(load, "FLOOR_RATE", rate)
+    monkeypatch.setenv("ML_CALLBACK_HMAC_SECRET", SECRET)
+    monkeypatch.setenv("API_KEY", bench.loupe.api_key)
+    words = [*words, "--quick", "--url", bench.loupe.url, "--project", bench.project, "--only", "bulk"]
+    assert load.main(words) == status
+    out, err = capsys.readouterr()
+    (run,) = json.loads(out)["runs"]
+    assert [floor["met"] for floor in run["floors"]] == [rate == 1]
+    assert ("Below the floor: bulk 20 × 1." in err) == bool(status)
 
 
 def refused(bench: Bench, *names: str) -> str:

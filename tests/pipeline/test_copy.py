@@ -1,0 +1,280 @@
+"""dialect.insert_rows on PostgreSQL: COPY stores what INSERT stores, and fails as INSERT fails.
+
+The server itself raises the errors, in the middle of the rows: a trigger waits for one of them.
+"""
+
+import math
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
+
+import pytest
+from flask import Flask
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Row, Table, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
+
+from app.dialect import insert_rows
+from app.extensions import db
+from app.models import Analysis, Annotation
+from app.models.columns import new_id, now
+from tests.cast import Pipeline
+from tests.factories import World
+from tests.steps import box
+from tests.support.database import Database
+
+TABLE = cast(Table, Annotation.__table__)
+SENT = {"annotations": [box(client_id=f"n{n}", class_name="secret") for n in range(1000)]}
+Trigger = Callable[[str], None]
+
+
+@pytest.fixture
+def trigger(database: Database) -> Iterator[Trigger]:
+    """trigger(statements): PL/pgSQL that runs before row 700 of an analysis is inserted; `tries` counts how often."""
+
+    def execute(statements: str) -> None:
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql(statements)
+
+    def make(statements: str) -> None:
+        execute(
+            "CREATE SEQUENCE tries; CREATE TABLE seen (query text);"
+            "CREATE FUNCTION stand_in_the_way() RETURNS trigger LANGUAGE plpgsql AS "
+            f"$$ BEGIN {statements} RETURN NEW; END $$;"
+            "CREATE TRIGGER stands_in_the_way BEFORE INSERT ON ml_annotations FOR EACH ROW"
+            " WHEN (NEW.position = 700) EXECUTE FUNCTION stand_in_the_way()"
+        )
+
+    yield make
+    execute("DROP FUNCTION stand_in_the_way CASCADE; DROP SEQUENCE tries; DROP TABLE seen")
+
+
+@pytest.fixture
+def post(pipeline: Pipeline, analysis: Analysis) -> Callable[[], Any]:
+    """Sends a thousand boxes."""
+    return lambda: pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", SENT)
+
+
+def rows_of(analysis: Analysis, **columns: Any) -> list[dict[str, Any]]:
+    """A thousand rows; `columns` go over what stands in each."""
+    whole = dict.fromkeys(column.name for column in TABLE.columns)
+    whole |= {"annotation_type": "custom", "data": {}, "created_at": now(), "content_hash": "hash"}
+    whole |= {"analysis_id": analysis.id}
+    return [
+        {**whole, "id": new_id(), "client_id": f"n{position}", "position": position, **columns}
+        for position in range(1000)
+    ]
+
+
+# --- the same is stored ------------------------------------------------------------------------------------------
+
+
+def test_a_bulk_request_is_one_copy(trigger: Trigger, post: Callable[[], Any], database: Database) -> None:
+    trigger("INSERT INTO seen SELECT current_query();")
+    assert post().status_code == 200
+    with database.engine.connect() as connection:
+        (query,) = connection.scalars(text("SELECT query FROM seen"))
+    assert query.startswith("COPY ml_annotations (")
+
+
+def texts(longest: int) -> st.SearchStrategy[str]:
+    """Whatever validation lets pass, and more: any characters but those PostgreSQL has no text for."""
+    return st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=longest)
+
+
+REALS = st.none() | st.floats()
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | texts(20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(texts(8), inner, max_size=4),
+)
+VALUES = st.fixed_dictionaries(
+    {
+        "annotation_type": texts(32),
+        "class_name": st.none() | texts(255),
+        "confidence": st.none() | st.floats(0, 1) | st.just(math.nan),
+        "data": st.dictionaries(texts(8), JSON, max_size=4),
+        "storage_path": st.none() | texts(512),
+        "ordering": st.none() | st.integers(-(2**31), 2**31 - 1),
+        "created_at": st.datetimes(
+            min_value=now().replace(year=1900, tzinfo=None),
+            max_value=now().replace(year=2200, tzinfo=None),
+            timezones=st.timezones(),
+        ),
+        "content_hash": texts(64),
+        "x_min": REALS,
+        "y_min": REALS,
+        "x_max": REALS,
+        "y_max": REALS,
+    }
+)
+ODD = {
+    "annotation_type": "\\.",
+    "class_name": "\\N",
+    "confidence": 0.99995,
+    "data": {"\\N": '\\"\t\n\r\\.', "é\u2028🌿": [1e308, -0.0, 5e-324, 2**63 - 1]},
+    "storage_path": "",
+    "ordering": None,
+    "created_at": now(),
+    "content_hash": "\t\n\r\\t\b\f\v",
+    "x_min": math.nan,
+    "y_min": math.inf,
+    "x_max": -math.inf,
+    "y_max": -0.0,
+}
+
+
+def kept(app: Flask, rows: Sequence[dict[str, Any]], way: Callable[[Any], object]) -> Sequence[Row[Any]]:
+    """The rows as they are read again after they went in this way; nothing of them stays."""
+    with app.app_context():
+        way(rows)
+        found = db.session.execute(select(TABLE).order_by(TABLE.c.position)).all()
+        db.session.rollback()
+    return found
+
+
+def by_insert(rows: Any) -> None:
+    db.session.connection().execute(insert(TABLE), rows)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(values=st.lists(VALUES, min_size=1, max_size=4))
+@example(values=[ODD, ODD])
+def test_what_copy_stores_is_what_insert_stores(
+    app: Flask, analysis: Analysis, values: list[dict[str, Any]]
+) -> None:
+    common = {"analysis_id": analysis.id}
+    rows = [
+        {**one, **common, "id": new_id(), "client_id": f"n{n}", "position": n} for n, one in enumerate(values)
+    ]
+    copied = kept(app, rows, lambda rows: insert_rows(TABLE, rows))
+    assert len(copied) == len(rows)
+    assert repr(copied) == repr(kept(app, rows, by_insert))  # as text, so that NaN is like NaN
+
+
+def test_very_large_data(app: Flask, analysis: Analysis) -> None:
+    data = {"points": [[n / 7, n / 3] for n in range(300_000)], "text": "\\🌿" * 500_000}
+    rows = rows_of(analysis)[:2]
+    rows[0]["data"] = data
+    assert kept(app, rows, lambda rows: insert_rows(TABLE, rows))[0].data == data
+
+
+# --- it fails alike ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "failures", "tries", "status"),
+    [
+        ("40P01", 2, 3, 200),  # deadlock_detected
+        ("40001", 1, 2, 200),  # serialization_failure
+        ("40P01", 9, 3, 503),
+        ("55P03", 9, 1, 503),  # lock_not_available: waited long enough
+        ("57014", 9, 1, 503),  # query_canceled: ran too long
+        ("P0001", 9, 1, 500),
+    ],
+)
+def test_an_error_among_the_rows(
+    trigger: Trigger,
+    post: Callable[[], Any],
+    world: World,
+    database: Database,
+    caplog: pytest.LogCaptureFixture,
+    code: str,
+    failures: int,
+    tries: int,
+    status: int,
+) -> None:
+    """Tried again where that helps, and all is there; or answered, and nothing is. The log quotes no row."""
+    trigger(
+        f"IF nextval('tries') <= {failures} THEN RAISE EXCEPTION 'made up' USING ERRCODE = '{code}'; END IF;"
+    )
+    assert post().status_code == status
+    assert world.count(Annotation) == (1000 if status == 200 else 0)
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("SELECT last_value FROM tries")) == tries
+    assert ("made up" in caplog.text) == (status != 200)
+    assert "secret" not in caplog.text
+
+
+def test_a_real_deadlock(
+    trigger: Trigger, post: Callable[[], Any], world: World, database: Database, analysis: Analysis
+) -> None:
+    """Each waits for what the other holds; the copying one looks for deadlocks first, gives way and tries again."""
+    trigger("PERFORM nextval('tries'), pg_advisory_xact_lock(7);")
+    answers: list[Any] = []
+    request = threading.Thread(target=lambda: answers.append(post()))
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with database.engine.begin() as other:
+        other.execute(text("SET LOCAL deadlock_timeout = '1min'"))
+        other.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        request.start()
+        deadline = time.monotonic() + 10
+        while not other.scalar(waiting):
+            assert time.monotonic() < deadline, "the request does not wait"
+        touch = text("UPDATE ml_analyses SET model_name = 'other' WHERE id = :id").bindparams(id=analysis.id)
+        other.execute(touch)
+    request.join()
+    assert answers[0].status_code == 200
+    assert world.count(Annotation) == 1000
+    assert world.reload(analysis).model_name == "other"
+    with database.engine.connect() as connection:
+        assert connection.scalar(text("SELECT last_value FROM tries")) == 2
+
+
+def test_the_connection_ends_among_the_rows(
+    app: Flask, trigger: Trigger, post: Callable[[], Any], world: World, analysis: Analysis
+) -> None:
+    """503, and the connection does not come back into the pool."""
+    trigger("IF nextval('tries') <= 2 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;")
+    refused = post()
+    assert (refused.status_code, refused.json["code"]) == (503, "database-unavailable")
+    with app.app_context():
+        with pytest.raises(OperationalError) as raised:
+            insert_rows(TABLE, rows_of(analysis))
+        assert raised.value.connection_invalidated
+        db.session.rollback()
+    assert world.count(Annotation) == 0
+    assert post().status_code == 200
+    assert world.count(Annotation) == 1000
+
+
+def failure(app: Flask, rows: Sequence[dict[str, Any]], *before: str) -> DBAPIError:
+    """What inserting raises; the connection can be used again."""
+    with app.app_context():
+        for statement in before:
+            db.session.execute(text(statement))
+        with pytest.raises(DBAPIError) as raised:
+            insert_rows(TABLE, rows)
+        assert not raised.value.connection_invalidated
+        db.session.rollback()
+        assert db.session.scalar(text("SELECT count(*) FROM ml_annotations")) == 0
+    return raised.value
+
+
+def test_a_client_id_twice(app: Flask, analysis: Analysis) -> None:
+    error = failure(app, rows_of(analysis, client_id="twice"))
+    assert isinstance(error, IntegrityError)
+    assert error.orig.sqlstate == "23505"  # type: ignore[union-attr]
+    assert error.orig.diag.constraint_name == "uq_ml_annotations_analysis_id_client_id"  # type: ignore[union-attr]
+
+
+def test_it_takes_too_long(app: Flask, analysis: Analysis, trigger: Trigger) -> None:
+    trigger("PERFORM pg_sleep(60);")
+    error = failure(app, rows_of(analysis), "SET LOCAL statement_timeout = '50ms'")
+    assert isinstance(error, OperationalError)
+    assert error.orig.sqlstate == "57014"  # type: ignore[union-attr]
+
+
+def test_a_lock_is_held_too_long(app: Flask, analysis: Analysis, database: Database) -> None:
+    with database.engine.begin() as other:
+        other.execute(text("LOCK TABLE ml_annotations IN EXCLUSIVE MODE"))
+        error = failure(app, rows_of(analysis), "SET LOCAL lock_timeout = '50ms'")
+    assert isinstance(error, OperationalError)
+    assert error.orig.sqlstate == "55P03"  # type: ignore[union-attr]
+
+
+def test_a_value_the_driver_cannot_send(app: Flask, analysis: Analysis) -> None:
+    """What was begun is given up, and says why."""
+    error = failure(app, rows_of(analysis, class_name=object()))
+    assert "cannot adapt type 'object'" in str(error)
