@@ -148,3 +148,14 @@ CODES: dict[str, type[LoupeError]] = {
     for error in (*LoupeError.__subclasses__(), *_Unavailable.__subclasses__())
     if hasattr(error, "code")
 }
+
+
+# These two are no part of the contract: they come after the list of its codes.
+
+
+class RangeNotSatisfiable(LoupeError):
+    status, code, title = 416, "range-not-satisfiable", "The file has no such range"
+
+
+class InternalError(LoupeError):
+    status, code, title = 500, "internal-error", "Something went wrong on this server"

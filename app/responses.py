@@ -23,11 +23,13 @@ from app.errors import (
     CODES,
     DatabaseUnavailable,
     Forbidden,
+    InternalError,
     LoupeError,
     MalformedRequest,
     MethodNotAllowed,
     NotFound,
     PayloadTooLarge,
+    RangeNotSatisfiable,
     StorageUnavailable,
 )
 from app.extensions import db
@@ -140,14 +142,6 @@ def problem(error: LoupeError) -> Response:
     if error.errors is not None:
         body["errors"] = error.errors
     return Response(orjson.dumps(body), error.status, error.headers, content_type="application/problem+json")
-
-
-class RangeNotSatisfiable(LoupeError):
-    status, code, title = 416, "range-not-satisfiable", "The file has no such range"
-
-
-class InternalError(LoupeError):
-    status, code, title = 500, "internal-error", "Something went wrong on this server"
 
 
 class FormOutOfDate(Forbidden):

@@ -1,6 +1,7 @@
 """What comes in at the edge of the program, under the control of a test."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 
 class FixedClock:
@@ -20,3 +21,19 @@ class FixedClock:
     def advance(self, seconds: float = 0, **more: float) -> None:
         """By seconds, or by minutes=, hours=, days=."""
         self.moment += timedelta(seconds=seconds, **more)
+
+
+class BrokenStorage:
+    """A storage that fails in a way of its choice, whatever is asked."""
+
+    def __init__(self, failure: Exception) -> None:
+        self.failure = failure
+
+    def public_origin(self) -> None:
+        return None
+
+    def __getattr__(self, name: str) -> Any:
+        def fail(*_: Any, **__: Any) -> None:
+            raise self.failure
+
+        return fail

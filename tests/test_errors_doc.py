@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from app.errors import CODES
+from tests.support.raised import raised
 
 LINE = re.compile(r"\| (\d{3}) \| `([a-z-]+)` \| (.+?) \| (.+?) \|")
 
@@ -15,6 +16,12 @@ def lines() -> list[tuple[int, str]]:
 
 def test_the_docs_name_exactly_the_codes() -> None:
     assert sorted(lines()) == sorted((error.status, code) for code, error in CODES.items())
+
+
+def test_what_nothing_raises_yet_is_marked_as_reserved() -> None:
+    text = (Path(__file__).parent.parent / "docs" / "errors.md").read_text()
+    reserved = {match[2] for match in LINE.finditer(text) if match[3].startswith("reserved: ")}
+    assert reserved == CODES.keys() - raised()
 
 
 def test_codes_are_said_once() -> None:

@@ -24,7 +24,7 @@ RAISES = (NotFound, Deleted, StorageUnavailable)
 @ml_feature
 def download_artifact() -> Response:
     """A signed address to download an artifact from."""
-    path, content_type = _artifact()
+    path, content_type, ignored = _artifact()
     signed = storage.current().download_url(
         path,
         current_app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"],
@@ -32,7 +32,8 @@ def download_artifact() -> Response:
         content_type=content_type,
         filename=path.rsplit("/", 1)[-1],
     )
-    return answer({"url": signed.url, "expires_at": signed.expires_at.isoformat()})
+    body = {"url": signed.url, "expires_at": signed.expires_at.isoformat()}
+    return answer(body | ({"ignored": ignored} if ignored else {}))
 
 
 @api.get("/ml/artifacts/content")
@@ -45,15 +46,18 @@ def download_artifact() -> Response:
 @ml_feature
 def artifact_content() -> Response:
     """The bytes of an artifact, streamed."""
-    path, content_type = _artifact()
+    path, content_type, _ = _artifact()
     response = stored_file(storage.current(), path, content_type, filename=path.rsplit("/", 1)[-1])
     response.headers.update(ATTACHMENT_HEADERS)
     return response
 
 
-def _artifact() -> tuple[str, str]:
-    """Path and content type of the artifact the query names, if it is there and the caller may read it."""
-    query, _ = load(ArtifactQuery(), request.args.to_dict())
+def _artifact() -> tuple[str, str, list[str]]:
+    """Path and content type of the artifact the query names, if it is there and the caller may read it.
+
+    The third are the parameters that mean nothing here.
+    """
+    query, ignored = load(ArtifactQuery(), request.args.to_dict())
     analysis_id = artifacts.analysis_of(query["path"])
     if analysis_id is None:
         reason = "must be ml_outputs/{analysis_id}/{file name}"
@@ -66,4 +70,4 @@ def _artifact() -> tuple[str, str]:
     db.session.rollback()  # nothing is held while the storage is asked
     if storage.current().stat(path) is None:
         raise NotFound("There is no such artifact.")
-    return path, content_type
+    return path, content_type, ignored

@@ -35,10 +35,17 @@ def _canonical(one: AnnotationType, converter: Converter) -> Json:
     for form in one.forms or (one.Payload,):
         shape = without_null(converter.object_of(form))
         shape["properties"].pop("normalized", None)
-        if shape["properties"]:
-            shape["properties"]["extra"] = {"type": "object", "description": EXTRA}
+        _keep_extra(shape["properties"])
         found.append(shape)
     return {"title": one.title, "examples": [one.example], **_either(found)}
+
+
+def _keep_extra(properties: Json) -> None:
+    """Where some keys are known, the others are kept beside them: in the data, and in each entry of its lists."""
+    for form in properties.values():
+        _keep_extra(form.get("items", {}).get("properties", {}))
+    if properties:
+        properties["extra"] = {"type": "object", "description": EXTRA}
 
 
 def _accepted(name: str, one: AnnotationType, converter: Converter) -> Json:

@@ -36,7 +36,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Operation:
-    """What `operation` was told. `role` is what a person must be in the project; "" is any account."""
+    """What `operation` was told. `role` is what a person must be in the project; "" is any account.
+
+    `limits` are those of a body's fields that a setting draws: the keyword of JSON Schema and the setting. `uploads`
+    are the content types of the bytes that go to the address in the answer.
+    """
 
     tag: str
     answers: Mapping[int, Answer]
@@ -46,6 +50,8 @@ class Operation:
     form: type[Schema] | None = None
     example: Mapping[str, Any] | None = None
     parameters: tuple[str, ...] = ()
+    limits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    uploads: tuple[str, ...] = ()
     raises: tuple[type[LoupeError], ...] = field(default=())
 
 

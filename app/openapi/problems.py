@@ -1,14 +1,15 @@
 """Errors in the document: what every problem has, and for each code its own schema and response."""
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from typing import Any
 
 from marshmallow import fields
 
-from app.errors import CODES, LoupeError
+from app.errors import CODES, InternalError, LoupeError
 from app.openapi.schemas import Json
 from app.schemas.base import Schema
 
+Kind = type[LoupeError]
 PROBLEM_JSON = "application/problem+json"
 NUMBER: Json = {"type": "integer"}
 TEXT: Json = {"type": "string"}
@@ -30,7 +31,7 @@ EXTRAS: dict[str, Json] = {
         "actual": NUMBER,
     },
 }
-RETRY_AFTER = frozenset({429, 503})
+ALL: tuple[Kind, ...] = (*CODES.values(), InternalError)
 
 
 class Fault(Schema):
@@ -55,29 +56,38 @@ class Problem(Schema):
     errors = fields.List(fields.Nested(Fault), metadata={"description": "The faults of a payload."})
 
 
-def schemas() -> Json:
+def schemas(raised: Collection[Kind]) -> Json:
     """A schema for each code, by name."""
-    return {schema_name(error): _schema(code, error) for code, error in CODES.items()}
+    return {schema_name(error): _schema(error) for error in ALL if error in raised}
 
 
-def responses() -> Json:
+def responses(raised: Collection[Kind]) -> Json:
     """A response for each code, by name."""
-    return {error.__name__: _response([error]) for error in CODES.values()}
+    return {error.__name__: _response([error]) for error in ALL if error in raised}
 
 
-def answers(raised: Iterable[type[LoupeError]]) -> Json:
+def answers(raised: Collection[Kind]) -> Json:
     """The responses of an operation by status: the component, or what several codes of one status have together."""
-    by_status: dict[int, list[type[LoupeError]]] = {}
-    for error in CODES.values():
-        if error in raised:
-            by_status.setdefault(error.status, []).append(error)
     return {
         str(status): _reference("responses", errors[0].__name__) if len(errors) == 1 else _response(errors)
-        for status, errors in by_status.items()
+        for status, errors in _by_status(raised).items()
     }
 
 
-def schema_name(error: type[LoupeError]) -> str:
+def alone(raised: Collection[Kind]) -> set[Kind]:
+    """Those whose status means nothing else at this operation: it refers to their response."""
+    return {errors[0] for errors in _by_status(raised).values() if len(errors) == 1}
+
+
+def _by_status(raised: Collection[Kind]) -> dict[int, list[Kind]]:
+    found: dict[int, list[Kind]] = {}
+    for error in ALL:
+        if error in raised:
+            found.setdefault(error.status, []).append(error)
+    return found
+
+
+def schema_name(error: Kind) -> str:
     return f"{error.__name__}Problem"
 
 
@@ -85,20 +95,20 @@ def _reference(section: str, name: str) -> Json:
     return {"$ref": f"#/components/{section}/{name}"}
 
 
-def _schema(code: str, error: type[LoupeError]) -> Json:
+def _schema(error: Kind) -> Json:
     own = {
-        "type": {"const": f"urn:loupe:error:{code}"},
+        "type": {"const": f"urn:loupe:error:{error.code}"},
         "status": {"const": error.status},
-        "code": {"const": code},
+        "code": {"const": error.code},
     }
     return {
         "title": error.title,
         "allOf": [_reference("schemas", "Problem")],
-        "properties": own | EXTRAS.get(code, {}),
+        "properties": own | EXTRAS.get(error.code, {}),
     }
 
 
-def _response(errors: list[type[LoupeError]]) -> Json:
+def _response(errors: list[Kind]) -> Json:
     told = [_reference("schemas", schema_name(error)) for error in errors]
     schema: Any = told[0] if len(told) == 1 else {"anyOf": told}
     return {
@@ -108,12 +118,10 @@ def _response(errors: list[type[LoupeError]]) -> Json:
     }
 
 
-def _headers(errors: list[type[LoupeError]]) -> list[str]:
+def _headers(errors: list[Kind]) -> list[str]:
     names = ["X-Request-ID"]
-    if any(error.status in RETRY_AFTER for error in errors):
+    if any(error.status == 503 for error in errors):
         names.append("Retry-After")
     if any(error.code == "unauthenticated" for error in errors):
         names.append("WWW-Authenticate")
-    if any(error.code == "method-not-allowed" for error in errors):
-        names.append("Allow")
     return names

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from app.annotations import ALIASES, TYPES
-from app.errors import CODES
+from app.errors import InternalError, MethodNotAllowed
 from app.openapi.annotation_types import SENT, component_name
+from app.openapi.problems import ALL, EXTRAS, schema_name
 from app.openapi.schemas import Json
+from app.openapi.security import parameters
 
 WORDS = {
     "string": "text",
@@ -20,6 +22,7 @@ WORDS = {
     "null": "null",
     "array": "list",
 }
+EVERYWHERE = "X-Request-ID"  # on every answer, so it is said once
 FORMATS = {"uuid": "UUID", "date-time": "time", "uri": "address", "binary": "file"}
 
 
@@ -37,13 +40,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Told:
-    """An answer; `codes` are those of the errors this status stands for."""
+    """An answer; `codes` are those of the errors this status stands for, `headers` those it has of its own."""
 
-    status: int
+    status: str
     says: str
     kind: str = ""
     target: str = ""
     codes: tuple[str, ...] = ()
+    headers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,25 @@ class OperationTold:
     def short(self) -> str:
         """The first words of the summary, for the contents."""
         return re.split(r"[:,;.]", self.summary)[0]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A header, or a way to prove who is asking: `name` as it is sent, `place` where."""
+
+    name: str
+    says: str
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class ErrorTold:
+    """An error; `extra` are the names of the further members of its problem."""
+
+    status: int
+    code: str
+    title: str
+    extra: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,15 +123,15 @@ class Reader:
 
     def groups(self) -> list[Group]:
         found: dict[str, list[OperationTold]] = {}
-        for path, item in self.content["paths"].items():
+        items: Json = self.content["paths"] | self.components.get("pathItems", {})
+        for path, item in items.items():
             for method, operation in item.items():
                 found.setdefault(operation["tags"][0], []).append(self._operation(method, path, operation))
         return [Group(tag["name"], tag["description"], found[tag["name"]]) for tag in self.content["tags"]]
 
     def _operation(self, method: str, path: str, operation: Json) -> OperationTold:
         taken: Json = operation.get("requestBody", {}).get("content", {})
-        kind = next(iter(taken), "")
-        media: Json = taken.get(kind, {})
+        media: Json = next(iter(taken.values()), {})
         return OperationTold(
             id=operation["operationId"],
             method=method.upper(),
@@ -117,10 +140,14 @@ class Reader:
             description=operation.get("description", ""),
             who=operation["x-who"],
             parameters=[self._parameter(one) for one in operation["parameters"]],
-            body_kind=kind,
-            body=self.rows(media["schema"]) if kind else [],
+            body_kind=" or ".join(taken),
+            body=self.rows(media["schema"]) if "schema" in media else [],
             example=pretty(media["example"]) if "example" in media else "",
-            answers=[self._answer(int(status), one) for status, one in operation["responses"].items()],
+            answers=[
+                self._answer(status, one)
+                for status, one in operation["responses"].items()
+                if status != str(InternalError.status)  # of all of them, so it is said once
+            ],
         )
 
     def _parameter(self, parameter: Json) -> Row:
@@ -128,17 +155,48 @@ class Reader:
         row = self._row(one["name"], one["schema"], one["required"])
         return Row(row.name, row.kind, row.target, row.required, one.get("description", row.says), one["in"])
 
-    def _answer(self, status: int, response: Json) -> Told:
+    def _answer(self, status: str, response: Json) -> Told:
         one = self.resolve(response)
+        headers = tuple(name for name in one.get("headers", {}) if name != EVERYWHERE)
         content: Json = one.get("content", {})
         media: Json = next(iter(content.values()), {})
         schema: Json = media.get("schema", {})
-        if status >= 400:
+        if status == "default":
+            return Told("else", one["description"])
+        if status >= "4":
             told = schema.get("anyOf", [schema])
             codes = tuple(self.resolve(each)["properties"]["code"]["const"] for each in told)
-            return Told(status, "", codes=codes)
+            return Told(status, "", codes=codes, headers=headers)
         kind = self.kind(schema) if schema else " or ".join(content)
-        return Told(status, one["description"], kind, self._target(schema))
+        return Told(status, one["description"], kind, self._target(schema), headers=headers)
+
+    def proofs(self) -> list[Named]:
+        """How to say who is asking: each header or cookie, as it is sent."""
+        return [
+            Named("Authorization", one["description"], "header")
+            if one["type"] == "http"
+            else Named(one["name"], one["description"], one["in"])
+            for one in self.components["securitySchemes"].values()
+        ]
+
+    def signing(self) -> list[Named]:
+        """The headers that go with a signature."""
+        told: Json = self.components["parameters"]
+        return [Named(name, told[name]["description"]) for name in parameters() if name in told]
+
+    def headers(self) -> list[Named]:
+        """The headers of answers."""
+        return [Named(name, one["description"]) for name, one in self.components["headers"].items()]
+
+    def errors(self) -> list[ErrorTold]:
+        """The errors that this document's operations answer with, and that of a method an address does not take."""
+        told = []
+        for error in ALL:
+            schema = self.schemas.get(schema_name(error))
+            if schema or error is MethodNotAllowed:
+                extra = EXTRAS.get(error.code, ())
+                told.append(ErrorTold(error.status, error.code, error.title, tuple(extra)))
+        return sorted(told, key=lambda one: one.status)
 
     # --- shapes ---
 
@@ -258,8 +316,3 @@ def references(value: Any) -> Iterator[str]:
 
 def pretty(value: Any) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def errors() -> list[tuple[int, str, str]]:
-    """Status, code and title of every error."""
-    return [(error.status, code, error.title) for code, error in CODES.items()]

@@ -29,7 +29,7 @@ class Converter(OpenAPIConverter):
         return form
 
     def _own(self, field: Any) -> Json:
-        own: Json = deepcopy_without_schemas(field.json_form())
+        own: Json = _copied_but_schemas(field.json_form())
         items = own.get("items")
         if isinstance(items, marshmallow.Schema):
             own["items"] = self.object_of(items)
@@ -52,7 +52,8 @@ def name_of(schema: type[marshmallow.Schema] | marshmallow.Schema) -> str:
     return kind.__name__.removesuffix("Out")
 
 
-def deepcopy_without_schemas(form: Json) -> Json:
+def _copied_but_schemas(form: Json) -> Json:
+    """A deep copy, but for the Marshmallow schemas in it, which stay the same objects."""
     return {
         key: value if isinstance(value, marshmallow.Schema) else deepcopy(value)
         for key, value in form.items()

@@ -8,6 +8,7 @@ from app.signing import FORMS
 PEOPLE: list[Json] = [{"key": []}, {"bearer": []}, {"proxyUser": [], "proxySecret": []}]
 SESSION: Json = {"session": []}
 SIGNATURE: Json = {"signature": [], "timestamp": []}
+SIGNED: list[Json] = [SIGNATURE, *(SIGNATURE | proof for proof in PEOPLE)]  # a key may stand beside it
 SIGNATURE_HEADERS = ("X-ML-Timestamp", "X-ML-Signature", "X-ML-Nonce", "X-ML-Key-Id")
 
 _READING = (errors.MalformedRequest, errors.PayloadTooLarge, errors.DatabaseUnavailable, errors.Forbidden)
@@ -30,8 +31,11 @@ SIGNING = (
 def schemes(cookie: str) -> Json:
     """How people prove who they are; `cookie` is the name of the session's."""
     return {
-        "key": _header("X-API-Key", "A person's key, `mluser_…`."),
-        "bearer": {"type": "http", "scheme": "bearer", "description": "The same key."},
+        "key": _header(
+            "X-API-Key",
+            "A person's key, `mluser_…`, made on the account page; it may do what that person may.",
+        ),
+        "bearer": {"type": "http", "scheme": "bearer", "description": "The same key, after `Bearer`."},
         "session": {
             "type": "apiKey",
             "in": "cookie",
@@ -56,43 +60,43 @@ def _header(name: str, says: str) -> Json:
     return {"type": "apiKey", "in": "header", "name": name, "description": says}
 
 
+def conditions() -> Json:
+    """The header parameter of what can be asked for again."""
+    says = "The `ETag` you hold: 304 while it is still the same."
+    return {"If-None-Match": _parameter("If-None-Match", says, {"type": "string"})}
+
+
 def parameters() -> Json:
-    """The header parameters there are, by component name; none of them is needed everywhere."""
+    """The header parameters of signed operations, by component name; none of them is needed everywhere."""
     says = {
         "X-ML-Timestamp": "Unix seconds; at most `ML_SIGNATURE_MAX_SKEW_SECONDS` from the server's clock.",
         "X-ML-Signature": SIGNING + " Up to four, with one space between, while a secret is changed.",
-        "X-ML-Nonce": "22 to 64 random characters, one request each.",
-        "X-ML-Key-Id": "Which key a signature was made with.",
+        "X-ML-Nonce": "22 to 64 random characters, one request each; only its form is checked.",
+        "X-ML-Key-Id": "Which key a signature was made with; only its form is checked.",
     }
-    out = {
-        name: {
-            "name": name,
-            "in": "header",
-            "required": False,
-            "description": says[name],
-            "schema": {"type": "string", "pattern": f"^{FORMS[name]}$"},
-        }
-        for name in SIGNATURE_HEADERS
+    says["Idempotency-Key"] = "Names the batch: items without a `client_id` are called `{batch}#{index}`."
+    forms = FORMS | {"Idempotency-Key": IDEMPOTENCY_KEY.pattern}
+    return {
+        name: _parameter(name, text, {"type": "string", "pattern": f"^{forms[name]}$"})
+        for name, text in says.items()
     }
-    out["Idempotency-Key"] = {
-        "name": "Idempotency-Key",
-        "in": "header",
-        "required": False,
-        "description": "Names the batch: items without a `client_id` are called `{batch}#{index}`.",
-        "schema": {"type": "string", "pattern": f"^{IDEMPOTENCY_KEY.pattern}$"},
-    }
-    return out
+
+
+def _parameter(name: str, says: str, schema: Json) -> Json:
+    return {"name": name, "in": "header", "required": False, "description": says, "schema": schema}
 
 
 HEADERS: Json = {
     "X-Request-ID": {
-        "description": "The request's id: the caller's own, or a new one.",
+        "description": "On every answer: the request's id, the caller's own or a new one.",
         "schema": {"type": "string"},
     },
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 0}},
     "WWW-Authenticate": {"description": "`Bearer`.", "schema": {"type": "string"}},
-    "Allow": {"description": "The methods the address takes.", "schema": {"type": "string"}},
-    "ETag": {"description": "Send it back in `If-None-Match`.", "schema": {"type": "string"}},
+    "ETag": {
+        "description": "Names what is there; to ask for it again, send it in `If-None-Match`.",
+        "schema": {"type": "string"},
+    },
     "Content-Disposition": {"description": "The file's name.", "schema": {"type": "string"}},
     "X-Total-Count": {"description": "How many there are on all pages.", "schema": {"type": "integer"}},
     "Link": {

@@ -40,6 +40,7 @@ from app.services import annotations
         ]
     },
     parameters=("Idempotency-Key",),
+    limits={"annotations": ("maxItems", "ML_MAX_BULK_ANNOTATIONS")},
     raises=(TooManyAnnotations, Conflict),
 )
 def store_annotations(analysis_id: UUID) -> Response:
@@ -51,7 +52,7 @@ def store_annotations(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     frame = Frame(analysis.image.width, analysis.image.height)
     db.session.rollback()  # nothing is held while the payload is validated
-    query, _ = load(BulkQuery(), request.args.to_dict())
+    query, ignored = load(BulkQuery(), request.args.to_dict())
     batch = request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
     most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
     bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most)
@@ -59,4 +60,4 @@ def store_annotations(analysis_id: UUID) -> Response:
         analysis, bulk.items, bulk.mode, dry_run=query["dry_run"], by=principal()
     )
     db.session.commit()
-    return answer(receipt_out(counts, ids, bulk))
+    return answer(receipt_out(counts, ids, bulk, ignored))

@@ -9,6 +9,7 @@ from app.errors import Conflict, InvalidPayload, StorageUnavailable
 from app.extensions import db
 from app.guards import principal
 from app.models import Role
+from app.models.artifacts import CONTENT_TYPES
 from app.openapi import operation
 from app.pipeline import pipeline
 from app.responses import answer, base_url
@@ -25,14 +26,15 @@ from app.services.locking import lock
     role="editor",
     body=Presign,
     example={"artifact_type": "heatmap", "filename": "heat.png"},
+    limits={"size": ("maximum", "MAX_REQUEST_BYTES")},
+    uploads=tuple(sorted(set(CONTENT_TYPES.values()))),
     raises=(Conflict, StorageUnavailable),
 )
 def presign_artifact(analysis_id: UUID) -> Response:
     """An address to put an artifact at.
 
-    One PUT of the bytes to `upload_url`, with exactly the `headers` of this answer, stores it: 200. It is 403 when the
-    address has expired or the content type is another, 400 when size or hash are not those that were announced, 413
-    when it is too large. The same file name again is the same path with a fresh address.
+    One PUT of the bytes to `upload_url`, with exactly the `headers` of this answer, stores it. The same file name again
+    is the same path with a fresh address.
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Presign(), g.body)

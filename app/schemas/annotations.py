@@ -274,8 +274,10 @@ def annotation_out(row: Annotation | Any) -> dict[str, Any]:
     }
 
 
-def receipt_out(counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk) -> dict[str, Any]:
-    """The answer to a bulk request; its size depends on this request only."""
+def receipt_out(
+    counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk, ignored: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The answer to a bulk request; its size depends on this request only. `ignored` are parameters of the query."""
     named = [
         {"id": str(ids[item.client_id]), "client_id": item.client_id, "index": item.index}
         for item in bulk.items
@@ -283,6 +285,6 @@ def receipt_out(counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk) 
     answer: dict[str, Any] = {**counts, "annotations": named}
     if bulk.scaled:
         answer["scaled"] = bulk.scaled
-    if bulk.ignored:
-        answer["ignored"] = bulk.ignored
+    if noted := [*ignored, *bulk.ignored]:
+        answer["ignored"] = noted[:MAX_ERRORS]
     return answer

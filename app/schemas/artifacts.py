@@ -37,6 +37,6 @@ class UploadOut(Noted):
     expires_at = fields.DateTime(required=True)
 
 
-class ArtifactDownloadOut(Schema):
+class ArtifactDownloadOut(Noted):
     url = fields.URL(required=True)
     expires_at = fields.DateTime(required=True)

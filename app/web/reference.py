@@ -4,7 +4,7 @@ from flask import Response, current_app, render_template
 
 from app.guards import open_to_anyone
 from app.openapi import document
-from app.openapi.reading import Reader, errors
+from app.openapi.reading import Reader
 from app.web import web
 
 
@@ -20,9 +20,11 @@ def show_reference() -> Response:
         about=content["info"]["description"],
         groups=reader.groups(),
         shapes=reader.shapes(),
-        errors=errors(),
+        errors=reader.errors(),
+        proofs=reader.proofs(),
+        answer_headers=reader.headers(),
         types=reader.types() if with_analyses else [],
         item=reader.item() if with_analyses else [],
-        headers=content["components"].get("parameters", {}).values(),
+        headers=reader.signing(),
     )
     return Response(page)

@@ -59,6 +59,11 @@ def test_the_address_gives_the_bytes_without_a_key(client: LintClient, path: str
     assert fetched.headers["X-Content-Type-Options"] == "nosniff"
 
 
+def test_parameters_that_mean_nothing_are_named(path: str, viewer: Person) -> None:
+    answer = viewer.api("GET", ENDPOINTS[0], query_string={"path": path, "inline": "1"})
+    assert (answer.status_code, answer.json["ignored"]) == (200, ["inline"])
+
+
 def test_content_is_a_harmless_attachment(path: str, viewer: Person) -> None:
     answer = get(viewer, ENDPOINTS[1], path)
     assert (answer.status_code, answer.data) == (200, picture(16, 12))

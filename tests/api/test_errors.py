@@ -13,6 +13,7 @@ from app.models import Analysis, Image, Project
 from app.models.columns import now
 from tests.cast import Person, Pipeline
 from tests.factories import some_id
+from tests.fakes import BrokenStorage
 from tests.html import LintClient
 from tests.steps import check_problem
 
@@ -154,24 +155,8 @@ def test_a_page_says_so_too(make_app: Callable[..., Flask], viewer: Person, capl
     assert "127.0.0.1" not in answer.text
 
 
-class Broken:
-    """A storage that fails in a way of its choice, whatever is asked."""
-
-    def __init__(self, failure: Exception) -> None:
-        self.failure = failure
-
-    def public_origin(self) -> None:
-        return None
-
-    def __getattr__(self, name: str) -> Any:
-        def fail(*_: Any, **__: Any) -> None:
-            raise self.failure
-
-        return fail
-
-
 def test_a_lost_object_store_is_503(app: Flask, viewer: Person, image: Image) -> None:
-    app.extensions["storage"] = Broken(StorageUnavailable())
+    app.extensions["storage"] = BrokenStorage(StorageUnavailable())
     for path in ("download", "content"):
         answer = viewer.api("GET", f"/api/images/{image.id}/{path}")
         check_problem(answer, 503, "storage-unavailable")
@@ -181,7 +166,7 @@ def test_a_lost_object_store_is_503(app: Flask, viewer: Person, image: Image) ->
 def test_a_fault_of_ours_tells_nothing_but_the_request_id(
     app: Flask, viewer: Person, image: Image, caplog: Any
 ) -> None:
-    app.extensions["storage"] = Broken(RuntimeError("the secret is hunter2"))
+    app.extensions["storage"] = BrokenStorage(RuntimeError("the secret is hunter2"))
     answer = viewer.api("GET", f"/api/images/{image.id}/download", headers={"X-Request-ID": "find-me"})
     body = check_problem(answer, 500, "internal-error")
     assert set(body) == {"type", "title", "status", "detail", "code", "request_id"}
@@ -194,6 +179,6 @@ def test_a_fault_of_ours_tells_nothing_but_the_request_id(
 def test_an_error_leaves_no_transaction_open(app: Flask, viewer: Person, image: Image, caplog: Any) -> None:
     with app.app_context():
         pool: Any = db.engine.pool
-    app.extensions["storage"] = Broken(RuntimeError("no"))
+    app.extensions["storage"] = BrokenStorage(RuntimeError("no"))
     viewer.api("GET", f"/api/images/{image.id}/download")
     assert pool.checkedout() == 0

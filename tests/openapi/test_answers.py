@@ -1,11 +1,15 @@
 """Real answers of every operation have the keys and types that the document tells, no more and no less."""
 
 import io
+import logging
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+import schemathesis
 from flask import Flask
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.failures import FailureGroup
 
 from app.annotations import TYPES
 from app.models import Analysis, Image, Project
@@ -13,6 +17,7 @@ from app.openapi import document
 from app.openapi.annotation_types import example
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
+from tests.fakes import BrokenStorage
 from tests.steps import BOX, finalize, store, upload
 from tests.support.contract import Contract
 
@@ -58,7 +63,7 @@ def test_reading(
         "/api/openapi.json": "",
         "/api/projects": "",
         "/api/projects/{project_id}": "",
-        "/api/projects/{project_id}/images": "?limit=1",
+        "/api/projects/{project_id}/images": "?limit=1&typo=1",
         "/api/projects/{project_id}/analyses": "?typo=1",
         "/api/images/{image_id}": "",
         "/api/images/{image_id}/download": "",
@@ -67,7 +72,7 @@ def test_reading(
         "/api/analyses/{analysis_id}": "",
         "/api/analyses/{analysis_id}/annotations": "?limit=2&typo=1",
         "/api/analyses/{analysis_id}/export": "?format=json",
-        "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png",
+        "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png&typo=1",
         "/api/ml/artifacts/content": f"?path=ml_outputs/{full.id}/log.txt",
     }
     there = {"project_id": project.id, "image_id": image.id, "analysis_id": full.id}
@@ -106,8 +111,43 @@ def test_a_pipelines_way(
     check(pipeline.post(presigning.format(**there), presign), "POST", presigning, 200)
     scaled = {"annotation_type": "bounding_box", "data": BOX | {"image_width": 640, "image_height": 480}}
     body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}]}
-    check(pipeline.post(bulk.format(**there), body), "POST", bulk, 200)
+    check(pipeline.post(bulk.format(**there) + "?typo=1", body), "POST", bulk, 200)
     check(pipeline.post(ending.format(**there), {"status": "failed", "typo": 1}), "POST", ending, 200)
+
+
+def test_the_bytes_of_an_artifact(app: Flask, pipeline: Pipeline, analysis: Analysis) -> None:
+    """As the operation without a path tells it, at the address in the answer to presigning."""
+    content = document(app).content
+    content = {**content, "paths": {**content["paths"], **content["components"]["pathItems"]}}
+    contract = Contract(content, closed=True)
+    wanted = {"artifact_type": "log", "size": 4}
+    signed = pipeline.post(f"/api/analyses/{analysis.id}/artifacts/presign", wanted).json
+    client = app.test_client(use_cookies=False)
+    address, headers = signed["upload_url"], signed["headers"]
+    answers = {
+        200: client.put(address, data=b"done", headers=headers),
+        400: client.put(address, data=b"do", headers={**headers, "Content-Length": "2"}),
+        403: client.put(address, data=b"done", headers={**headers, "Content-Type": "image/png"}),
+        413: client.put(address, data=b"done.", headers={**headers, "Content-Length": "5"}),
+    }
+    for status, answer in answers.items():
+        assert answer.status_code == status, answer.text
+        assert contract.faults_of_answer("upload_url", "PUT", answer) == []
+
+
+def test_a_fault_of_ours(
+    check: Callable[..., None], app: Flask, owner: Person, image: Image, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and a program that tries the API by its document takes it for a fault all the same."""
+    caplog.set_level(logging.CRITICAL)
+    address, path = f"/api/images/{image.id}/download", "/api/images/{image_id}/download"
+    schema = schemathesis.openapi.from_dict(document(app).content)
+    app.extensions["storage"] = BrokenStorage(RuntimeError("broken"))
+    answer = owner.api("GET", address)
+    check(answer, "GET", path, 500)
+    case = schema[path]["GET"].Case(path_parameters={"image_id": str(image.id)})
+    with pytest.raises(FailureGroup):
+        case.validate_response(answer, checks=[not_a_server_error])
 
 
 def test_refusals(

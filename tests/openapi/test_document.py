@@ -1,9 +1,9 @@
 """GET /api/openapi.json: valid, whole, the same every time, and told to anyone."""
 
-import ast
 import json
+import re
 from collections.abc import Iterator
-from pathlib import Path
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from app.annotations import ALIASES, TYPES
 from app.errors import CODES
 from app.geometry import Frame
+from app.models.artifacts import CONTENT_TYPES
 from app.openapi import document
 from app.openapi.annotation_types import component_name, example
 from app.openapi.problems import EXTRAS
@@ -21,9 +22,9 @@ from tests.cast import Person
 from tests.html import LintClient
 from tests.steps import check_problem
 from tests.support.contract import Contract
+from tests.support.raised import raised, raised_with
 
 ADDRESS = "/api/openapi.json"
-APP = Path(__file__).resolve().parents[2] / "app"
 
 
 @pytest.fixture
@@ -68,7 +69,7 @@ def test_is_valid(content: dict[str, Any]) -> None:
     assert not list(OpenAPIV31SpecValidator(content).iter_errors())
 
 
-def test_two_apps_with_the_same_settings_make_the_same(make_app: Any) -> None:
+def test_settings_it_does_not_tell_make_no_difference(make_app: Any) -> None:
     one, other = make_app(), make_app(ML_MAX_ANALYSES_PER_IMAGE="49")
     assert document(one).etag == document(other).etag
 
@@ -107,7 +108,9 @@ def test_without_analyses_there_is_no_trace_of_them(make_app: Any) -> None:
 def test_signatures_are_told_as_the_settings_have_them(make_app: Any) -> None:
     path = "/api/analyses/{analysis_id}/finalize"
     strict = document(make_app()).content["paths"][path]["post"]
-    assert strict["security"] == [{"signature": [], "timestamp": []}]
+    assert strict["security"][0] == {"signature": [], "timestamp": []}
+    assert {"signature": [], "timestamp": [], "key": []} in strict["security"]
+    assert all("signature" in proof for proof in strict["security"])
     free = document(make_app(ML_PIPELINE_REQUIRE_HMAC="false")).content["paths"][path]["post"]
     assert {"key": []} in free["security"] and {"signature": [], "timestamp": []} in free["security"]
 
@@ -121,22 +124,77 @@ def test_who_may(content: dict[str, Any]) -> None:
     assert paths[ADDRESS]["get"]["security"] == []
 
 
-def test_every_code_has_a_response_and_a_schema(content: dict[str, Any]) -> None:
-    for code, error in CODES.items():
-        assert code in content["components"]["responses"][error.__name__]["description"]
-        schema = content["components"]["schemas"][f"{error.__name__}Problem"]
+def test_every_code_that_the_api_answers_has_a_schema(content: dict[str, Any]) -> None:
+    answered = raised() - {"rate-limited", "method-not-allowed"}  # of forms; of addresses, not of operations
+    schemas = content["components"]["schemas"]
+    for code in answered:
+        schema = schemas[f"{CODES[code].__name__}Problem"]
         assert schema["properties"]["code"] == {"const": code}
-        assert schema["properties"]["status"] == {"const": error.status}
+        assert schema["properties"]["status"] == {"const": CODES[code].status}
+    told = {name for name in schemas if name.endswith("Problem") and name != "Problem"}
+    assert told == {f"{CODES[code].__name__}Problem" for code in answered} | {"InternalErrorProblem"}
 
 
-def raised_with() -> Iterator[tuple[str, set[str]]]:
-    """Every error that the code makes, by code, with the further members it is given."""
-    classes = {error.__name__: code for code, error in CODES.items()}
-    for path in APP.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in classes:
-                names = {word.arg for word in node.keywords if word.arg}
-                yield classes[node.func.id], names - {"errors", "headers", "retry_after"}
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        yield from [value["$ref"]] if isinstance(value.get("$ref"), str) else []
+        value = list(value.values())
+    if isinstance(value, list):
+        for inner in value:
+            yield from references(inner)
+
+
+@pytest.mark.parametrize("settings", [{}, {"ML_ANALYSIS_ENABLED": "false"}], ids=["all", "without-analyses"])
+def test_every_shared_response_header_and_parameter_is_used(make_app: Any, settings: dict[str, str]) -> None:
+    content = document(make_app(**settings)).content
+    used = set(references(content))
+    for section in ("responses", "headers", "parameters"):
+        there = {f"#/components/{section}/{name}" for name in content["components"][section]}
+        assert there == {target for target in used if target.startswith(f"#/components/{section}/")}
+
+
+def test_every_operation_may_fail_by_a_fault_of_ours(content: dict[str, Any]) -> None:
+    for _, _, operation in operations(content):
+        assert operation["responses"]["500"] == {"$ref": "#/components/responses/InternalError"}
+
+
+def test_who_can_be_answered_304_may_say_what_it_holds(content: dict[str, Any]) -> None:
+    parameter = {"$ref": "#/components/parameters/If-None-Match"}
+    told = [operation for _, _, operation in operations(content) if "304" in operation["responses"]]
+    assert len(told) == 2
+    assert all(parameter in operation["parameters"] for operation in told)
+
+
+def test_limits_are_those_of_the_settings(make_app: Any) -> None:
+    schemas = document(make_app(ML_MAX_BULK_ANNOTATIONS="7", MAX_REQUEST_BYTES="5000")).content["components"][
+        "schemas"
+    ]
+    assert schemas["BulkIn"]["properties"]["annotations"]["maxItems"] == 7
+    assert schemas["Presign"]["properties"]["size"]["maximum"] == 5000
+
+
+def test_the_header_of_a_signature_takes_what_the_server_takes(content: dict[str, Any]) -> None:
+    pattern = re.compile(content["components"]["parameters"]["X-ML-Signature"]["schema"]["pattern"])
+    plain = "sha256=" + "0" * 64
+    assert pattern.search(plain) and pattern.search(" ".join([plain] * 4))
+    assert not pattern.search(" ".join([plain] * 5)) and not pattern.search("v2=" + "0" * 64)
+
+
+def test_an_upload_is_told_without_a_path(content: dict[str, Any]) -> None:
+    put = content["components"]["pathItems"]["upload_url"]["put"]
+    assert set(put["requestBody"]["content"]) == set(CONTENT_TYPES.values())
+    assert set(put["responses"]) == {"200", "400", "403", "413", "500", "503"}
+    presign = content["paths"]["/api/analyses/{analysis_id}/artifacts/presign"]["post"]
+    target = presign["responses"]["200"]["links"]["upload"]["operationRef"]
+    assert target == "#/components/pathItems/upload_url/put"
+
+
+def test_an_object_store_refuses_in_its_own_way(make_app: Any) -> None:
+    app = make_app(S3_BUCKET="leaves", S3_ACCESS_KEY="one", S3_SECRET_KEY="two", S3_REGION="eu-west-1")
+    content = document(app).content
+    assert set(content["components"]["pathItems"]["upload_url"]["put"]["responses"]) == {"200", "default"}
+    assert not list(OpenAPIV31SpecValidator(content).iter_errors())
+    assert app.test_client().get("/reference").status_code == 200
 
 
 def test_what_errors_carry_is_told() -> None:
@@ -158,9 +216,14 @@ def test_an_example_of_a_type_fits(app: Flask, name: str) -> None:
 
 @pytest.mark.parametrize("name", list(TYPES))
 def test_canonical_data_of_a_type_fits(app: Flask, name: str) -> None:
+    """What no key of the type takes is kept: beside the keys, and in the entries of its lists."""
     one = TYPES[name]
-    loaded = one.load(one.example | {"an_extra_key": 1}, Frame(640, 480), "ml_outputs/x/y.png")
-    assert Contract(document(app).content).faults(f"{component_name(name)}Data", loaded.data) == []
+    sent = deepcopy(one.example) | {"an_extra_key": 1}
+    for entry in (*sent.get("topk", ()), *sent.get("keypoints", ())):
+        entry["rank"] = 1
+    loaded = one.load(sent, Frame(640, 480), "ml_outputs/x/y.png")
+    contract = Contract(document(app).content, closed=True)
+    assert contract.faults(f"{component_name(name)}Data", loaded.data) == []
 
 
 @pytest.mark.parametrize("name", [*TYPES, *ALIASES])

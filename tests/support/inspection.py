@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 LINE = 28  # pixels: what stands in one line may differ by as much
-MOST_STOPS = 400
+MOST_STOPS = 500
 
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 

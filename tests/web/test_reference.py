@@ -8,8 +8,10 @@ from flask import Flask
 from app.annotations import ALIASES, TYPES
 from app.errors import CODES
 from app.openapi import document
+from app.openapi.problems import EXTRAS
 from tests.cast import Person
 from tests.html import LintClient, ids_of, parse_page
+from tests.support.raised import raised
 
 
 def test_anyone_may_read_it(client: LintClient) -> None:
@@ -40,7 +42,36 @@ def test_has_every_operation_type_and_error(client: LintClient, app: Flask) -> N
         assert f">{path}</code>" in page
         assert {operation["operationId"] for operation in item.values()} <= ids
     assert {f"type-{name}" for name in (*TYPES, *ALIASES)} <= ids
-    assert {f"error-{code}" for code in CODES} <= ids
+    told = {name for name in ids if name.startswith("error-")}
+    reserved = {f"error-{code}" for code in CODES.keys() - raised()}
+    assert told == {f"error-{code}" for code in CODES} - reserved - {"error-rate-limited"} | {
+        "error-internal-error"
+    }
+
+
+def test_has_every_header_and_member_of_the_document(client: LintClient, app: Flask) -> None:
+    page = client.get("/reference").text
+    components = document(app).content["components"]
+    proofs = {one.get("name", "Authorization") for one in components["securitySchemes"].values()}
+    headers = set(components["headers"])
+    assert proofs >= {"X-API-Key", "Authorization", "X-User-Email", "X-ML-Signature", "loupe"}
+    assert headers >= {"ETag", "X-Total-Count", "Link", "Retry-After", "X-Request-ID"}
+    assert [name for name in proofs | headers if f"<dt><code>{name}</code>" not in page] == []
+    members = {name for extra in EXTRAS.values() for name in extra}
+    assert members and [name for name in members if f"<code>{name}</code>" not in page] == []
+
+
+def test_an_answer_names_its_own_headers(client: LintClient) -> None:
+    page = client.get("/reference").text
+    listing = page[page.index('id="list_images"') : page.index('id="upload_image"')]
+    headers = re.findall(r'<code class="header">([^<]+)<', listing)
+    assert {"X-Total-Count", "Link", "WWW-Authenticate", "Retry-After"} == set(headers)
+
+
+def test_an_upload_is_told_beside_presigning(client: LintClient) -> None:
+    page = client.get("/reference").text
+    assert page.index('id="presign_artifact"') < page.index('id="put_artifact"')
+    assert ">upload_url</code>" in page
 
 
 def test_its_links_lead_somewhere(client: LintClient) -> None:
