@@ -146,6 +146,12 @@ class RangeNotSatisfiable(LoupeError):
     status, code, title = 416, "range-not-satisfiable", "The file has no such range"
 
 
+class StaleForm(Forbidden):
+    """Not about who it is: the same form from a fresh page will be taken."""
+
+    title = "This form cannot be taken any more"
+
+
 class InternalError(LoupeError):
     status, code, title = 500, "internal-error", "Something went wrong on this server"
 
@@ -198,6 +204,7 @@ def _error_page(error: LoupeError) -> Response:
         title=error.title,
         detail=error.detail,
         errors=error.errors,
+        stale=isinstance(error, StaleForm),
         limit=error.extra.get("limit") if error.status == PayloadTooLarge.status else None,
         retry_after=error.headers.get("Retry-After"),
         request_id=g.get("request_id"),
@@ -211,7 +218,7 @@ def _as_error(raised: Exception) -> LoupeError:
     if isinstance(raised, LoupeError):
         return raised
     if isinstance(raised, CSRFError):
-        return Forbidden("The form is too old or came from elsewhere. Load the page again and repeat.")
+        return StaleForm("The form is too old or came from elsewhere. Load the page again and repeat.")
     if isinstance(raised, RequestEntityTooLarge):
         return PayloadTooLarge(f"At most {request.max_content_length} bytes.")
     if isinstance(raised, HTTPException):

@@ -33,6 +33,16 @@ def test_who_may_not_is_told_who_they_are_and_what_to_do(project: Project, stran
     assert 'action="/sign-out"' in text and "Sign in with another account" in text
 
 
+def test_a_form_that_is_too_old_leads_to_a_fresh_one(owner: Person) -> None:
+    """It has nothing to do with who somebody is."""
+    answer = owner.client.post("/projects", data={"csrf_token": "of yesterday", "name": "Bark"})
+    assert answer.status_code == 403 and "This form cannot be taken any more" in answer.text
+    assert 'href="/projects">Load the page again</a>' in answer.text
+    assert "ask an owner" not in answer.text and "Sign in with another account" not in answer.text
+    assert owner.client.get("/projects").headers["Location"] == "/"
+    assert "Load the page again</a>" not in owner.client.post("/sign-out").text
+
+
 def test_what_passes_by_itself_says_when_and_leads_back(
     app: Flask, owner: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
