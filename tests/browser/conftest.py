@@ -7,24 +7,24 @@ from playwright.sync_api import Browser, Page
 
 from tests.conftest import LiveServer
 from tests.support.browser import Pages
-from tests.support.shown import Shown
-from tests.support.site import LARGEST_IMAGE, Site
+from tests.support.exhibit import Exhibit
+from tests.support.site import Site
 from tests.support.visits import Visits
 
 
 @pytest.fixture
-def shown(live_server: LiveServer) -> Shown:
-    return Shown(live_server)
+def shown(live_server: LiveServer) -> Exhibit:
+    return Exhibit(live_server)
 
 
 @pytest.fixture
-def opened(shown: Shown, pages: Pages) -> Page:
+def opened(shown: Exhibit, pages: Pages) -> Page:
     """Signed in, on no page in particular."""
     return pages.sign_in(pages.open(), shown.person)
 
 
 @pytest.fixture
-def plain(shown: Shown, pages: Pages) -> Page:
+def plain(shown: Exhibit, pages: Pages) -> Page:
     """The same without JavaScript."""
     return pages.sign_in(pages.open(java_script_enabled=False), shown.person)
 
@@ -32,7 +32,7 @@ def plain(shown: Shown, pages: Pages) -> Page:
 @pytest.fixture(scope="session")
 def site(_serve: Callable[..., LiveServer]) -> Site:
     """Every page in every state, on a server of its own, to look at and never to change."""
-    return Site(_serve(MAX_IMAGE_BYTES=str(LARGEST_IMAGE)))
+    return Site(_serve)
 
 
 @pytest.fixture(scope="session")

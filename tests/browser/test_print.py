@@ -5,7 +5,8 @@ import pytest
 from PIL import Image as Picture
 from playwright.sync_api import Page
 
-from tests.support.site import STOPS, WIDTH, Stop
+from tests.support.site import WIDTH
+from tests.support.stops import STOPS, Stop
 from tests.support.visits import Visits
 
 pytestmark = pytest.mark.one_database
@@ -13,6 +14,26 @@ pytestmark = pytest.mark.one_database
 BY_NAME = {stop.name: stop for stop in STOPS}
 FORMATS = ("A4", "Letter")
 WHITE = (255, 255, 255)
+MARGIN = 14 / 25.4 * 72  # points, as in print.css
+
+# of every other kind of page: how many sheets it may take, and what they should say
+OTHERS: list[tuple[str, int, list[str]]] = [
+    ("projects", 2, ["Leaves", "Moss"]),
+    ("gallery", 2, ["completed.png", "7 images"]),
+    ("members", 2, ["owner@example.org", "editor@example.org"]),
+    ("error-404", 1, ["There is nothing at this address"]),
+    ("image-failed", 2, ["failed.png", "OutOfMemory: 7.2 GiB wanted"]),
+    ("image-queued", 2, ["queued.png", "leaf-net"]),
+    ("account", 2, ["Account", "tests", "live"]),
+    ("reference", 50, ["API reference", "/api/projects"]),
+    ("admin-users", 2, ["owner@example.org", "unlucky@example.org"]),
+    ("admin-user", 2, ["owner@example.org", "Leaves"]),
+    ("admin-projects", 2, ["Leaves", "Spoilt"]),
+    ("admin-project", 2, ["owner"]),
+    ("admin-exports-counted", 2, ["Exports", "Annotations", "243"]),
+    ("admin-audit-open", 8, ["Audit"]),
+    ("admin-settings", 4, ["Settings", "MAX_IMAGE_BYTES"]),
+]
 
 
 def printed(visits: Visits, stop: Stop, paper: str) -> tuple[list[str], list[Picture.Image]]:
@@ -25,7 +46,9 @@ def printed(visits: Visits, stop: Stop, paper: str) -> tuple[list[str], list[Pic
     pictures = [sheet.render(scale=1).to_pil().convert("RGB") for sheet in sheets]
     for number, picture in enumerate(pictures):
         picture.save(visits.pictures() / f"print-{stop.name}-{paper}-{number + 1}.png")
+    cut = [line for sheet in sheets for line in cut_off(sheet)]
     document.close()
+    assert not cut, f"runs over the edge of the paper: {cut[:5]}"
     assert all(picture.getpixel((2, 2)) == WHITE for picture in pictures), "the paper is not white"
     return texts, pictures
 
@@ -63,10 +86,33 @@ def test_two_panes_on_paper_stand_side_by_side(visits: Visits) -> None:
     assert sum(pixel != WHITE for pixel in row) > WIDTH / 2
 
 
-@pytest.mark.parametrize("name", ["projects", "gallery", "members", "error-404", "image-failed"])
-def test_other_pages_on_paper(visits: Visits, name: str) -> None:
-    texts, _ = printed(visits, BY_NAME[name], "A4")
-    assert len(texts) <= 2
-    assert not any(
-        button in " ".join(texts) for button in ("Create project", "Choose files", "Add member", "Sign out")
-    )
+# what can only be clicked or typed into, as far as paper would show it
+CONTROLS = """() => [...document.querySelectorAll("button, .button, input, textarea, nav.sections, nav.toc, .skip")]
+    .filter((it) => it.checkVisibility() && it.getClientRects().length && !it.matches("#new-key, [type=hidden]"))
+    .map((it) => it.outerHTML.slice(0, 80))"""
+
+
+def cut_off(sheet: pypdfium2.PdfPage) -> list[str]:
+    """What runs over the right edge of the paper."""
+    text, width = sheet.get_textpage(), sheet.get_width()
+    places = [text.get_rect(n) for n in range(text.count_rects())]
+    return [text.get_text_bounded(*place) for place in places if place[2] > width - MARGIN + 1]
+
+
+@pytest.mark.parametrize(("name", "most", "told"), OTHERS, ids=[row[0] for row in OTHERS])
+def test_other_pages_on_paper(visits: Visits, name: str, most: int, told: list[str]) -> None:
+    texts, pictures = printed(visits, BY_NAME[name], "A4")
+    page = visits.page(BY_NAME[name])
+    page.emulate_media(media="print")
+    controls = page.evaluate(CONTROLS)
+    page.emulate_media(media="null")
+    assert controls == []
+    everything = " ".join(texts)
+    assert len(texts) <= most and all(it in everything for it in told), everything
+    assert ink(pictures) > 0.001, "nothing is dark on these sheets"
+
+
+def ink(pictures: list[Picture.Image]) -> float:
+    """The part of the sheets that is as dark as print."""
+    dark = [sum(picture.convert("L").histogram()[:110]) for picture in pictures]
+    return sum(dark) / sum(picture.width * picture.height for picture in pictures)

@@ -6,7 +6,7 @@ from playwright.sync_api import Page, expect
 
 from tests.steps import box
 from tests.support.browser import Pages
-from tests.support.shown import Shown
+from tests.support.exhibit import Exhibit
 
 
 def poll(page: Page) -> None:
@@ -15,7 +15,7 @@ def poll(page: Page) -> None:
     page.clock.run_for(50)
 
 
-def test_a_poll_leaves_open_what_a_person_opened(shown: Shown, opened: Page) -> None:
+def test_a_poll_leaves_open_what_a_person_opened(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis(parameters={"tiles": {"size": {"deep": 512}}})
     custom = {"annotation_type": "custom", "class_name": "report", "data": {"a": {"b": {"c": 1}}}}
     shown.store(analysis, box(client_id="a"), custom)
@@ -38,7 +38,7 @@ def test_a_poll_leaves_open_what_a_person_opened(shown: Shown, opened: Page) -> 
     assert opened.evaluate(state) == before
 
 
-def test_cancelling_asks_once_more_and_leaves_the_focus_on_the_analysis(shown: Shown, opened: Page) -> None:
+def test_cancelling_asks_once_more_and_leaves_the_focus_on_the_analysis(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     opened.goto(shown.address)
     opened.locator(f"#cancel-{analysis.id} > summary").focus()
@@ -51,7 +51,7 @@ def test_cancelling_asks_once_more_and_leaves_the_focus_on_the_analysis(shown: S
     expect(opened.locator(f"#cancel-{analysis.id}")).to_have_count(0)
 
 
-def test_a_poll_that_takes_the_button_away_leaves_the_focus_too(shown: Shown, opened: Page) -> None:
+def test_a_poll_that_takes_the_button_away_leaves_the_focus_too(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     opened.clock.install()
     opened.goto(shown.address)
@@ -62,7 +62,7 @@ def test_a_poll_that_takes_the_button_away_leaves_the_focus_too(shown: Shown, op
     expect(opened.locator(f"#choose-{analysis.id}")).to_be_focused()
 
 
-def test_removing_a_member_asks_once_more(shown: Shown, pages: Pages) -> None:
+def test_removing_a_member_asks_once_more(shown: Exhibit, pages: Pages) -> None:
     owner = shown.world.person("boss@example.org")
     shown.world.project("Moss", owner=owner, viewer=shown.person)
     page = pages.sign_in(pages.open(java_script_enabled=False), owner)
@@ -77,7 +77,7 @@ def test_removing_a_member_asks_once_more(shown: Shown, pages: Pages) -> None:
     expect(page.get_by_text(shown.person.email)).to_have_count(0)
 
 
-def test_the_export_menu_closes_on_choosing_and_on_leaving(shown: Shown, opened: Page) -> None:
+def test_the_export_menu_closes_on_choosing_and_on_leaving(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box())
     opened.goto(shown.address)
     menu, summary = opened.locator("#export"), opened.locator("#export > summary")
@@ -93,7 +93,7 @@ def test_the_export_menu_closes_on_choosing_and_on_leaving(shown: Shown, opened:
     expect(menu).not_to_have_attribute("open", "")
 
 
-def test_the_view_is_kept_over_an_analysis_with_nothing_to_draw(shown: Shown, opened: Page) -> None:
+def test_the_view_is_kept_over_an_analysis_with_nothing_to_draw(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(model_name="full"), box())
     empty = shown.analysis("queued", model_name="empty")
     opened.goto(f"{shown.address}?analysis={empty.id}&opacity=40&view=side&labels=0")

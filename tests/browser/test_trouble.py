@@ -6,10 +6,10 @@ from playwright.sync_api import Page, expect
 
 from tests.steps import box
 from tests.support.browser import Pages
-from tests.support.shown import RLE, Shown
+from tests.support.exhibit import RLE, Exhibit
 
 
-def test_a_layer_that_does_not_come(shown: Shown, opened: Page, pages: Pages) -> None:
+def test_a_layer_that_does_not_come(shown: Exhibit, opened: Page, pages: Pages) -> None:
     analysis = shown.analysis()
     shown.store(analysis, RLE, box())
     shown.finalize(analysis)
@@ -30,7 +30,7 @@ def test_a_layer_that_does_not_come(shown: Shown, opened: Page, pages: Pages) ->
     pages.problems.clear()  # the browser tells of the aborted request
 
 
-def test_an_image_that_does_not_come(shown: Shown, opened: Page, pages: Pages) -> None:
+def test_an_image_that_does_not_come(shown: Exhibit, opened: Page, pages: Pages) -> None:
     shown.store(shown.analysis(), box())
     opened.route("**/content*", lambda route: route.fulfill(status=503, body="no"))
     opened.goto(f"{shown.address}?view=side")
@@ -47,7 +47,7 @@ def test_an_image_that_does_not_come(shown: Shown, opened: Page, pages: Pages) -
     pages.problems.clear()  # the browser tells of the 503
 
 
-def test_the_labels_that_are_counted_are_those_that_are_seen(shown: Shown, opened: Page) -> None:
+def test_the_labels_that_are_counted_are_those_that_are_seen(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box(class_name="leaf"))
     opened.goto(shown.address)
     count = opened.locator("#labels-drawn")
@@ -61,7 +61,7 @@ def test_the_labels_that_are_counted_are_those_that_are_seen(shown: Shown, opene
     expect(count).to_have_text("0")
 
 
-def test_labels_too_small_to_read_are_left_out(shown: Shown, opened: Page) -> None:
+def test_labels_too_small_to_read_are_left_out(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box(class_name="leaf"))
     opened.goto(shown.address)
     expect(opened.locator("#label-layer")).to_be_visible()
@@ -71,7 +71,7 @@ def test_labels_too_small_to_read_are_left_out(shown: Shown, opened: Page) -> No
     expect(opened.locator("#annotations .name")).to_have_text(re.compile("leaf"))
 
 
-def test_what_is_chosen_is_seen_whatever_is_drawn(shown: Shown, opened: Page, pages: Pages) -> None:
+def test_what_is_chosen_is_seen_whatever_is_drawn(shown: Exhibit, opened: Page, pages: Pages) -> None:
     analysis = shown.analysis()
     ids = shown.store(analysis, box(data={"x_min": 80, "y_min": 50, "x_max": 240, "y_max": 150}), RLE)
     opened.goto(f"{shown.address}?boxes=0&bitmaps=0&opacity=10")
@@ -87,7 +87,7 @@ def test_what_is_chosen_is_seen_whatever_is_drawn(shown: Shown, opened: Page, pa
     pages.screenshot(opened, "chosen")
 
 
-def test_what_is_chosen_is_seen_without_javascript(shown: Shown, plain: Page) -> None:
+def test_what_is_chosen_is_seen_without_javascript(shown: Exhibit, plain: Page) -> None:
     (box_id,) = shown.store(shown.analysis(), box())
     plain.goto(f"{shown.address}?boxes=0")
     plain.locator(f"#r-{box_id} a").click()

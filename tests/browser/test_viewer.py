@@ -7,10 +7,10 @@ from playwright.sync_api import Page, expect
 
 from tests.steps import box
 from tests.support.browser import Pages
-from tests.support.shown import RLE, Shown
+from tests.support.exhibit import RLE, Exhibit
 
 
-def test_the_overlay_stays_on_the_picture_at_every_size(shown: Shown, opened: Page) -> None:
+def test_the_overlay_stays_on_the_picture_at_every_size(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     (box_id,) = shown.store(analysis, box(data={"x_min": 80, "y_min": 50, "x_max": 240, "y_max": 150}))
     opened.goto(shown.address)
@@ -29,7 +29,7 @@ def test_the_overlay_stays_on_the_picture_at_every_size(shown: Shown, opened: Pa
         )
 
 
-def test_switches_and_opacity_show_at_once_and_stay_in_the_address(shown: Shown, opened: Page) -> None:
+def test_switches_and_opacity_show_at_once_and_stay_in_the_address(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     shown.store(analysis, box(class_name="leaf", confidence=0.9), RLE)
     shown.finalize(analysis)
@@ -62,7 +62,7 @@ def test_switches_and_opacity_show_at_once_and_stay_in_the_address(shown: Shown,
     expect(opened.get_by_label("Labels")).not_to_be_checked()
 
 
-def test_a_bitmap_is_fetched_when_it_is_switched_on(shown: Shown, opened: Page) -> None:
+def test_a_bitmap_is_fetched_when_it_is_switched_on(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     shown.store(analysis, RLE)
     shown.finalize(analysis)
@@ -77,7 +77,7 @@ def test_a_bitmap_is_fetched_when_it_is_switched_on(shown: Shown, opened: Page) 
     expect(opened.locator("#stage")).to_have_attribute("data-bitmaps", "")
 
 
-def test_side_by_side(shown: Shown, opened: Page) -> None:
+def test_side_by_side(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box())
     opened.goto(shown.address)
     plain = opened.locator("#pane-plain")
@@ -90,7 +90,7 @@ def test_side_by_side(shown: Shown, opened: Page) -> None:
     assert (left["width"], left["height"], left["y"]) == (right["width"], right["height"], right["y"])
 
 
-def test_choosing_an_analysis_swaps_the_viewer_and_goes_back(shown: Shown, opened: Page) -> None:
+def test_choosing_an_analysis_swaps_the_viewer_and_goes_back(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(model_name="older"), box(class_name="old"))
     shown.store(shown.analysis(model_name="newer"), box(class_name="new"))
     opened.goto(f"{shown.address}?opacity=50")
@@ -107,7 +107,7 @@ def test_choosing_an_analysis_swaps_the_viewer_and_goes_back(shown: Shown, opene
     expect(opened.locator("#layers-of")).to_have_text("older")
 
 
-def test_a_row_and_its_shape_know_each_other(shown: Shown, opened: Page) -> None:
+def test_a_row_and_its_shape_know_each_other(shown: Exhibit, opened: Page) -> None:
     first, second = shown.store(
         shown.analysis(), box(), box(data={"x_min": 200, "y_min": 90, "x_max": 260, "y_max": 160})
     )
@@ -121,7 +121,7 @@ def test_a_row_and_its_shape_know_each_other(shown: Shown, opened: Page) -> None
     expect(opened.locator(f"#s-{second}")).not_to_have_class(re.compile(r"\bselected\b"))
 
 
-def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Shown, opened: Page) -> None:
+def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     polls: list[int] = []
     opened.on("response", lambda answer: polls.append(answer.status) if "/panel" in answer.url else None)
@@ -150,7 +150,7 @@ def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Shown,
     assert len(polls) == seen
 
 
-def test_a_poll_keeps_how_a_person_looks(shown: Shown, opened: Page) -> None:
+def test_a_poll_keeps_how_a_person_looks(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     shown.store(analysis, box(client_id="a"))
     opened.clock.install()  # time runs for the polls, but not for us
@@ -168,7 +168,7 @@ def test_a_poll_keeps_how_a_person_looks(shown: Shown, opened: Page) -> None:
     expect(opened.locator("#label-layer")).to_be_hidden()
 
 
-def test_cancelling(shown: Shown, opened: Page) -> None:
+def test_cancelling(shown: Exhibit, opened: Page) -> None:
     shown.analysis()
     opened.goto(shown.address)
     opened.get_by_text("Cancel this analysis").click()
@@ -179,7 +179,7 @@ def test_cancelling(shown: Shown, opened: Page) -> None:
     expect(opened.locator("#announcer")).to_have_text("leaf-net 1.0.0 is canceled.")
 
 
-def test_an_error_is_shown_and_nothing_is_lost(shown: Shown, opened: Page, pages: Pages) -> None:
+def test_an_error_is_shown_and_nothing_is_lost(shown: Exhibit, opened: Page, pages: Pages) -> None:
     shown.store(shown.analysis(model_name="older"), box())
     shown.analysis("completed", model_name="newer")
     opened.goto(shown.address)
@@ -195,7 +195,7 @@ def test_an_error_is_shown_and_nothing_is_lost(shown: Shown, opened: Page, pages
     pages.problems.clear()  # the browser tells of the 503
 
 
-def test_exporting(shown: Shown, opened: Page) -> None:
+def test_exporting(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box())
     opened.goto(shown.address)
     opened.get_by_text("Export", exact=True).click()
@@ -206,7 +206,7 @@ def test_exporting(shown: Shown, opened: Page) -> None:
     expect(opened.get_by_role("link", name=re.compile("CSV"))).to_be_hidden()
 
 
-def test_the_whole_way_by_keyboard(shown: Shown, opened: Page) -> None:
+def test_the_whole_way_by_keyboard(shown: Exhibit, opened: Page) -> None:
     shown.store(shown.analysis(), box(class_name="leaf"))
     opened.goto(shown.address)
     reached = set()
@@ -220,7 +220,7 @@ def test_the_whole_way_by_keyboard(shown: Shown, opened: Page) -> None:
 # --- without JavaScript ------------------------------------------------------------------------------------------
 
 
-def test_the_main_path_without_javascript(shown: Shown, plain: Page) -> None:
+def test_the_main_path_without_javascript(shown: Exhibit, plain: Page) -> None:
     shown.store(shown.analysis(model_name="older"), box(class_name="old"))
     analysis = shown.analysis(model_name="newer")
     shown.store(analysis, box(class_name="new"), RLE)

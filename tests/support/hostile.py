@@ -32,13 +32,13 @@ from app.services import accounts, images, projects, sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
 from tests.factories import QUICK_HASH, gradient, picture
-from tests.support.site import Site, Stop, box
+from tests.support.site import PROXY_SECRET, Site, box
+from tests.support.stops import Stop
 
 FILE = Path(__file__).resolve().parents[1] / "data" / "hostile_strings.txt"
 LONGEST = 250  # characters of a bundle: what one line of text may hold
 LONGEST_UNIT = 64
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
-PROXY_SECRET = "shared-with-the-proxy-0123456789"
 
 STRINGS = [normalize("NFC", line) for line in FILE.read_text("utf-8").splitlines()[1:]]
 
@@ -98,6 +98,9 @@ class Hostile:
 
     def address(self, stop: Stop) -> str:
         return stop.address
+
+    def context(self, _who: str) -> dict[str, Any]:
+        return {"base_url": self.server.url}
 
     def become(self, number: int) -> list[str]:
         """Gives one person the texts of a bundle for name, address and keys; what a page about them should say."""
@@ -207,6 +210,10 @@ class Hostile:
             row = self.analysis(image, "failed", "\n".join(bundle), parameters=tree, provenance=tree, **names)
             db.session.flush()
             self.alone.append((project.id, image.id, row.id))
+        gone = self.image(db.session.get_one(Project, self.alone[0][0]), self.lines[0])
+        gone.deleted_at = now()
+        db.session.flush()
+        self.deleted = gone.id
 
     def _make_events(self) -> None:
         """Two for each string, a page of each a day: all texts of its own are the string, or its ids stand for such."""

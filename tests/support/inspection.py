@@ -10,6 +10,7 @@ from playwright.sync_api import Page
 
 LINE = 28  # pixels: what stands in one line may differ by as much
 MOST_STOPS = 500
+AT_ONCE = 16  # presses
 
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
 
@@ -123,9 +124,10 @@ FOCUSED = (
         const style = getComputedStyle(part);
         return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
     });
-    // a menu that was opened lies over the page until it is closed
+    // of what is taller than the window as much as is seen; an open menu lies over the page until it is closed
     const free = [box.left + 6, (box.left + box.right) / 2].some((x) => {
-        const hit = document.elementFromPoint(x, (box.top + box.bottom) / 2);
+        const middle = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
+        const hit = document.elementFromPoint(x, middle);
         return hit && (place.contains(hit) || hit.contains(place) || place.closest("label")?.contains(hit)
             || hit.closest("details[open] > .menu-list"));
     });
@@ -133,6 +135,18 @@ FOCUSED = (
             left: box.left, right: box.right, top: box.top + down, control: it.matches(CONTROLS)};
 }"""
 )
+
+# The same for each key that is let go, from now on: what has the focus then has been scrolled to.
+FOLLOW = (
+    "() => { const focused = "
+    + FOCUSED
+    + """;
+    const note = (it) => it.key === "Tab" && window.stopsByTab.push(focused());
+    if (!window.stopsByTab) addEventListener("keyup", note, true);
+    window.stopsByTab = [];
+}"""
+)
+FOLLOWED = "() => window.stopsByTab.splice(0)"
 
 UNREACHED = (
     "() => {"
@@ -166,6 +180,20 @@ def axe_script() -> str:
     return (resources.files("axe_playwright_python") / "axe.min.js").read_text("utf-8")
 
 
+# What axe's rules about colours depend on: what is seen, in which colours and sizes.
+COLOURS = """() => JSON.stringify([...document.body.querySelectorAll("*")].map((it) => {
+    if (!it.checkVisibility({visibilityProperty: true})) return "";
+    const {color, backgroundColor, backgroundImage, opacity, fontSize, fontWeight} = getComputedStyle(it);
+    return [it.tagName, color, backgroundColor, backgroundImage, opacity, fontSize, fontWeight].join();
+}))"""
+
+
+def colours(page: Page) -> str:
+    """The same for two looks of a page on which axe finds the same about colours."""
+    found: str = page.evaluate(COLOURS)
+    return found
+
+
 def axe(page: Page, *, colours_only: bool = False) -> list[str]:
     """What axe-core finds. It is run by the debugger of the browser, which the policy of the page does not concern."""
     if not page.evaluate("typeof axe === 'object'"):
@@ -185,13 +213,11 @@ def targets(page: Page) -> list[str]:
     return [f"smaller than 24 × 24: {line}" for line in found]
 
 
-def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
+def tab_stops(page: Page, key: str = "Tab", *, scripted: bool = True) -> Iterator[dict[str, Any]]:
     """What gets the focus after what has it, to the end of the page."""
     now = page.evaluate(FOCUSED)
     met, last = {now["number"]} if now else set(), now
-    for _ in range(MOST_STOPS):
-        page.keyboard.press(key)
-        stop = page.evaluate(FOCUSED)
+    for stop in _pressed(page, key) if scripted else _pressed_one_by_one(page, key):
         if last and stop and stop["number"] == last["number"]:
             continue  # from the day to the month of a date
         if stop is None or stop["number"] in met:
@@ -201,23 +227,46 @@ def tab_stops(page: Page, key: str = "Tab") -> Iterator[dict[str, Any]]:
         yield stop
 
 
-def keyboard(page: Page, *, backwards: bool = True) -> list[str]:
-    """The order of Tab from the top of the page, whether the focus is seen, and what it never comes to; then back."""
+def _pressed(page: Page, key: str) -> Iterator[dict[str, Any] | None]:
+    """The page itself notes where the focus is after each press, and is asked for many at once."""
+    page.evaluate(FOLLOW)
+    for _ in range(0, MOST_STOPS, AT_ONCE):
+        for _ in range(AT_ONCE):
+            page.keyboard.press(key)
+        found = page.evaluate(FOLLOWED)
+        # beyond the last control the focus leaves the page, which is told of no more keys
+        yield from found if len(found) == AT_ONCE else [*found, None]
+
+
+def _pressed_one_by_one(page: Page, key: str) -> Iterator[dict[str, Any] | None]:
+    """For a page that runs no scripts, and so takes no notes."""
+    for _ in range(MOST_STOPS):
+        page.keyboard.press(key)
+        yield page.evaluate(FOCUSED)
+
+
+def keyboard(page: Page, *, scripted: bool = True) -> list[str]:
+    """The order of Tab from the top of the page, whether the focus is seen, and what it never comes to; with scripts
+    also the way back."""
     first = page.evaluate(
         f"() => {{ window.metByTab = []; const it = document.querySelector('{CONTROLS}');"
         " it.focus(); return it.className; }"
     )
-    stops = [page.evaluate(FOCUSED), *tab_stops(page)]
+    stops = [page.evaluate(FOCUSED), *tab_stops(page, scripted=scripted)]
     wrong = [] if first == "skip" else ["the skip link is not the first that Tab comes to"]
     wrong += list(page.evaluate(UNREACHED)) + _seen(stops[1:])
     for one, other in pairwise(stops):
         above = other["top"] < one["top"] - LINE
         if above and other["left"] < one["right"] and other["right"] > one["left"]:
             wrong.append(f"Tab jumps up from {one['name']} to {other['name']}")
-    if not backwards:
+    if not scripted:
         return wrong
-    page.evaluate("() => { window.metByTab = []; }")
-    return wrong + [f"backwards: {line}" for line in _seen(list(tab_stops(page, "Shift+Tab")))]
+    page.evaluate("() => { const last = window.metByTab.at(-1); window.metByTab = []; last.focus(); }")
+    back = list(tab_stops(page, "Shift+Tab"))
+    wrong += (
+        [] if len(back) >= len(stops) - 1 else [f"backwards: {len(back) + 1} stops instead of {len(stops)}"]
+    )
+    return wrong + [f"backwards: {line}" for line in _seen(back)]
 
 
 def _seen(stops: list[dict[str, Any]]) -> list[str]:

@@ -1,236 +1,59 @@
-"""Every page a person can meet, in every state it can be in: one table, and a live server on which all of it is there.
+"""A live server on which every stop of the table is there."""
 
-To add a page: a line in STOPS. To say that an endpoint is none: a line in NOT_PAGES. A test holds the URL map against
-both, so that no page is left out of what is asked of all pages.
-"""
-
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
 from typing import Any
-from uuid import uuid4
 
 import requests
-from playwright.sync_api import Page, Response
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from app.extensions import db
-from app.models import Analysis, Image
+from app.models import SYSTEM, Analysis, Image
 from app.models.columns import now
-from app.services import sign_ins
+from app.services import accounts, sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
 from tests.factories import gradient, picture, some_id, spots
 from tests.steps import finalize
+from tests.support.stops import LONG, SLOWED, UNBROKEN, Stop
 
 WIDTH, HEIGHT = 640, 480
 LARGEST_IMAGE = 64 * 1024
-LONG = "a name that is far longer than any column has room for, as people like to give them, " * 3
-UNBROKEN = "a_file_name_that_is_far_too_long_for_any_card_" * 4
 MANY = 230  # annotations: more than one page of the table
-
-# what a page is brought into by hand; gives the answer of the server if one came
-Act = Callable[[Page], Response | None]
-
-
-@dataclass(frozen=True)
-class Stop:
-    """A page in one state. `address` names rows of the site in braces, `who` one of its people or nobody.
-
-    `lost` says that something on the page cannot be fetched, on purpose.
-    """
-
-    name: str
-    address: str
-    who: str = "owner"
-    endpoint: str = ""
-    status: int = 200
-    act: Act | None = None
-    lost: bool = False
-
-
-def submit(selector: str, files: Mapping[str, int] | None = None, **fields: str) -> Act:
-    """Sends a form as it stands but for these fields, whatever the browser's own checks and our scripts would say.
-
-    `files` are names with numbers of bytes, which are no image.
-    """
-
-    def act(page: Page) -> Response | None:
-        with page.expect_navigation() as answer:
-            page.locator(selector).evaluate(
-                """(form, [fields, files]) => {
-                    for (const [name, value] of Object.entries(fields)) form.elements[name].value = value;
-                    const carried = new DataTransfer();
-                    for (const [name, size] of Object.entries(files))
-                        carried.items.add(new File(["-".repeat(size)], name, {type: "image/png"}));
-                    const input = form.querySelector("input[type=file]");
-                    if (input) input.files = carried.files;
-                    HTMLFormElement.prototype.submit.call(form);
-                }""",
-                [fields, files or {}],
-            )
-        return answer.value
-
-    return act
-
-
-def opened(selector: str) -> Act:
-    """Opens a fold or a menu by the keyboard."""
-
-    def act(page: Page) -> None:
-        page.locator(f"{selector} > summary").first.press("Enter")
-
-    return act
-
-
-def made_anew(page: Page) -> Response | None:
-    """An account that nobody has made before, however often the page is visited."""
-    return submit(MAKE, email=f"{uuid4().hex}@example.org", name="Made Just Now")(page)
-
-
-SLOWED = "somebody@example.org"
-NOTES = {"notes.png": 12, UNBROKEN + ".png": 12}
-SIGN_IN = "form[action='/sign-in']"
-CREATE = "form[action='/projects']"
-ADD = "#add-title + form"
-KEYS = "form[action='/account/keys']"
-MAKE = "form[action='/admin/users/new']"
-PASSWORD = "form[action='/account/password']"
-
-STOPS = (
-    Stop("sign-in", "/sign-in", "", "web.sign_in"),
-    Stop("sign-in-expired", "/projects/{leaves}", "", "web.sign_in"),
-    Stop("sign-in-refused", "/sign-in", "", "web.check_sign_in", 401, submit(SIGN_IN, email="a@b", password="c")),
-    Stop("sign-in-slowed", "/sign-in", "", "web.check_sign_in", 429, submit(SIGN_IN, email=SLOWED, password="c")),
-    Stop("reference", "/reference", "owner", "web.show_reference"),
-    Stop("reference-nobody", "/reference", "", "web.show_reference"),
-    Stop("account", "/account", "long", "web.show_account"),
-    Stop("account-key", "/account", "owner", "web.create_key", 201, submit(KEYS, name="laptop")),
-    Stop("account-key-refused", "/account", "owner", "web.create_key", 422, submit(KEYS, name=LONG * 2)),
-    Stop("account-revoke", "/account", "owner", "web.show_account", act=opened(".confirm")),
-    Stop(
-        "account-password-refused", "/account", "editor", "web.change_password", 422,
-        submit(PASSWORD, current="a", password="long enough", again="another"),
-    ),
-    Stop("projects", "/", "owner", "web.list_projects"),
-    Stop("projects-empty", "/", "newcomer", "web.list_projects"),
-    Stop("projects-refused", "/", "owner", "web.create_project", 422, submit(CREATE, name="", description=LONG)),
-    Stop("account-menu", "/", "long", "web.list_projects", act=opened("#account")),
-    Stop("gallery", "/projects/{leaves}", "owner", "web.show_project"),
-    Stop("gallery-viewer", "/projects/{leaves}", "viewer", "web.show_project"),
-    Stop("gallery-empty", "/projects/{empty}", "owner", "web.show_project"),
-    Stop("gallery-empty-viewer", "/projects/{empty}", "viewer", "web.show_project"),
-    Stop("gallery-no-match", "/projects/{leaves}?q=nothing&state=failed", "owner", "web.show_project"),
-    Stop("gallery-long", "/projects/{long}", "owner", "web.show_project"),
-    Stop("gallery-lost", "/projects/{lost}", "unlucky", "web.show_project", lost=True),
-    Stop("gallery-refused", "/projects/{leaves}", "owner", "web.upload_images", 422, submit("#drop", NOTES)),
-    Stop("members", "/projects/{leaves}/members", "owner", "web.list_members"),
-    Stop("members-viewer", "/projects/{leaves}/members", "viewer", "web.list_members"),
-    Stop("members-remove", "/projects/{leaves}/members", "owner", "web.list_members", act=opened(".confirm")),
-    Stop(
-        "members-refused", "/projects/{leaves}/members", "owner", "web.add_member", 422,
-        submit(ADD, email=LONG[:240]),
-    ),
-    Stop("image-plain", "/images/{plain}", "owner", "web.show_image"),
-    Stop("image-queued", "/images/{queued}", "owner", "web.show_image"),
-    Stop("image-processing", "/images/{processing}", "owner", "web.show_image"),
-    Stop("image-cancel", "/images/{processing}", "owner", "web.show_image", act=opened(".confirm")),
-    Stop("image-failed", "/images/{failed}", "owner", "web.show_image"),
-    Stop("image-canceled", "/images/{canceled}", "owner", "web.show_image"),
-    Stop("image-completed", "/images/{completed}", "owner", "web.show_image"),
-    Stop("image-viewer", "/images/{processing}", "viewer", "web.show_image"),
-    Stop("image-side", "/images/{completed}?view=side&opacity=60", "owner", "web.show_image"),
-    Stop("image-export", "/images/{completed}", "owner", "web.show_image", act=opened("#export")),
-    Stop("image-page-2", "/images/{many}?page=2", "owner", "web.show_image"),
-    Stop("image-long", "/images/{long_image}", "owner", "web.show_image"),
-    Stop("image-lost", "/images/{lost_image}", "unlucky", "web.show_image", lost=True),
-    Stop("analysis", "/analyses/{analysis}", "owner", "web.show_analysis"),
-    Stop("panel", "/images/{processing}/panel", "owner", "web.show_panel"),
-    Stop("admin-users", "/admin/users", "admin", "admin.list_users"),
-    Stop("admin-users-no-match", "/admin/users?q=nobody-is-called-this", "admin", "admin.list_users"),
-    Stop(
-        "admin-users-refused", "/admin/users", "admin", "admin.create_user", 422,
-        submit(MAKE, email="no address", name=LONG, password="short"),
-    ),
-    Stop(
-        "admin-user-made", "/admin/users", "admin", "admin.create_user", 200,
-        made_anew,
-    ),
-    Stop("admin-user", "/admin/users/{owner}", "admin", "admin.show_user"),
-    Stop("admin-user-long", "/admin/users/{long_person}", "admin", "admin.show_user"),
-    Stop("admin-user-oneself", "/admin/users/{admin}", "admin", "admin.show_user"),
-    Stop("admin-user-disable", "/admin/users/{owner}", "admin", "admin.show_user", act=opened("#state")),
-    Stop("admin-projects", "/admin/projects", "admin", "admin.list_projects"),
-    Stop("admin-projects-no-match", "/admin/projects?q=nothing", "admin", "admin.list_projects"),
-    Stop(
-        "admin-projects-refused", "/admin/projects", "admin", "admin.create_project", 422,
-        submit("form[action='/admin/projects/new']", name="", owner="nobody@example.org", description=LONG),
-    ),
-    Stop("admin-project", "/admin/projects/{long}", "admin", "admin.show_project"),
-    Stop("admin-exports", "/admin/exports", "admin", "admin.show_exports"),
-    Stop("admin-exports-counted", "/admin/exports?count=1&format=csv", "admin", "admin.show_exports"),
-    Stop("admin-exports-none", "/admin/exports?count=1&status=queued&model=none", "admin", "admin.show_exports"),
-    Stop(
-        "admin-exports-refused", "/admin/exports?count=1&created_from=2026-05-02&created_to=2026-05-01", "admin",
-        "admin.show_exports", 422,
-    ),
-    Stop("admin-exports-no-day", "/admin/exports?count=1&created_from=soon", "admin", "admin.show_exports", 422),
-    Stop("admin-audit", "/admin/audit", "admin", "admin.list_events"),
-    Stop("admin-audit-open", "/admin/audit", "admin", "admin.list_events", act=opened(".trail details")),
-    Stop("admin-audit-no-match", "/admin/audit?who=nobody", "admin", "admin.list_events"),
-    Stop("admin-settings", "/admin/settings", "admin", "admin.show_settings"),
-    Stop("admin-forbidden", "/admin/users", "owner", "admin.list_users", 403),
-    Stop("error-403", "/projects/{leaves}", "stranger", "web.show_project", 403),
-    Stop("error-404", "/nowhere", "owner", "", 404),
-    Stop("error-404-nobody", "/nowhere", "", "", 404),
-    Stop("error-404-image", "/images/{nothing}", "owner", "web.show_image", 404),
-    Stop("error-405", "/sign-out", "owner", "", 405),
-    Stop("error-410", "/images/{deleted}", "owner", "web.show_image", 410),
-    Stop(
-        "error-413", "/projects/{empty}", "owner", "web.upload_images", 413,
-        submit("#drop", {"large.png": 3_000_000}),
-    ),
-    Stop("error-503", "/images/{lost_image}/content", "unlucky", "web.image_content", 503),
-)  # fmt: skip
-
-# GET endpoints of people's pages that are no page, and why
-NOT_PAGES = {
-    "web.export_analysis": "a download",
-    "web.image_content": "a picture",
-    "web.image_preview": "a picture",
-    "web.show_layer": "leads to a picture",
-    "web.show_mask_layer": "leads to a picture",
-    "web.return_to_projects": "leads to the page that holds the form",
-    "web.return_to_project": "leads to the page that holds the form",
-    "web.return_to_members": "leads to the page that holds the form",
-    "web.return_to_analysis": "leads to the page that holds the form",
-    "web.return_to_account": "leads to the page that holds the form",
-    "web.return_to_keys": "leads to the page that holds the form",
-    "admin.show_admin": "leads to the accounts",
-    "admin.return_to_users": "leads to the page that holds the form",
-    "admin.return_to_user": "leads to the page that holds the form",
-    "admin.return_to_keys": "leads to the page that holds the form",
-    "admin.return_to_projects": "leads to the page that holds the form",
-    "admin.return_to_exports": "leads to the page that holds the form",
-}
+PROXY_SECRET = "shared-with-the-proxy-0123456789"
+BY_PROXY = ("proxied", "cut-off")
+SETTINGS = {"MAX_IMAGE_BYTES": str(LARGEST_IMAGE), "AUTH_PROXY_SECRET": PROXY_SECRET}
 
 
 class Site:
-    """A live server on which every stop is there. `rows` are the ids the addresses name."""
+    """`rows` are the ids the addresses name. `serve` starts servers: one now, another when its loss is looked at."""
 
-    def __init__(self, server: LiveServer) -> None:
-        self.server, self.world = server, server.world
+    def __init__(self, serve: Callable[..., LiveServer]) -> None:
+        self.serve, self.server = serve, serve(**SETTINGS)
+        self.world = self.server.world
         self.people: dict[str, Person] = {
             name: self.world.person(f"{name}@example.org")
-            for name in ("owner", "editor", "viewer", "stranger", "newcomer", "unlucky")
+            for name in (
+                "owner",
+                "editor",
+                "viewer",
+                "stranger",
+                "newcomer",
+                "unlucky",
+                "hasty",
+                "proxied",
+                "former",
+            )
         }
         self.people["long"] = self.world.person(
             "some.body.with.a.long.address@" + "department." * 12 + "example.org"
         )
         self.people["admin"] = self.world.person("admin@example.org", role="admin")
         self.rows: dict[str, Any] = {"nothing": some_id()}
-        self.rows |= {name: self.people[name].id for name in ("owner", "admin")}
+        self.rows |= {name: self.people[name].id for name in ("owner", "admin", "former")}
         self.rows["long_person"] = self.people["long"].id
+        self._keep_out()
         self._slow_down()
         self._projects()
         self._images()
@@ -241,7 +64,28 @@ class Site:
         return stop.address.format(**self.rows)
 
     def person(self, stop: Stop) -> Person | None:
-        return self.people[stop.who] if stop.who else None
+        """Who signs in through the form; a proxy sends its people along by itself."""
+        return None if stop.who in ("", *BY_PROXY) else self.people[stop.who]
+
+    def context(self, who: str) -> dict[str, Any]:
+        server = self.without_database if who == "cut-off" else self.server
+        if who not in BY_PROXY:
+            return {"base_url": server.url}
+        headers = {"X-User-Email": f"{who}@example.org", "X-Proxy-Secret": PROXY_SECRET}
+        return {"base_url": server.url, "extra_http_headers": headers}
+
+    @cached_property
+    def without_database(self) -> LiveServer:
+        """A server that came up well. Then somebody took the tables of its database away."""
+        server = self.serve(**SETTINGS)
+        with server.world.app.app_context():
+            db.drop_all()
+        return server
+
+    def _keep_out(self) -> None:
+        with self.world.app.app_context():
+            accounts.set_disabled(accounts.get(self.people["former"].email), True, by=SYSTEM)
+            db.session.commit()
 
     def _slow_down(self) -> None:
         """As many failures as an account may have; from another address, so that nobody else is slowed down, and from
@@ -262,6 +106,7 @@ class Site:
         self.empty = make("Moss", description="Nothing yet.", owner=owner, viewer=viewer)
         self.long = make(LONG.strip(), description=UNBROKEN, owner=owner)
         self.lost = make("Lost", owner=self.people["unlucky"])
+        self.spoilt = make("Spoilt", owner=self.people["unlucky"])
         self.rows |= {name: getattr(self, name).id for name in ("leaves", "empty", "long", "lost")}
 
     def _images(self) -> None:
@@ -272,6 +117,7 @@ class Site:
         }
         images["long_image"] = self.world.image(self.long, UNBROKEN + ".png", shot)
         images["lost_image"] = self.world.image(self.lost, "lost.png", shot)
+        images["spoilt_image"] = self.world.image(self.spoilt, "spoilt.png", shot)
         self.rows |= {name: image.id for name, image in images.items()}
         self.world.analysis(images["queued"], "queued", priority=3)
         self.world.analysis(images["canceled"], "canceled")
@@ -290,6 +136,9 @@ class Site:
         self.store(running, [box("leaf", 3)])
         with self.world.app.app_context():
             db.session.execute(update(Image).where(Image.id == images["deleted"].id).values(deleted_at=now()))
+            # a row that no program of ours wrote, and none can read
+            spoilt = Image.id == images["spoilt_image"].id
+            db.session.execute(update(Image).where(spoilt).values(details=text("'{'")))
             db.session.commit()
         self.completed = images["completed"]
 

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page
 
-from tests.support.site import Stop
+from tests.support.stops import Stop
 from tests.support.visits import Visits
 
 AT_ONCE = 4  # pages that are fetched while others are parsed
@@ -67,7 +67,7 @@ READ = (
 
 
 @dataclass
-class Shown:
+class Reading:
     """What the pages of a world are made of, by the kind of page; and what was wrong with any."""
 
     visits: Visits
@@ -125,15 +125,28 @@ class Shown:
         self.wrong += [f"{kind}: {line}" for line in happened]
 
 
-def compare(shown: Shown, twin: Shown) -> None:
+@dataclass
+class Listed(Reading):
+    """Goes nowhere, and takes down where a walk would lead."""
+
+    stops: list[Stop] = field(default_factory=list)
+
+    def look(self, stop: Stop, *_: str) -> None:  # type: ignore[override]
+        self.stops.append(stop)
+
+    def read(self, stop: Stop, *_: str, headers: dict[str, str] | None = None, **fields: str) -> None:
+        self.stops.append(stop)
+
+
+def compare(reading: Reading, twin: Reading) -> None:
     """Nothing was wrong, and no page has what its twin has not."""
-    shown.finish()
+    reading.finish()
     twin.finish()
-    wrong, shown.wrong = shown.wrong, []
-    for kind, pairs in shown.pairs.items():
+    wrong, reading.wrong = reading.wrong, []
+    for kind, pairs in reading.pairs.items():
         extra = pairs - twin.pairs.get(kind, set())
         wrong += [f"{kind}: its twin has no <{pair}>" for pair in sorted(extra)]
-    shown.pairs.clear()
+    reading.pairs.clear()
     twin.pairs.clear()
     assert not twin.wrong, "\n".join(twin.wrong[:30])
     assert not wrong, "\n".join(wrong[:30])

@@ -1,30 +1,32 @@
 """One open browser for each person, from page to page; it notes whatever a page does that none should."""
 
+from base64 import b64decode
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, Page, Request, Response
+from playwright.sync_api import Browser, CDPSession, Page, Request, Response
 
 from tests.cast import Person
-from tests.conftest import LiveServer
 from tests.support.browser import SCREENSHOTS
-from tests.support.site import Stop
+from tests.support.stops import Stop
 
+# told at once, as a page that is left takes along whatever it has kept
 REPORTS = """
-    window.reports = [];
-    document.addEventListener("securitypolicyviolation", (it) => window.reports.push(
+    document.addEventListener("securitypolicyviolation", (it) => window.toldByPolicy(
         `policy: ${it.effectiveDirective} refused ${it.blockedURI} ${it.sample}`));
 """
+# pixels of a page from its top: what comes further down looks like what came before
+KEPT_HEIGHT = 3000
 
 
 class Places(Protocol):
-    """Where the stops of a table are, and who their people are."""
-
-    server: LiveServer
+    """Where the stops of a table are, who their people are, and how the browser of each is set up: with which server
+    it talks, and what it sends along."""
 
     def address(self, stop: Stop) -> str: ...
     def person(self, stop: Stop) -> Person | None: ...
+    def context(self, who: str) -> dict[str, Any]: ...
 
 
 class Visits:
@@ -34,14 +36,22 @@ class Visits:
     def __init__(self, browser: Browser, site: Places) -> None:
         self.browser, self.site = browser, site
         self.pages: dict[tuple[str, bool], Page] = {}
+        self.debuggers: dict[Page, CDPSession] = {}
         self.noted: list[str] = []
+        self.waiting: Page | None = None
         self.allowed: tuple[str, ...] = ()
 
     def visit(self, stop: Stop, *, javascript: bool = True) -> Page:
         """The page of the stop, brought into its state; checks that the server answered as the table says."""
         page = self.page(stop, javascript=javascript)
+        if self.waiting is not None:  # for an answer that is held back, until it would complain
+            self.waiting.unroute_all()
+            self.waiting.goto("about:blank")
+        self.waiting = page if stop.scripted else None
         page.set_viewport_size({"width": 1280, "height": 800})
-        page.emulate_media(color_scheme="light", reduced_motion="no-preference", forced_colors="none")
+        page.emulate_media(
+            media="null", color_scheme="light", reduced_motion="no-preference", forced_colors="none"
+        )
         self.noted.clear()
         troubled = stop.lost or stop.status >= 400
         # the browser itself tells of an answer that is an error
@@ -59,13 +69,19 @@ class Visits:
         return self._page(stop.who, self.site.person(stop), javascript)
 
     def happened(self, page: Page) -> list[str]:
-        """What went wrong since the visit began."""
-        reports: list[str] = page.evaluate("() => window.reports ?? []")
-        return reports + [line for line in self.noted if not line.startswith(self.allowed or ("\0",))]
+        """What went wrong since the visit began, also on pages that have been left since."""
+        page.evaluate("1")  # whatever was told before this has arrived when it is answered
+        return [line for line in self.noted if not line.startswith(self.allowed or ("\0",))]
 
     def screenshot(self, page: Page, name: str) -> None:
-        """Of the whole page, kept in tests/output/screenshots/ to be looked at."""
-        page.screenshot(path=self.pictures() / f"{name}.png", full_page=True)
+        """Of the page down to KEPT_HEIGHT, kept in tests/output/screenshots/ to be looked at."""
+        width, height = page.evaluate("[innerWidth, document.documentElement.scrollHeight]")
+        clip = {"x": 0, "y": 0, "width": width, "height": min(height, KEPT_HEIGHT), "scale": 1}
+        if page not in self.debuggers:
+            self.debuggers[page] = page.context.new_cdp_session(page)
+        asked = {"format": "png", "optimizeForSpeed": True, "captureBeyondViewport": True, "clip": clip}
+        taken = self.debuggers[page].send("Page.captureScreenshot", asked)
+        (self.pictures() / f"{name}.png").write_bytes(b64decode(taken["data"]))
 
     def pictures(self) -> Path:
         """Where they are kept."""
@@ -78,29 +94,37 @@ class Visits:
 
     def _page(self, who: str, person: Person | None, javascript: bool) -> Page:
         if (who, javascript) not in self.pages:
-            context = self.browser.new_context(base_url=self.site.server.url, java_script_enabled=javascript)
+            known = self.pages.get((who, not javascript))
+            options = self.site.context(who)
+            context = self.browser.new_context(**options, java_script_enabled=javascript)
             context.set_default_timeout(10_000)
+            context.expose_function("toldByPolicy", self._note)
             context.add_init_script(REPORTS)
             page = self.pages[who, javascript] = context.new_page()
-            self._listen(page)
-            if person is not None:
+            self._listen(page, options["base_url"])
+            if known is not None:  # the same session, as an account that was slowed down lets nobody in
+                context.add_cookies(known.context.cookies())  # type: ignore[arg-type]
+            elif person is not None:
                 sign_in(page, person)
         return self.pages[who, javascript]
 
-    def _listen(self, page: Page) -> None:
+    def _listen(self, page: Page, home: str) -> None:
         page.on("console", lambda told: self.noted.append(f"console {told.type}: {told.text}"))
         page.on("pageerror", lambda error: self.noted.append(f"exception: {error}"))
         page.on("dialog", self._note_dialog)
-        page.on("request", self._note_request)
+        page.on("request", lambda request: self._note_request(request, home))
         page.on("requestfailed", self._note_failure)
+
+    def _note(self, line: str) -> None:
+        self.noted.append(line)
 
     def _note_dialog(self, dialog: Any) -> None:
         self.noted.append(f"dialog: {dialog.message}")
         dialog.dismiss()
 
-    def _note_request(self, request: Request) -> None:
+    def _note_request(self, request: Request, home: str) -> None:
         address = urlsplit(request.url)
-        if address.scheme not in ("data", "blob") and address.netloc != urlsplit(self.site.server.url).netloc:
+        if address.scheme not in ("data", "blob") and address.netloc != urlsplit(home).netloc:
             self.noted.append(f"a request to elsewhere: {request.url}")
 
     def _note_failure(self, request: Request) -> None:

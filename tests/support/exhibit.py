@@ -15,7 +15,7 @@ RLE = {
 }
 
 
-class Shown:
+class Exhibit:
     """An image on the live server, somebody who may edit it, and an analysis that is processing."""
 
     def __init__(self, server: LiveServer) -> None:

@@ -1,0 +1,296 @@
+"""Every page a person can meet, in every state it can be in: one table. `site.py` has a server on which all is there.
+
+To add a page: a line in STOPS. To say that an endpoint is none: a line in NOT_PAGES. A test holds the URL map against
+both, so that no page is left out of what is asked of all pages.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from uuid import uuid4
+
+from flask import Flask
+from playwright.sync_api import Page, Response, Route, expect
+
+LONG = "a name that is far longer than any column has room for, as people like to give them, " * 3
+UNBROKEN = "a_file_name_that_is_far_too_long_for_any_card_" * 4
+
+# what a page is brought into by hand; gives the answer of the server if one came
+Act = Callable[[Page], Response | None]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """A page in one state. `address` names rows of the site in braces, `who` one of its people or nobody.
+
+    `lost` says that something on the page cannot be fetched, on purpose; `scripted`, that its state comes about by
+    scripts only; `like` names the stop with the same page, whose menu is all that differs.
+    """
+
+    name: str
+    address: str
+    who: str = "owner"
+    endpoint: str = ""
+    status: int = 200
+    act: Act | None = None
+    lost: bool = False
+    scripted: bool = False
+    like: str = ""
+
+
+def submit(selector: str, files: Mapping[str, int] | None = None, **fields: str) -> Act:
+    """Sends a form as it stands but for these fields, whatever the browser's own checks and our scripts would say.
+
+    `files` are names with numbers of bytes, which are no image.
+    """
+
+    def act(page: Page) -> Response | None:
+        with page.expect_navigation() as answer:
+            page.locator(selector).evaluate(
+                """(form, [fields, files]) => {
+                    for (const [name, value] of Object.entries(fields)) form.elements[name].value = value;
+                    const carried = new DataTransfer();
+                    for (const [name, size] of Object.entries(files))
+                        carried.items.add(new File(["-".repeat(size)], name, {type: "image/png"}));
+                    const input = form.querySelector("input[type=file]");
+                    if (input) input.files = carried.files;
+                    HTMLFormElement.prototype.submit.call(form);
+                }""",
+                [fields, files or {}],
+            )
+        return answer.value
+
+    return act
+
+
+def opened(selector: str) -> Act:
+    """Opens a fold or a menu by the keyboard."""
+
+    def act(page: Page) -> None:
+        page.locator(f"{selector} > summary").first.press("Enter")
+
+    return act
+
+
+def made_anew(page: Page) -> Response | None:
+    """An account that nobody has made before, however often the page is visited."""
+    return submit(MAKE, email=f"{uuid4().hex}@example.org", name="Made Just Now")(page)
+
+
+def too_old(act: Act) -> Act:
+    """A form that is sent after the browser has forgotten its cookies."""
+
+    def sent(page: Page) -> Response | None:
+        page.context.clear_cookies()
+        return act(page)
+
+    return sent
+
+
+def again_and_again(act: Act) -> Act:
+    """Until the server slows down whoever does it."""
+
+    def sent(page: Page) -> Response | None:
+        for _ in range(10):
+            answer = act(page)
+            if answer is not None and answer.status == 429:
+                break
+        return answer
+
+    return sent
+
+
+def held(address: str, act: Callable[[Page], None], shown: str) -> Act:
+    """Stops while the answer to what the page asks for is still to come, and `shown` tells of that."""
+
+    def wait(page: Page) -> None:
+        page.route(address, _hold)
+        act(page)
+        expect(page.locator(shown).first).to_be_visible()
+
+    return wait
+
+
+def _hold(_: Route) -> None:
+    """Neither sent nor refused: given up when the page is left."""
+
+
+def uploading(page: Page) -> None:
+    files = [("leaf.png", 40_000), (UNBROKEN + ".png", 12)]
+    page.locator("#files").set_input_files(
+        [{"name": name, "mimeType": "image/png", "buffer": b"-" * size} for name, size in files]
+    )
+
+
+def another_chosen(page: Page) -> None:
+    page.locator(".analyses a:not([aria-current])").first.click()
+
+
+SLOWED = "somebody@example.org"
+NOTES = {"notes.png": 12, UNBROKEN + ".png": 12}
+SIGN_IN = "form[action='/sign-in']"
+CREATE = "form[action='/projects']"
+ADD = "#add-title + form"
+KEYS = "form[action='/account/keys']"
+MAKE = "form[action='/admin/users/new']"
+PASSWORD = "form[action='/account/password']"
+
+STOPS = (
+    Stop("sign-in", "/sign-in", "", "web.sign_in"),
+    Stop("sign-in-expired", "/projects/{leaves}", "", "web.sign_in"),
+    Stop("sign-in-refused", "/sign-in", "", "web.check_sign_in", 401, submit(SIGN_IN, email="a@b", password="c")),
+    Stop("sign-in-slowed", "/sign-in", "", "web.check_sign_in", 429, submit(SIGN_IN, email=SLOWED, password="c")),
+    Stop(
+        "sign-in-too-old", "/sign-in", "", "web.check_sign_in", 403,
+        too_old(submit(SIGN_IN, email="a@b", password="c")),
+    ),
+    Stop("reference", "/reference", "owner", "web.show_reference"),
+    Stop("reference-nobody", "/reference", "", "web.show_reference", like="reference"),
+    Stop("account", "/account", "long", "web.show_account"),
+    Stop("account-key", "/account", "owner", "web.create_key", 201, submit(KEYS, name="laptop")),
+    Stop("account-key-refused", "/account", "owner", "web.create_key", 422, submit(KEYS, name=LONG * 2)),
+    Stop("account-revoke", "/account", "owner", "web.show_account", act=opened(".confirm")),
+    Stop(
+        "account-password-refused", "/account", "editor", "web.change_password", 422,
+        submit(PASSWORD, current="a", password="long enough", again="another"),
+    ),
+    Stop(
+        "account-password-slowed", "/account", "hasty", "web.change_password", 429,
+        again_and_again(submit(PASSWORD, current="wrong", password="long enough", again="long enough")),
+    ),
+    Stop("account-by-proxy", "/account", "proxied", "web.show_account"),
+    Stop("projects", "/", "owner", "web.list_projects"),
+    Stop("projects-empty", "/", "newcomer", "web.list_projects"),
+    Stop("projects-refused", "/", "owner", "web.create_project", 422, submit(CREATE, name="", description=LONG)),
+    Stop(
+        "projects-too-old", "/", "owner", "web.create_project", 403,
+        submit(CREATE, name="Bark", csrf_token="of yesterday"),
+    ),
+    Stop("account-menu", "/", "long", "web.list_projects", act=opened("#account")),
+    Stop("gallery", "/projects/{leaves}", "owner", "web.show_project"),
+    Stop("gallery-viewer", "/projects/{leaves}", "viewer", "web.show_project"),
+    Stop("gallery-empty", "/projects/{empty}", "owner", "web.show_project"),
+    Stop("gallery-empty-viewer", "/projects/{empty}", "viewer", "web.show_project"),
+    Stop("gallery-no-match", "/projects/{leaves}?q=nothing&state=failed", "owner", "web.show_project"),
+    Stop("gallery-long", "/projects/{long}", "owner", "web.show_project"),
+    Stop("gallery-lost", "/projects/{lost}", "unlucky", "web.show_project", lost=True),
+    Stop("gallery-refused", "/projects/{leaves}", "owner", "web.upload_images", 422, submit("#drop", NOTES)),
+    Stop(
+        "gallery-uploading", "/projects/{leaves}", "owner", "web.show_project", scripted=True,
+        act=held("**/images", uploading, "#uploads progress"),
+    ),
+    Stop("members", "/projects/{leaves}/members", "owner", "web.list_members"),
+    Stop("members-viewer", "/projects/{leaves}/members", "viewer", "web.list_members"),
+    Stop("members-remove", "/projects/{leaves}/members", "owner", "web.list_members", act=opened(".confirm")),
+    Stop(
+        "members-refused", "/projects/{leaves}/members", "owner", "web.add_member", 422,
+        submit(ADD, email=LONG[:240]),
+    ),
+    Stop(
+        "members-last-owner", "/projects/{leaves}/members", "owner", "web.change_member", 409,
+        submit("tr:has-text('owner@') form:has(select)", role="viewer"),
+    ),
+    Stop("image-plain", "/images/{plain}", "owner", "web.show_image"),
+    Stop("image-queued", "/images/{queued}", "owner", "web.show_image"),
+    Stop("image-processing", "/images/{processing}", "owner", "web.show_image"),
+    Stop("image-cancel", "/images/{processing}", "owner", "web.show_image", act=opened(".confirm")),
+    Stop("image-failed", "/images/{failed}", "owner", "web.show_image"),
+    Stop("image-canceled", "/images/{canceled}", "owner", "web.show_image"),
+    Stop("image-completed", "/images/{completed}", "owner", "web.show_image"),
+    Stop("image-viewer", "/images/{processing}", "viewer", "web.show_image"),
+    Stop("image-side", "/images/{completed}?view=side&opacity=60", "owner", "web.show_image"),
+    Stop(
+        "image-loading", "/images/{completed}", "owner", "web.show_image", scripted=True,
+        act=held("**/images/*?analysis=*", another_chosen, "a.htmx-request"),
+    ),
+    Stop("image-export", "/images/{completed}", "owner", "web.show_image", act=opened("#export")),
+    Stop("image-page-2", "/images/{many}?page=2", "owner", "web.show_image"),
+    Stop("image-long", "/images/{long_image}", "owner", "web.show_image"),
+    Stop("image-lost", "/images/{lost_image}", "unlucky", "web.show_image", lost=True),
+    Stop("analysis", "/analyses/{analysis}", "owner", "web.show_analysis"),
+    Stop("panel", "/images/{processing}/panel", "owner", "web.show_panel"),
+    Stop("admin-users", "/admin/users", "admin", "admin.list_users"),
+    Stop("admin-users-no-match", "/admin/users?q=nobody-is-called-this", "admin", "admin.list_users"),
+    Stop(
+        "admin-users-refused", "/admin/users", "admin", "admin.create_user", 422,
+        submit(MAKE, email="no address", name=LONG, password="short"),
+    ),
+    Stop(
+        "admin-user-made", "/admin/users", "admin", "admin.create_user", 200,
+        made_anew,
+    ),
+    Stop("admin-user", "/admin/users/{owner}", "admin", "admin.show_user"),
+    Stop("admin-user-long", "/admin/users/{long_person}", "admin", "admin.show_user"),
+    Stop("admin-user-oneself", "/admin/users/{admin}", "admin", "admin.show_user"),
+    Stop("admin-user-disabled", "/admin/users/{former}", "admin", "admin.show_user"),
+    Stop("admin-user-disable", "/admin/users/{owner}", "admin", "admin.show_user", act=opened("#state")),
+    Stop(
+        "admin-user-changed", "/admin/users/{owner}", "admin", "admin.reset_password", 409,
+        submit("form[action$='/password']", version="0"),
+    ),
+    Stop("admin-user-nobody", "/admin/users/{nothing}", "admin", "admin.show_user", 404),
+    Stop("admin-projects", "/admin/projects", "admin", "admin.list_projects"),
+    Stop("admin-projects-no-match", "/admin/projects?q=nothing", "admin", "admin.list_projects"),
+    Stop(
+        "admin-projects-refused", "/admin/projects", "admin", "admin.create_project", 422,
+        submit("form[action='/admin/projects/new']", name="", owner="nobody@example.org", description=LONG),
+    ),
+    Stop("admin-project", "/admin/projects/{long}", "admin", "admin.show_project"),
+    Stop(
+        "admin-project-refused", "/admin/projects/{leaves}", "admin", "admin.change_project", 422,
+        submit("main form[method=post]", name=LONG * 2, description=""),
+    ),
+    Stop("admin-exports", "/admin/exports", "admin", "admin.show_exports"),
+    Stop("admin-exports-counted", "/admin/exports?count=1&format=csv", "admin", "admin.show_exports"),
+    Stop("admin-exports-none", "/admin/exports?count=1&status=queued&model=none", "admin", "admin.show_exports"),
+    Stop(
+        "admin-exports-refused", "/admin/exports?count=1&created_from=2026-05-02&created_to=2026-05-01", "admin",
+        "admin.show_exports", 422,
+    ),
+    Stop("admin-exports-no-day", "/admin/exports?count=1&created_from=soon", "admin", "admin.show_exports", 422),
+    Stop("admin-audit", "/admin/audit", "admin", "admin.list_events"),
+    Stop("admin-audit-open", "/admin/audit", "admin", "admin.list_events", act=opened(".trail details")),
+    Stop("admin-audit-no-match", "/admin/audit?who=nobody", "admin", "admin.list_events"),
+    Stop("admin-settings", "/admin/settings", "admin", "admin.show_settings"),
+    Stop("admin-forbidden", "/admin/users", "owner", "admin.list_users", 403),
+    Stop("error-403", "/projects/{leaves}", "stranger", "web.show_project", 403),
+    Stop("error-404", "/nowhere", "owner", "", 404),
+    Stop("error-404-nobody", "/nowhere", "", "", 404),
+    Stop("error-404-image", "/images/{nothing}", "owner", "web.show_image", 404),
+    Stop("error-405", "/sign-out", "owner", "", 405),
+    Stop("error-410", "/images/{deleted}", "owner", "web.show_image", 410),
+    Stop(
+        "error-413", "/projects/{empty}", "owner", "web.upload_images", 413,
+        submit("#drop", {"large.png": 3_000_000}),
+    ),
+    Stop("error-500", "/images/{spoilt_image}", "unlucky", "web.show_image", 500),
+    Stop("error-503-database", "/", "cut-off", "web.list_projects", 503),
+    Stop("error-503", "/images/{lost_image}/content", "unlucky", "web.image_content", 503),
+)  # fmt: skip
+
+
+# GET endpoints of people's pages that are no page, and why
+NOT_PAGES = {
+    "web.export_analysis": "a download",
+    "web.image_content": "a picture",
+    "web.image_preview": "a picture",
+    "web.show_layer": "leads to a picture",
+    "web.show_mask_layer": "leads to a picture",
+    "web.return_to_projects": "leads to the page that holds the form",
+    "web.return_to_project": "leads to the page that holds the form",
+    "web.return_to_members": "leads to the page that holds the form",
+    "web.return_to_analysis": "leads to the page that holds the form",
+    "web.return_to_account": "leads to the page that holds the form",
+    "web.return_to_keys": "leads to the page that holds the form",
+    "admin.show_admin": "leads to the accounts",
+    "admin.return_to_users": "leads to the page that holds the form",
+    "admin.return_to_user": "leads to the page that holds the form",
+    "admin.return_to_keys": "leads to the page that holds the form",
+    "admin.return_to_projects": "leads to the page that holds the form",
+    "admin.return_to_exports": "leads to the page that holds the form",
+}
+
+
+def pages_of(app: Flask) -> set[str]:
+    """The GET endpoints of people's pages."""
+    rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(("web.", "admin."))]
+    return {rule.endpoint for rule in rules if "GET" in (rule.methods or ())}
