@@ -6,7 +6,7 @@ from uuid import UUID
 from flask import Response, flash, render_template, request, url_for
 
 from app import access
-from app.errors import Conflict, InvalidPayload, NotFound
+from app.errors import Conflict, InvalidPayload
 from app.extensions import db
 from app.guards import principal
 from app.models import Project, Role, User
@@ -23,10 +23,18 @@ def list_members(project_id: UUID) -> Response:
 
 
 def members_page(project: Project, status: int = 200, **form: Any) -> Response:
-    role = access.role_in(principal(), project.id)
-    members = projects.members(project)
+    """Where there are more than a page lists, `q` finds the others."""
+    wanted = request.args.get("q", "").replace("\0", "").strip()[:255]
     text = render_template(
-        "members/list.html", project=project, members=members, role=role, roles=list(Role), **form
+        "members/list.html",
+        project=project,
+        members=projects.members(project, wanted),
+        total=projects.member_count(project),
+        listed=projects.LISTED,
+        wanted=wanted,
+        role=access.role_in(principal(), project.id),
+        roles=list(Role),
+        **form,
     )
     return Response(text, status)
 
@@ -50,9 +58,7 @@ def add_member(project_id: UUID) -> Response:
 @web.post("/projects/<uuid:project_id>/members/<uuid:user_id>")
 def change_member(project_id: UUID, user_id: UUID) -> Response:
     project = access.project_for(principal(), project_id, Role.OWNER)
-    member = next((row for row in projects.members(project) if row.user_id == user_id), None)
-    if member is None:
-        raise NotFound("This person is not a member.")
+    member = projects.member(project, user_id)
     try:
         form, _ = load(MemberRole(), request.form)
     except InvalidPayload as error:
