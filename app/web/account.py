@@ -76,14 +76,17 @@ def create_key() -> Response:
         key = accounts.create_user_key(person(), form["name"], form["key_id"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()
-        reasons = [{**entry, "field": "name"} for entry in error.errors or []]  # the id has no field to be seen
+        reasons = [
+            {**entry, "field": "name"} for entry in error.errors or []
+        ]  # the id has no field to be seen
         return account_page(422, refused="key", errors=reasons, sent=as_sent(request.form))
     except Conflict as error:
         db.session.rollback()
         reasons = [{"field": "name", "reason": error.detail}]
         return account_page(409, refused="key", errors=reasons, sent=as_sent(request.form))
-    db.session.commit()
-    return account_page(201, new_key=key, new_key_name=form["name"])
+    page = account_page(201, new_key=key, new_key_name=form["name"])
+    db.session.commit()  # last: after it nothing may go wrong any more, for nobody can see the key again
+    return page
 
 
 @web.post("/account/keys/<key_id>/revoke")
