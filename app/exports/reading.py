@@ -34,17 +34,26 @@ def _stretches(analysis_id: UUID) -> Iterator[tuple[int, int]]:
     last = -1
     of_it = select(Annotation.position, weight().label("weight")).where(Annotation.analysis_id == analysis_id)
     while True:
-        rows = read(of_it.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE))
-        first, total = None, 0
-        for row in rows:
-            if first is not None and total + row.weight > PAGE_WEIGHT:
-                yield first, last
-                first, total = None, 0
-            first, last, total = row.position if first is None else first, row.position, total + row.weight
-        if first is not None:
-            yield first, last
-        if len(rows) < PAGE:
+        page = of_it.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE)
+        rows = page.subquery()
+        whole = select(func.count(), func.max(rows.c.position), func.sum(rows.c.weight))
+        number, end, total = read(whole)[0]
+        if number:
+            yield from [(last + 1, end)] if total <= PAGE_WEIGHT else _parts(read(page))
+            last = end
+        if number < PAGE:
             return
+
+
+def _parts(rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int]]:
+    """The first and the last position of neighbours that are light enough together."""
+    first, last, total = rows[0].position, rows[0].position, 0
+    for row in rows:
+        if total and total + row.weight > PAGE_WEIGHT:
+            yield first, last
+            first, total = row.position, 0
+        last, total = row.position, total + row.weight
+    yield first, last
 
 
 def weight() -> ColumnElement[int]:
