@@ -13,7 +13,6 @@ from urllib.parse import SplitResult, quote, urlsplit
 from uuid import UUID
 
 from flask import Response, current_app, g, redirect, request, session, url_for
-from sqlalchemy.exc import IntegrityError
 
 from app import signing
 from app.errors import (
@@ -266,7 +265,7 @@ def _new_proxy_user(email: str) -> User | None:
         db.session.commit()
     except InvalidPayload:
         return None
-    except (Conflict, IntegrityError):  # another request made it first
+    except Conflict:  # another request made it first
         db.session.rollback()
         return accounts.find(email)
     finally:

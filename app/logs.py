@@ -176,6 +176,7 @@ class _Line:
         self.status = 0
         self.sent = 0
         self.whole = False
+        self.failed = False  # while the answer was on its way
 
     def is_quiet(self) -> bool:
         return bool(self.environ.get(NOTE, {}).get("quiet")) and self.status < 400
@@ -195,7 +196,7 @@ class _Line:
         }
         if not self.whole:
             fields["cut_off"] = True
-        level = logging.ERROR if self.status >= 500 else logging.INFO
+        level = logging.ERROR if self.status >= 500 or self.failed else logging.INFO
         text = f"{method} {route or 'no route'} {self.status}"
         _requests.log(level, "%s", text, extra={"fields": fields})
 
@@ -215,6 +216,9 @@ class _Counted:
             chunk = next(self._iterator)
         except StopIteration:
             self._line.whole = True
+            raise
+        except Exception:  # ours; that the reader went away is met by whoever sends, not here
+            self._line.failed = True
             raise
         self._line.sent += len(chunk)
         return chunk

@@ -94,10 +94,20 @@ class Downloadable(Protocol):
 
 
 def download(file: Downloadable) -> Response:
-    """The bytes as they are made, under the file's name."""
-    response = Response(stream_with_context(file.chunks), content_type=file.content_type)
+    """The bytes as they are made, under the file's name.
+
+    The first are made here, so that what fails until then is an error like any other.
+    """
+    first = next(file.chunks, b"")
+    chunks = stream_with_context(_begun(first, file.chunks))
+    response = Response(chunks, content_type=file.content_type)
     response.headers["Content-Disposition"] = disposition(file.content_type, file.filename, inline=False)
     return response
+
+
+def _begun(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    yield first
+    yield from rest
 
 
 def stored_file(

@@ -157,7 +157,11 @@ def test_an_export_is_counted_whole(
 
 
 def test_an_answer_nobody_waited_for_is_marked(
-    lines: Callable[[], list[dict[str, Any]]], pipeline: Pipeline, analysis: Analysis, viewer: Person
+    lines: Callable[[], list[dict[str, Any]]],
+    caplog: pytest.LogCaptureFixture,
+    pipeline: Pipeline,
+    analysis: Analysis,
+    viewer: Person,
 ) -> None:
     store(pipeline, analysis, [box() for _ in range(2500)])
     path = f"/api/analyses/{analysis.id}/export?format=csv"
@@ -166,6 +170,27 @@ def test_an_answer_nobody_waited_for_is_marked(
     next(iter(answer.response))
     answer.close()
     assert lines()[-1]["cut_off"] is True
+    assert [record.levelname for record in caplog.records if record.name == "app.requests"][-1] == "INFO"
+
+
+def test_a_stream_that_fails_is_an_error(caplog: pytest.LogCaptureFixture) -> None:
+    """Its status was sent as 200 long before."""
+    caplog.set_level(logging.INFO, "app.requests")
+
+    def failing(_environ: Any, start: Any) -> Iterator[bytes]:
+        start("200 OK", [])
+        yield b"half"
+        raise OSError("the rest is gone")
+
+    environ = {"REQUEST_METHOD": "GET", "REMOTE_ADDR": "192.0.2.7"}
+    answer: Any = logs.RequestLog(failing)(environ, lambda *_: lambda _: None)
+    assert next(answer) == b"half"
+    with pytest.raises(OSError, match="the rest is gone"):
+        next(answer)
+    answer.close()
+    (record,) = caplog.records
+    fields = record.fields  # type: ignore[attr-defined]
+    assert (record.levelname, fields["cut_off"], fields["status"]) == ("ERROR", True, 200)
 
 
 def test_an_exception_is_one_line_with_the_id_of_its_request(app: Flask, caplog: Any, tmp_path: Path) -> None:

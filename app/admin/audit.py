@@ -66,8 +66,8 @@ def list_events() -> Response:
         "admin/audit/list.html",
         history=history,
         lines=lines(history.events, ml=ml),
-        actions=audit.actions(ml=ml),
-        subject_types=types,
+        actions=offered(audit.actions(ml=ml), wanted.action),
+        subject_types=offered(types, wanted.subject_type),
         kinds=list(audit.ACTOR_KINDS),
         narrowed_project=projects.names([wanted.project_id]).get(wanted.project_id)
         if wanted.project_id
@@ -75,6 +75,11 @@ def list_events() -> Response:
         narrowed_actor=accounts.emails([wanted.actor_id]).get(wanted.actor_id) if wanted.actor_id else None,
     )
     return Response(text)
+
+
+def offered(names: Sequence[str], chosen: str) -> list[str]:
+    """What a select offers: also what is chosen, though nothing is called so any more."""
+    return sorted({*names, chosen} - {""})
 
 
 @dataclass(frozen=True)
@@ -175,11 +180,14 @@ def _id(text: str) -> UUID | None:
 
 
 def _minute(text: str, otherwise: str) -> datetime | None:
-    """A moment as a form sends it, in UTC unless it says otherwise; `otherwise` is the time of a day without one."""
+    """A moment as a form sends it, in UTC unless it says otherwise, to the minute, which is all that a form shows.
+    `otherwise` is the time of a day without one.
+    """
     whole = f"{text}T{otherwise}" if len(text) == 10 else text
     try:
         moment = datetime.fromisoformat(whole)
         moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+        moment = moment.replace(second=0, microsecond=0)
         return (moment + timedelta(minutes=1)) - timedelta(minutes=1)  # the calendar's last minute has no end
     except (ValueError, OverflowError):
         return None

@@ -1,8 +1,10 @@
 """Exports of many analyses: counted on the page, then downloaded by a form that leaves an audit row."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from flask import Response, current_app, g, render_template, request
 
@@ -18,6 +20,8 @@ from app.schemas.admin import NO_DAY, ExportForm
 from app.schemas.base import load
 from app.schemas.forms import as_sent
 from app.services import analyses, audit, projects
+
+OFFERED = 200  # projects and models in the form
 
 
 @admin.get("/exports")
@@ -36,6 +40,8 @@ def show_exports() -> Response:
 @admin.post("/exports/download")
 @ml_feature
 def download_analyses() -> Response:
+    db.session.rollback()
+    g.writes = False  # counting takes a while, and keeps no writer waiting
     try:
         selection, project, form = read_selection(request.form)
     except InvalidPayload as error:
@@ -53,11 +59,12 @@ def download_analyses() -> Response:
         "annotations": counts.annotations if selection.annotations else 0,
     }
     assert subject is not None  # the guard lets nobody in without an account
+    g.writes = True
     audit.record(principal(), audit.EXPORTED, subject, after=after, project_id=selection.project_id)
     now: datetime = current_app.extensions["clock"]()
     file = exports.of_selection(selection, project, form, files, now.astimezone(UTC))
     db.session.commit()
-    g.writes = False  # what is sent is only read, and keeps no writer waiting
+    g.writes = False  # what is sent is only read
     return download(file)
 
 
@@ -79,6 +86,14 @@ def read_selection(sent: Mapping[str, str]) -> tuple[Selection, Project | None, 
     return selection, project, form["format"]
 
 
+def offered_projects(chosen: str) -> dict[str, str]:
+    """The names of the first projects by their ids, and that of the chosen one, wherever its name puts it."""
+    found = projects.names(limit=OFFERED)
+    with suppress(ValueError):
+        found |= projects.names([UUID(chosen)])
+    return {str(project_id): name for project_id, name in found.items()}
+
+
 def exports_page(sent: Mapping[str, str], error: InvalidPayload | None = None, **more: Any) -> Response:
     """What is wrong stands beside the fields, which keep what was sent, but for what a field of days cannot hold."""
     errors = {entry["field"]: entry["reason"] for entry in error.errors or []} if error else {}
@@ -86,8 +101,9 @@ def exports_page(sent: Mapping[str, str], error: InvalidPayload | None = None, *
         "admin/exports/show.html",
         sent={name: value for name, value in as_sent(sent).items() if errors.get(name) != NO_DAY},
         errors=errors,
-        projects={str(project_id): name for project_id, name in projects.names().items()},
-        models=analyses.models_in_use(),
+        projects=offered_projects(sent.get("project", "")),
+        models=analyses.models_in_use(limit=OFFERED),
+        offered=OFFERED,
         statuses=tuple(Status),
         **more,
     )

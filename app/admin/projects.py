@@ -71,6 +71,7 @@ def project_page(project: Project, status: int = 200, **form: Any) -> Response:
         "admin/projects/show.html",
         project=project,
         members=projects.members(project),
+        member_count=projects.member_count(project),
         totals=overviews.totals(project.id),
         **form,
     )

@@ -58,11 +58,17 @@ def create_user() -> Response:
     except (InvalidPayload, Conflict) as error:
         db.session.rollback()
         return users_page(error.status, errors=at_fields(error, "email"), sent=without_password())
-    db.session.commit()
     if not form["password"]:
-        return user_page(user, password=password, made=True)
+        return kept(user_page(user, password=password, made=True))
+    db.session.commit()
     flash(f"The account {user.email} has been made.")
     return see_other(url_for("admin.show_user", user_id=user.id))
+
+
+def kept(page: Response) -> Response:
+    """A page that shows what nobody can see again, made before the commit: after it nothing may go wrong any more."""
+    db.session.commit()
+    return page
 
 
 @admin.get("/users/<uuid:user_id>")
@@ -76,6 +82,7 @@ def user_page(user: User, status: int = 200, **more: Any) -> Response:
         "admin/users/show.html",
         user=user,
         memberships=projects.of_user(user),
+        membership_count=overviews.memberships([user.id])[user.id],
         keys=accounts.keys_of(user),
         roles=accounts.ROLES,
         is_self=user.id == getattr(principal().user, "id", None),
@@ -122,8 +129,16 @@ def reset_password(user_id: UUID) -> Response:
         accounts.reset_password(user, password_hash, form["version"], by=principal())
     except (InvalidPayload, Conflict) as error:
         return refused(user, error, "password")
+    return kept(user_page(user, password=password))
+
+
+@admin.post("/users/<uuid:user_id>/sign-out")
+def sign_out_user(user_id: UUID) -> Response:
+    user = access.user_for(principal(), user_id)
+    accounts.sign_out(user, by=principal())
     db.session.commit()
-    return user_page(user, password=password)
+    flash(f"{user.email} has been signed out everywhere.")
+    return see_other(url_for("admin.show_user", user_id=user.id))
 
 
 @admin.post("/users/<uuid:user_id>/keys/<key_id>/revoke")

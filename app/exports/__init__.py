@@ -61,7 +61,7 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
         db.session.expunge(row)
     db.session.rollback()
     head = {"schema_version": SCHEMA_VERSION, **about, "artifacts": as_found(rows, storage)}
-    return Download(name, format.content_type, format.write(head, annotations_of(analysis_id)))
+    return Download(name, format.content_type, _blocks(format.write(head, annotations_of(analysis_id))))
 
 
 def of_selection(

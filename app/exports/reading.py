@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.engine import Row
 
 from app.extensions import db
@@ -12,24 +12,59 @@ from app.models import Annotation, Artifact
 from app.services import artifacts
 from app.storage import Storage
 
-PAGE = 1000
+PAGE = 1000  # rows read at a time at most
+PAGE_WEIGHT = 1024 * 1024  # and the most characters of data in them; a row that is heavier comes alone
 
 Pages = Iterator[Sequence[Row[Any]]]
 
 
 def annotations_of(analysis_id: UUID) -> Pages:
     """Rows of columns in the order of insertion. Holds one page, and no transaction between two pages."""
-    last = -1
     statement = select(*Annotation.__table__.columns).where(Annotation.analysis_id == analysis_id)
-    while True:
-        with db.engine.connect() as connection:
-            page = statement.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE)
-            rows = connection.execute(page).all()
+    for first, last in _stretches(analysis_id):
+        rows = read(statement.where(Annotation.position.between(first, last)).order_by(Annotation.position))
         if rows:
             yield rows
-            last = rows[-1].position
-        if len(rows) < PAGE:
+
+
+def _stretches(analysis_id: UUID) -> Iterator[tuple[int, int]]:
+    """The first and the last position of each page. The weights are read beforehand: nobody knows how much data comes
+    with the next row, and a polygon may have a hundred thousand points.
+    """
+    last = -1
+    of_it = select(Annotation.position, weight().label("weight")).where(Annotation.analysis_id == analysis_id)
+    while True:
+        page = of_it.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE)
+        rows = page.subquery()
+        whole = select(func.count(), func.max(rows.c.position), func.sum(rows.c.weight))
+        number, end, total = tuple(read(whole)[0])
+        if number:
+            yield from [(last + 1, end)] if total <= PAGE_WEIGHT else _parts(read(page))
+            last = end
+        if number < PAGE:
             return
+
+
+def _parts(rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int]]:
+    """The first and the last position of neighbours that are light enough together."""
+    first, last, total = rows[0].position, rows[0].position, 0
+    for row in rows:
+        if total and total + row.weight > PAGE_WEIGHT:
+            yield first, last
+            first, total = row.position, 0
+        last, total = row.position, total + row.weight
+    yield first, last
+
+
+def weight() -> ColumnElement[int]:
+    """The characters of an annotation's data as JSON."""
+    return func.length(cast(Annotation.data, Text))
+
+
+def read(statement: Any) -> Sequence[Row[Any]]:
+    """In a transaction of its own, which is over."""
+    with db.engine.connect() as connection:
+        return connection.execute(statement).all()
 
 
 def as_found(rows: Sequence[Artifact | Row[Any]], storage: Storage) -> list[dict[str, Any]]:

@@ -43,6 +43,10 @@ class Analysis(Base):
         Index("idx_ml_analyses_image_id", "image_id"),
         Index("idx_ml_analyses_model_name", "model_name"),
         Index("idx_ml_analyses_status", "status"),
+        # the order in which exports read all analyses, those of a model and those in a status
+        Index("ix_ml_analyses_created_at_id", "created_at", "id"),
+        Index("ix_ml_analyses_model_name_created_at_id", "model_name", "created_at", "id"),
+        Index("ix_ml_analyses_status_created_at_id", "status", "created_at", "id"),
     )
 
     id: Mapped[PrimaryKey]

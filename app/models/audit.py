@@ -12,10 +12,15 @@ from app.models.columns import Json, PrimaryKey, Time, now
 
 class AuditEvent(Base):
     __tablename__ = "audit_events"
-    __table_args__ = (Index("ix_audit_events_subject", "subject_type", "subject_id"),)
+    __table_args__ = (
+        Index("ix_audit_events_subject", "subject_type", "subject_id"),
+        # the order in which the trail is read, the whole of it and what one person did
+        Index("ix_audit_events_created_at_id", "created_at", "id"),
+        Index("ix_audit_events_actor_id_created_at_id", "actor_id", "created_at", "id"),
+    )
 
     id: Mapped[PrimaryKey]
-    created_at: Mapped[Time] = mapped_column(default=now, index=True)
+    created_at: Mapped[Time] = mapped_column(default=now)
     actor_kind: Mapped[str] = mapped_column(String(16))
     actor_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     actor_label: Mapped[str] = mapped_column(String(320))
@@ -25,7 +30,7 @@ class AuditEvent(Base):
     project_id: Mapped[UUID | None] = mapped_column(index=True)
     before: Mapped[dict[str, Any] | None] = mapped_column(Json)
     after: Mapped[dict[str, Any] | None] = mapped_column(Json)
-    request_id: Mapped[str | None] = mapped_column(String(64))
+    request_id: Mapped[str | None] = mapped_column(String(64), index=True)
 
 
 @event.listens_for(AuditEvent, "before_update")

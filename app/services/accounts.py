@@ -5,9 +5,10 @@ from unicodedata import category, normalize
 from uuid import UUID
 
 from sqlalchemy import and_, func, or_, select
+from sqlalchemy.exc import IntegrityError
 
 from app import signing
-from app.errors import Conflict, InvalidPayload, NotFound
+from app.errors import Conflict, Forbidden, InvalidPayload, NotFound
 from app.extensions import db
 from app.models import Principal, User, UserKey
 from app.models.columns import now
@@ -22,23 +23,29 @@ _OF_MAILBOX, _OF_HOST = "!#$%&'*+-/=?^_`{|}~.", "-_"
 
 
 def create_user(email: str, password: str, name: str = "", role: str = "user", *, by: Principal) -> User:
-    """A new account. Raises InvalidPayload (address, password, role) or Conflict (address taken)."""
+    """A new account. Raises InvalidPayload (address, password, role), Conflict (address taken) or Forbidden."""
     email, name = _clean_email(email), _clean_name(name)
     if role not in ("user", "admin"):
         raise InvalidPayload(errors=[{"field": "role", "reason": "must be user or admin"}])
     password_hash = passwords.make_hash(password)  # before the first statement begins a transaction
+    if by.user is not None:
+        _held_admins(by)
     if find(email):
         raise Conflict(f"There is already an account for {email}.")
     user = User(email=email, name=name, password_hash=password_hash, role=role)
-    db.session.add(user)
-    db.session.flush()
+    try:
+        with db.session.begin_nested():
+            db.session.add(user)
+    except IntegrityError:  # somebody else made it meanwhile
+        raise Conflict(f"There is already an account for {email}.") from None
     audit.record(by, "user.created", user, after={"email": email, "role": role})
     return user
 
 
 def rename(user: User, name: str, *, by: Principal) -> None:
     """How people see this person. Raises InvalidPayload."""
-    before, after = user.name, _clean_name(name)
+    after = _clean_name(name)
+    before = locking.lock(user, referred_to=True).name
     if before != after:
         user.name = after
         audit.record(by, "user.renamed", user, before={"name": before}, after={"name": after})
@@ -168,7 +175,7 @@ def set_role(user: User, role: str, *, by: Principal) -> None:
     """Makes somebody an admin, or an admin a user, and ends their sessions. Raises Conflict, see `_keep_an_admin`."""
     if role not in ROLES:
         raise InvalidPayload(errors=[{"field": "role", "reason": "must be user or admin"}])
-    admins = _held_admins(user)
+    admins = _held_admins(by, user)
     if role == user.role:
         return
     _keep_an_admin(user, admins, by)
@@ -179,7 +186,7 @@ def set_role(user: User, role: str, *, by: Principal) -> None:
 
 def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
     """Keeps an account out with its keys and sessions, or lets it in again. Raises Conflict, see `_keep_an_admin`."""
-    admins = _held_admins(user)
+    admins = _held_admins(by, user)
     was = user.disabled_at is not None
     if was == disabled:
         return
@@ -193,9 +200,11 @@ def set_disabled(user: User, disabled: bool, *, by: Principal) -> None:
 
 def reset_password(user: User, password_hash: str, session_version: int, *, by: Principal) -> None:
     """A new password, hashed beforehand. Raises Conflict when something ended the account's sessions since
-    `session_version` was seen.
+    `session_version` was seen, or when it is the account of who asks: there the present password is asked for.
     """
-    _held_admins(user)
+    _held_admins(by, user)
+    if by.user is not None and by.user.id == user.id:
+        raise Conflict("Change your own password on your account page.")
     if user.session_version != session_version:
         raise Conflict(
             "This account was changed meanwhile, and its password was not. Repeat if you still want to."
@@ -203,16 +212,28 @@ def reset_password(user: User, password_hash: str, session_version: int, *, by: 
     set_password_hash(user, password_hash, by=by)
 
 
-def _held_admins(user: User) -> list[UUID]:
+def sign_out(user: User, *, by: Principal) -> None:
+    """Ends every session of an account, for an admin."""
+    _held_admins(by, user)
+    end_sessions(user, by=by)
+
+
+def _held_admins(by: Principal, user: User | None = None) -> list[UUID]:
     """The ids of the admins who can sign in, as they are now. Held with the account itself until the end of the
     transaction, all in one order: no two changes can each count on the admin that the other takes away. What only
     refers to them, as the audit trail does, need not wait.
+
+    Raises Forbidden when the person who asks is no longer one of them.
     """
-    enabled_admin = and_(User.role == "admin", User.disabled_at.is_(None))
-    statement = select(User).where(or_(User.id == user.id, enabled_admin)).order_by(User.id)
-    options = {"populate_existing": True}
-    rows = db.session.scalars(statement.with_for_update(key_share=True), execution_options=options).all()
-    return [row.id for row in rows if row.is_admin and row.disabled_at is None]
+    wanted = and_(User.role == "admin", User.disabled_at.is_(None))
+    if user is not None:
+        wanted = or_(User.id == user.id, wanted)
+    statement = select(User).where(wanted).order_by(User.id).with_for_update(key_share=True)
+    rows = db.session.scalars(statement, execution_options={"populate_existing": True}).all()
+    admins = [row.id for row in rows if row.is_admin and row.disabled_at is None]
+    if by.user is not None and by.user.id not in admins:
+        raise Forbidden("Only an admin may do this.")
+    return admins
 
 
 def _keep_an_admin(user: User, admins: list[UUID], by: Principal) -> None:

@@ -185,9 +185,10 @@ def models_of_project(project_id: UUID) -> Sequence[str]:
     return db.session.scalars(statement.distinct().order_by(Analysis.model_name)).all()
 
 
-def models_in_use() -> Sequence[str]:
-    """The models of all projects."""
-    return db.session.scalars(select(Analysis.model_name).distinct().order_by(Analysis.model_name)).all()
+def models_in_use(*, limit: int) -> Sequence[str]:
+    """The models of all projects, by name; the first `limit`."""
+    statement = select(Analysis.model_name).distinct().order_by(Analysis.model_name)
+    return db.session.scalars(statement.limit(limit)).all()
 
 
 def of_project(

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, Subquery, func, select
+from sqlalchemy import Select, Subquery, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from app.errors import Conflict, InvalidPayload, NotFound
@@ -11,6 +11,8 @@ from app.extensions import db
 from app.models import Image, Membership, Principal, Project, Role, User
 from app.services import audit
 from app.services.locking import lock
+
+LISTED = 500  # members of a project, or projects of a person, on one page
 
 
 def create(name: str, description: str, *, by: Principal, owner: User | None = None) -> Project:
@@ -64,19 +66,19 @@ def page(text: str, *, skip: int, limit: int) -> tuple[Sequence[Project], int]:
     return db.session.scalars(ordered.offset(skip).limit(limit)).all(), total
 
 
-def names(ids: Collection[UUID] | None = None) -> dict[UUID, str]:
-    """The names of these projects, or of all, by name."""
-    statement = select(Project.id, Project.name).order_by(func.lower(Project.name), Project.id)
+def names(ids: Collection[UUID] | None = None, *, limit: int | None = None) -> dict[UUID, str]:
+    """The names of these projects, or of all, by name; the first `limit`."""
+    statement = select(Project.id, Project.name).order_by(func.lower(Project.name), Project.id).limit(limit)
     if ids is not None:
         statement = statement.where(Project.id.in_(ids))
     return {row.id: row.name for row in db.session.execute(statement)}
 
 
 def of_user(user: User) -> Sequence[Membership]:
-    """What a person is a member of, by the name of the project."""
+    """What a person is a member of, by the name of the project; the first `LISTED`."""
     statement = select(Membership).join(Membership.project).where(Membership.user_id == user.id)
     ordered = statement.options(contains_eager(Membership.project)).order_by(Project.name, Project.id)
-    return db.session.scalars(ordered).all()
+    return db.session.scalars(ordered.limit(LISTED)).all()
 
 
 def _clean_name(name: str) -> str:
@@ -100,9 +102,26 @@ def image_count(project: Project) -> int:
     return db.session.scalar(statement) or 0
 
 
-def members(project: Project) -> Sequence[Membership]:
-    statement = select(Membership).join(User).where(Membership.project_id == project.id).order_by(User.email)
-    return db.session.scalars(statement).all()
+def members(project: Project, text: str = "") -> Sequence[Membership]:
+    """By address, the first `LISTED`; `text` is part of the address or name."""
+    statement = select(Membership).join(Membership.user).where(Membership.project_id == project.id)
+    if text:
+        found = (User.email.icontains(text, autoescape=True), User.name.icontains(text, autoescape=True))
+        statement = statement.where(or_(*found))
+    ordered = statement.options(contains_eager(Membership.user)).order_by(User.email)
+    return db.session.scalars(ordered.limit(LISTED)).all()
+
+
+def member_count(project: Project) -> int:
+    statement = select(func.count()).where(Membership.project_id == project.id)
+    return db.session.scalar(statement) or 0
+
+
+def member(project: Project, user_id: UUID) -> Membership:
+    found = db.session.get(Membership, (project.id, user_id))
+    if found is None:
+        raise NotFound("This person is not a member.")
+    return found
 
 
 def set_member(project: Project, user: User, role: Role, *, by: Principal) -> None:

@@ -84,8 +84,9 @@ def create_key() -> Response:
         db.session.rollback()
         reasons = [{"field": "name", "reason": error.detail}]
         return account_page(409, refused="key", errors=reasons, sent=as_sent(request.form))
-    db.session.commit()
-    return account_page(201, new_key=key, new_key_name=form["name"])
+    page = account_page(201, new_key=key, new_key_name=form["name"])
+    db.session.commit()  # last: after it nothing may go wrong any more, for nobody can see the key again
+    return page
 
 
 @web.post("/account/keys/<key_id>/revoke")

@@ -23,10 +23,18 @@ def list_members(project_id: UUID) -> Response:
 
 
 def members_page(project: Project, status: int = 200, **form: Any) -> Response:
-    role = access.role_in(principal(), project.id)
-    members = projects.members(project)
+    """Where there are more than a page lists, `q` finds the others."""
+    wanted = request.args.get("q", "").replace("\0", "").strip()[:255]
     text = render_template(
-        "members/list.html", project=project, members=members, role=role, roles=list(Role), **form
+        "members/list.html",
+        project=project,
+        members=projects.members(project, wanted),
+        total=projects.member_count(project),
+        listed=projects.LISTED,
+        wanted=wanted,
+        role=access.role_in(principal(), project.id),
+        roles=list(Role),
+        **form,
     )
     return Response(text, status)
 
@@ -44,21 +52,20 @@ def add_member(project_id: UUID) -> Response:
         return members_page(
             project, 422, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
         )
-    held = next((row for row in projects.members(project) if row.user_id == user.id), None)
-    if held is not None:
-        reason = f"{user.email} is a member already, as {held.role}. Change the role in the list below."
-        return members_page(
-            project, 409, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
-        )
-    return set_role(project, user, form["role"])
+    try:
+        held = projects.member(project, user.id)
+    except NotFound:
+        return set_role(project, user, form["role"])
+    reason = f"{user.email} is a member already, as {held.role}. Change the role in the list below."
+    return members_page(
+        project, 409, errors=[{"field": "email", "reason": reason}], sent=as_sent(request.form)
+    )
 
 
 @web.post("/projects/<uuid:project_id>/members/<uuid:user_id>")
 def change_member(project_id: UUID, user_id: UUID) -> Response:
     project = access.project_for(principal(), project_id, Role.OWNER)
-    member = next((row for row in projects.members(project) if row.user_id == user_id), None)
-    if member is None:
-        raise NotFound("This person is not a member.")
+    member = projects.member(project, user_id)
     try:
         form, _ = load(MemberRole(), request.form)
     except InvalidPayload as error:

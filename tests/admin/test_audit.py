@@ -159,6 +159,25 @@ def test_nonsense_counts_as_not_given(app: Flask, clean: Person, query: dict[str
     assert shown(clean, **query) == [event]
 
 
+def test_seconds_are_left_out_so_that_links_lead_to_the_same(app: Flask, clean: Person) -> None:
+    """The form shows minutes, and what it shows is what it does."""
+    ids = write(app, *({"created_at": NOON + timedelta(seconds=n)} for n in range(0, 120, 2)))
+    query = {"from": "2026-03-04T12:00:31", "to": "2026-03-04T12:01:01.5"}
+    assert shown(clean, **query) == ids[:-51:-1]
+    text = clean.client.get(AUDIT, query_string=query).text
+    assert 'value="2026-03-04T12:00"' in text and 'value="2026-03-04T12:01"' in text
+    older = link(clean, f"{AUDIT}?from={query['from']}&to={query['to']}", "next")
+    assert older and re.findall(r'id="e-([0-9a-f-]+)"', clean.client.get(older).text) == ids[9::-1]
+
+
+def test_the_form_shows_what_is_chosen_though_nothing_is_called_so(app: Flask, clean: Person) -> None:
+    [event] = write(app, {"action": "thing.undone", "subject_type": "thing"})
+    text = clean.client.get(f"{AUDIT}?action=thing.undone&subject_type=thing").text
+    for value in ("thing.undone", "thing"):
+        assert f'<option value="{value}" selected>{value}</option>' in text
+    assert f"e-{event}" in text and "thing.undone</option>" not in clean.client.get(AUDIT).text
+
+
 # --- pages -------------------------------------------------------------------------------------------------------
 
 
@@ -230,16 +249,36 @@ def _about(person: Person) -> dict[str, Any]:
 SUBJECTS = "user|user_key|project|image|analysis|analyses|annotations|artifact"
 
 
+def trees() -> list[ast.Module]:
+    """Every file that may record something; the list of names itself says nothing."""
+    files = [path for path in APP.rglob("*.py") if path != APP / "services" / "audit.py"]
+    return [ast.parse(path.read_text()) for path in files]
+
+
 def recorded_actions() -> set[str]:
     """The actions that stand in the code, and those of the states an analysis moves to."""
     texts = {
         node.value
-        for path in (APP / "services").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for tree in trees()
+        for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     found = {text for text in texts if re.fullmatch(rf"({SUBJECTS})\.[a-z_]+", text)}
-    return found | {f"analysis.{status}" for status in Status}
+    return found | {f"analysis.{status}" for status in Status} | {audit.EXPORTED}
+
+
+def test_every_action_is_on_the_list_and_no_other() -> None:
+    assert recorded_actions() == set(audit.ACTIONS)
+    assert list(audit.ACTIONS) == sorted(set(audit.ACTIONS))
+
+
+def test_actions_are_written_so_that_they_can_be_read_here() -> None:
+    """As texts, but for these: what is put together otherwise would escape the list."""
+    calls = [node for tree in trees() for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    named = [ast.unparse(call.args[1]) for call in calls if ast.unparse(call.func) == "audit.record"]
+    assert len(named) >= 17
+    made = {name for name in named if not re.fullmatch(rf"'({SUBJECTS})\.[a-z_]+'", name)}
+    assert made == {"action", "audit.EXPORTED", "f'analysis.{analysis.status}'"}
 
 
 def test_every_action_of_the_services_is_readable(app: Flask, clean: Person) -> None:

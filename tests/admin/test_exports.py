@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
+from sqlalchemy import event
 from werkzeug.http import parse_options_header
 
 from app import exports
@@ -155,6 +156,24 @@ def test_the_page_asks_no_more_for_more(
     with count_queries() as many:
         assert counted(admin) == (9, 6)
     assert len(few) == len(many) <= 7
+
+
+def test_the_form_stays_small_and_holds_what_is_chosen(
+    app: Flask, world: World, image: Image, admin: Person
+) -> None:
+    with app.app_context():
+        db.session.add_all(Project(name=f"Project {n:04}") for n in range(700))
+        db.session.commit()
+    last = world.project("Zoo")
+    for n in range(3):
+        world.analysis(image, model_name=f"m{n}")
+    text = admin.client.get(f"{EXPORTS}?project={last.id}&model=m1").text
+    assert len(text) < 40_000
+    assert text.count("<option") < 230 and "The first 200 projects by name." in text
+    assert re.search(rf'<option value="{last.id}" selected>Zoo<', text)
+    assert 'name="model" value="m1"' in text and '<option value="m2"></option>' in text
+    assert "Zoo" not in admin.client.get(EXPORTS).text
+    assert f'href="{EXPORTS}?project={last.id}"' in admin.client.get(f"/admin/projects/{last.id}").text
 
 
 # --- the files ---------------------------------------------------------------------------------------------------
@@ -372,7 +391,7 @@ def test_many_small_ones_are_read_together(
     fill(world, image, [2] * 40)
     with count_queries() as statements:
         assert take().json["annotation_count"] == 80
-    assert len([line for line in statements if "FROM ml_annotations" in line]) == 1
+    assert len([line for line in statements if "FROM ml_annotations" in line]) == 2, "weighed, then read"
     assert len([line for line in statements if "FROM artifacts" in line]) == 1
     assert len(statements) < 25
 
@@ -418,16 +437,52 @@ class Failing:
         return None
 
 
-def test_a_storage_that_goes_away_raises_from_the_stream(
+def test_a_storage_that_goes_away_before_the_first_block_is_503(
     app: Flask, world: World, image: Image, pipeline: Pipeline, take: Callable[..., Any]
 ) -> None:
-    made = fill(world, image, [400] * 4)
+    made = fill(world, image, [10] * 4)
     running = world.analysis(image, "processing")
     upload(app, pipeline, running, "log", b"x")
     app.extensions["storage"] = Failing(0)
+    answer = take(format="json")
+    assert (answer.status_code, answer.mimetype) == (503, "text/html")
+    assert int(answer.headers["Retry-After"]) > 0 and "Content-Disposition" not in answer.headers
+    assert len(rows_of(take(format="csv"))) == 10 * len(made) + 1, "CSV has no artifacts in it"
+
+
+def test_a_storage_that_goes_away_later_raises_from_the_stream(
+    app: Flask, world: World, image: Image, pipeline: Pipeline, take: Callable[..., Any]
+) -> None:
+    fill(world, image, [10] * 49 + [400])
+    running = world.analysis(image, "processing")
+    upload(app, pipeline, running, "log", b"x")
+    app.extensions["storage"] = Failing(0)
+    answer = take(format="json")
+    assert answer.status_code == 200
     with pytest.raises(StorageUnavailable):
-        take(format="json").get_data()
-    assert len(rows_of(take(format="csv"))) == 400 * len(made) + 1, "CSV has no artifacts in it"
+        answer.get_data()
+
+
+def test_a_writer_gets_in_while_it_is_counted(
+    app: Flask, database: Any, project: Project, image: Image, take: Callable[..., Any], world: World
+) -> None:
+    """On SQLite whoever might write keeps all others from it."""
+    written = []
+
+    def write(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "sum(ml_analyses.annotation_count)" in statement:
+            with database.engine.begin() as connection:
+                change = db.update(Project).where(Project.id == project.id)
+                written.append(connection.execute(change.values(description="meanwhile")).rowcount)
+
+    with app.app_context():
+        engine = db.engine
+    event.listen(engine, "before_cursor_execute", write)
+    try:
+        assert take().status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", write)
+    assert written == [1] and world.reload(project).description == "meanwhile"
 
 
 def test_a_storage_that_is_away_from_the_start_is_503(
@@ -526,3 +581,48 @@ def test_a_store_that_fails_meanwhile_breaks_the_download_off(live_server: Any) 
         session.post(url, data=data, timeout=60)
     file.unlink()
     assert session.post(url, data=data, timeout=60).json()["analysis_count"] == 9
+
+
+def test_a_small_export_whose_store_fails_is_an_answer_like_any_other(live_server: Any) -> None:
+    """Nothing has been sent yet, so people see a page and programs a problem, and both when to come back."""
+    world = live_server.world
+    image = world.image(world.project("Leaves"))
+    analysis = world.analysis(image, "processing")
+    path = upload(world.app, pipeline_in_process(world.app), analysis, "log", b"done")
+    admin = world.person("admin@example.org", role="admin")
+    session, token = signed_in(live_server, admin)
+    file = live_server.instance / "storage" / path
+    file.unlink()
+    file.symlink_to(file.name)
+    url, data = f"{live_server.url}{DOWNLOAD}", {"csrf_token": token}
+    many = session.post(url, data=data, timeout=60)
+    one = live_server.api(admin, "GET", f"/api/analyses/{analysis.id}/export")
+    file.unlink()
+    assert [many.status_code, one.status_code] == [503, 503]
+    assert int(many.headers["Retry-After"]) > 0 and int(one.headers["Retry-After"]) > 0
+    assert many.headers["Content-Type"].startswith("text/html")
+    assert "Content-Disposition" not in many.headers and "send the form once more" in many.text
+    assert one.json()["code"] == "storage-unavailable"
+    assert session.post(url, data=data, timeout=60).json()["analysis_count"] == 1
+
+
+@pytest.mark.parametrize("form", ["json", "csv"])
+def test_memory_stays_flat_whatever_the_annotations_weigh(live_server: Any, form: str) -> None:
+    """400 reports of 60 KB each: 24 MB of text, half a gigabyte as objects, were they all in one page."""
+    world = live_server.world
+    [analysis] = fill(world, world.image(world.project("Leaves")), [400])
+    heavy = {"annotation_type": "custom", "data": {"report": [{"n": n} for n in range(6000)]}}
+    with world.app.app_context():
+        db.session.execute(db.update(Annotation).values(heavy))
+        db.session.commit()
+    admin = world.person("admin@example.org", role="admin")
+    session, token = signed_in(live_server, admin)
+    data = {"csrf_token": token, "format": form}
+    url = f"{live_server.url}{DOWNLOAD}"
+    assert session.post(url, data={**data, "what": "analyses"}, timeout=60).status_code == 200
+    with most_memory(live_server) as seen:
+        many = session.post(url, data=data, timeout=120)
+        one = live_server.api(admin, "GET", f"/api/analyses/{analysis.id}/export?format={form}")
+    assert (many.status_code, one.status_code) == (200, 200)
+    assert min(len(many.content), len(one.content)) > 22 * MIB
+    assert seen[1] - seen[0] < 100 * MIB, f"{(seen[1] - seen[0]) / MIB:.0f} MiB more"

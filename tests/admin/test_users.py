@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
-from app.errors import Conflict, InvalidPayload
+from app.errors import Conflict, Forbidden, InvalidPayload
 from app.extensions import db
-from app.models import SYSTEM, AuditEvent, Principal, Project, User, UserKey
+from app.models import SYSTEM, AuditEvent, Membership, Principal, Project, User, UserKey
 from app.models.columns import now
 from app.services import accounts
 from tests.cast import PASSWORD, Person
@@ -43,7 +44,7 @@ def events(world: World, action: str) -> list[AuditEvent]:
 def test_who_may(
     check_only_admins: Callable[..., None], world: World, address: str, stranger: Person
 ) -> None:
-    forms = [f"{address}/{name}" for name in ("role", "state", "password")]
+    forms = [f"{address}/{name}" for name in ("role", "state", "password", "sign-out")]
     forms.append(f"{address}/keys/{key_of(world, stranger).id}/revoke")
     check_only_admins([USERS, address], [NEW, *forms])
     assert user_of(world, stranger).role == "user" and user_of(world, stranger).disabled_at is None
@@ -60,7 +61,7 @@ def test_the_way_there(admin: Person, viewer: Person, project: Project) -> None:
 def test_get_on_addresses_of_forms(world: World, admin: Person, stranger: Person, address: str) -> None:
     key = key_of(world, stranger).id
     assert admin.client.get(NEW).location == USERS
-    for path in ("role", "state", "password", f"keys/{key}/revoke"):
+    for path in ("role", "state", "password", "sign-out", f"keys/{key}/revoke"):
         answer = admin.client.get(f"{address}/{path}")
         assert (answer.status_code, answer.location) == (303, address)
     for path in (
@@ -216,6 +217,18 @@ def test_the_queries_of_a_page_do_not_grow(
     assert "P3" in text and "k3" in text and len(few) == len(many)
 
 
+def test_the_first_500_projects_are_listed(app: Flask, admin: Person, stranger: Person, address: str) -> None:
+    with app.app_context():
+        made = [Project(name=f"Project {n:03}") for n in range(510)]
+        db.session.add_all(made)
+        db.session.flush()
+        db.session.add_all(Membership(project_id=row.id, user_id=stranger.id, role="viewer") for row in made)
+        db.session.commit()
+    text = admin.client.get(address).text
+    assert "Project 499" in text and "Project 500" not in text
+    assert "These are the first 500 of 510 by name." in text
+
+
 def test_role(world: World, admin: Person, stranger: Person, address: str) -> None:
     before = stranger.client.get("/")
     assert before.status_code == 200
@@ -286,6 +299,129 @@ def test_revoking_a_key(world: World, admin: Person, stranger: Person, viewer: P
     assert admin.client.get(other).status_code == 404, "a key of somebody else"
 
 
+def test_signing_somebody_out(
+    world: World, admin: Person, stranger: Person, address: str, token: Callable[[Person], str]
+) -> None:
+    assert stranger.client.get("/").status_code == 200
+    answer = admin.client.submit(address, f"{address}/sign-out")
+    assert (answer.status_code, answer.location) == (303, address)
+    assert "has been signed out everywhere" in admin.client.get(address).text
+    assert stranger.client.get("/").status_code == 303, "the session goes on"
+    assert stranger.api("GET", "/api/projects").status_code == 200, "the keys ended too"
+    [event] = events(world, "user.signed_out_everywhere")
+    assert (event.subject_id, event.actor_id) == (str(stranger.id), admin.id)
+
+
+def test_ones_own_password_and_sessions_are_on_the_account_page(
+    world: World, admin: Person, token: Callable[[Person], str]
+) -> None:
+    """Whoever finds an admin's browser open could otherwise have a password made for themselves."""
+    own = f"{USERS}/{admin.id}"
+    text = admin.client.get(own).text
+    assert 'href="/account">your account page</a>' in text
+    assert f'action="{own}/password"' not in text and f'action="{own}/sign-out"' not in text
+    answer = admin.client.post(f"{own}/password", data={"csrf_token": token(admin), "version": "1"})
+    assert answer.status_code == 409 and "new-password" not in answer.text
+    assert "Change your own password on your account page." in answer.text
+    user = user_of(world, admin)
+    assert (user.session_version, user.password_hash) == (1, QUICK_HASH)
+
+
+def test_nothing_is_asked_after_a_secret_is_kept(
+    app: Flask, admin: Person, address: str, token: Callable[[Person], str], count_queries: Any
+) -> None:
+    """Were the database to go away between the commit and the page, nobody would ever see the password."""
+    forms = {NEW: {"email": "new@example.org"}, f"{address}/password": {"version": "1"}}
+    for form, sent in forms.items():
+        data = {"csrf_token": token(admin), **sent}
+        with count_queries() as statements:
+            with app.app_context():
+                engine = db.engine
+
+            def note(_connection: Any, statements: list[str] = statements) -> None:
+                statements.append("COMMIT")
+
+            event.listen(engine, "commit", note)
+            answer = admin.client.post(form, data=data)
+            event.remove(engine, "commit", note)
+        assert "new-password" in answer.text
+        assert statements.index("COMMIT") == len(statements) - 1, form
+
+
+# --- two at once -------------------------------------------------------------------------------------------------
+
+
+def test_two_accounts_for_one_address_at_once(
+    world: World, admin: Person, token: Callable[[Person], str], at_once: Callable[..., list[Any]]
+) -> None:
+    other = world.person("other@example.org", role="admin")
+    tokens = {person.email: token(person) for person in (admin, other)}
+    for turn in range(3):
+        email = f"new{turn}@example.org"
+
+        def make(person: Person, email: str = email) -> int:
+            data = {"csrf_token": tokens[person.email], "email": email, "password": "long enough"}
+            return int(person.client.post(NEW, data=data).status_code)
+
+        statuses = at_once([lambda: make(admin), lambda: make(other)])
+        assert sorted(statuses) == [303, 409]
+        assert world.count(User, email=email) == 1
+
+
+def test_the_same_without_an_admin_to_wait_for(
+    app: Flask, world: World, at_once: Callable[..., list[Any]]
+) -> None:
+    """At the command line and for a proxy nothing is held, so the database itself says no to the second."""
+
+    def make() -> str:
+        with app.app_context():
+            try:
+                accounts.create_user("new@example.org", "long enough", by=SYSTEM)
+                db.session.commit()
+                return "made"
+            except Conflict:
+                db.session.rollback()
+                return "refused"
+
+    assert sorted(at_once([make] * 4)) == ["made", "refused", "refused", "refused"]
+    assert len(events(world, "user.created")) == 1
+
+
+# --- an admin who is none any more -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("change", [{"role": "user"}, {"disabled_at": now()}], ids=["demoted", "disabled"])
+def test_who_is_no_admin_any_more_changes_nothing(
+    app: Flask, world: World, admin: Person, stranger: Person, change: dict[str, Any]
+) -> None:
+    """The guard let them in, and another admin was quicker."""
+    with app.app_context():
+        actor, target = db.session.get_one(User, admin.id), db.session.get_one(User, stranger.id)
+        db.session.execute(
+            db.update(User)
+            .where(User.id == admin.id)
+            .values(change)
+            .execution_options(synchronize_session=False)
+        )
+        assert actor.is_admin and actor.disabled_at is None, "what the guard saw"
+        by = Principal("user", actor)
+        acts: list[Callable[[], Any]] = [
+            lambda: accounts.set_role(target, "admin", by=by),
+            lambda: accounts.set_disabled(target, True, by=by),
+            lambda: accounts.reset_password(target, QUICK_HASH, 1, by=by),
+            lambda: accounts.sign_out(target, by=by),
+            lambda: accounts.create_user("new@example.org", "long enough", by=by),
+        ]
+        for act in acts:
+            with pytest.raises(Forbidden):
+                act()
+            db.session.flush()
+        db.session.commit()
+    user = user_of(world, stranger)
+    assert (user.role, user.disabled_at, user.session_version) == ("user", None, 1)
+    assert world.count(User) == 2
+
+
 # --- somebody must be left to administer -------------------------------------------------------------------------
 
 
@@ -336,7 +472,7 @@ def test_the_last_two_admins_cannot_go_at_once(app: Flask, world: World, way: st
                         accounts.set_disabled(target, True, by=actor)
                     db.session.commit()
                     results.append("ok")
-                except Conflict:
+                except (Conflict, Forbidden):
                     db.session.rollback()
                     results.append("refused")
 

@@ -4,10 +4,12 @@ import re
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 from werkzeug.test import TestResponse
 
+from app import signing
 from app.extensions import db
-from app.models import AuditEvent, SignInFailure, User, UserKey
+from app.models import SYSTEM, AuditEvent, SignInFailure, User, UserKey
 from app.services import accounts, sign_ins
 from tests.cast import PASSWORD, Person
 from tests.factories import World
@@ -85,6 +87,24 @@ def test_a_name_that_is_refused(world: World, owner: Person, name: str) -> None:
     assert world.reload(world.rows(User, id=owner.id)[0]).name == "owner"
 
 
+def test_names_given_at_once_follow_each_other(app: Flask, world: World, owner: Person, at_once) -> None:  # type: ignore[no-untyped-def]
+    """What the trail says was there before is what really was."""
+
+    def give(name: str) -> None:
+        with app.app_context():
+            accounts.rename(db.session.get_one(User, owner.id), name, by=SYSTEM)
+            db.session.commit()
+
+    at_once([lambda name=f"name {n}": give(name) for n in range(6)])
+    events = world.rows(AuditEvent, action="user.renamed")
+    befores = [row.before["name"] for row in events]
+    afters = [row.after["name"] for row in events]
+    assert len(set(befores)) == len(set(afters)) == 6
+    assert set(befores) - set(afters) == {"owner"}
+    [user] = world.rows(User, id=owner.id)
+    assert set(afters) - set(befores) == {user.name}
+
+
 # --- keys --------------------------------------------------------------------------------------------------------
 
 
@@ -103,6 +123,23 @@ def test_a_key_is_shown_once(world: World, owner: Person) -> None:
     assert key.split("_", 2)[2] not in f"{row.secret_hash} {actions(world)}"
     (told,) = world.rows(AuditEvent, action="user_key.created", actor_id=owner.id)
     assert (told.subject_id, told.after) == (row.id, {"user": owner.email, "name": "notebook"})
+
+
+def test_nothing_is_asked_after_a_key_is_kept(app: Flask, owner: Person, count_queries) -> None:  # type: ignore[no-untyped-def]
+    """Were the database to go away between the commit and the page, nobody would ever see the key."""
+    sent = {"csrf_token": token(owner), "name": "notebook", "key_id": signing.mint_key_id()}
+    with app.app_context():
+        engine = db.engine
+    with count_queries() as statements:
+
+        def note(_connection: object) -> None:
+            statements.append("COMMIT")
+
+        event.listen(engine, "commit", note)
+        answer = owner.client.post("/account/keys", data=sent)
+        event.remove(engine, "commit", note)
+    assert answer.status_code == 201 and KEY.search(answer.text)
+    assert statements.index("COMMIT") == len(statements) - 1
 
 
 def test_the_same_form_again_makes_no_second_key(world: World, owner: Person) -> None:

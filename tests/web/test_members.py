@@ -1,12 +1,17 @@
 """/projects/{id}/members: seen by everyone in the project, managed by its owners."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 from werkzeug.test import TestResponse
 
 from app.extensions import db
-from app.models import AuditEvent, Membership, Project
+from app.models import AuditEvent, Membership, Project, User
+from app.models.columns import new_id
 from tests.cast import Person
-from tests.factories import World, some_id
+from tests.factories import QUICK_HASH, World, some_id
 
 
 @pytest.fixture
@@ -105,3 +110,47 @@ def test_a_member_is_not_added_again(
     answer = add(owner, address, editor.email, "viewer")
     assert answer.status_code == 409 and "is a member already, as editor" in answer.text
     assert roles(world, project)[str(editor.id)] == "editor"
+
+
+def add_many(world: World, project: Project, number: int) -> None:
+    people = [
+        {"id": new_id(), "email": f"p{n:03}@example.org", "name": f"Nr {n}", "password_hash": QUICK_HASH}
+        for n in range(number)
+    ]
+    rows = [{"project_id": project.id, "user_id": person["id"], "role": "viewer"} for person in people]
+    with world.app.app_context():
+        db.session.execute(db.insert(User), people)
+        db.session.execute(db.insert(Membership), rows)
+        db.session.commit()
+
+
+@pytest.mark.parametrize("page", ["/projects/{}/members", "/admin/projects/{}"])
+def test_the_queries_do_not_grow(
+    world: World, project: Project, admin: Person, count_queries: Callable[[], Any], page: str
+) -> None:
+    path = page.format(project.id)
+    admin.client.get(path)
+    with count_queries() as few:
+        admin.client.get(path)
+    add_many(world, project, 20)
+    with count_queries() as many:
+        text = admin.client.get(path).text
+    assert "p019@example.org" in text and len(few) == len(many) <= 10
+
+
+def test_the_first_500_are_listed_and_the_others_found(
+    world: World, project: Project, address: str, owner: Person, admin: Person
+) -> None:
+    assert 'role="search"' not in owner.client.get(address).text
+    add_many(world, project, 510)
+    text = owner.client.get(address).text
+    assert "513 people" in text and "These are the first 500 by address." in text
+    assert len(re.findall(r'id="remove-', text)) == 500 and "p509@" not in text
+    found = owner.client.get(f"{address}?q=NR+509").text
+    assert re.findall(r"p\d+@example.org</span>", found) == ["p509@example.org</span>"]
+    assert "Nobody here has this" in owner.client.get(f"{address}?q=%25").text
+    [last] = world.rows(User, email="p509@example.org")
+    changed = owner.client.submit(f"{address}?q=p509", f"{address}/{last.id}", {"role": "editor"})
+    assert changed.status_code == 303 and roles(world, project)[str(last.id)] == "editor"
+    text = admin.client.get(f"/admin/projects/{project.id}").text
+    assert "513 members" in text and "These are the first 500 by address." in text
