@@ -91,6 +91,12 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("#filters select")) event.target.form.requestSubmit();
 });
 
+// What was counted for other choices than the form shows must not be taken for theirs.
+document.addEventListener("input", (event) => {
+  const counted = event.target.form?.dataset.counted;
+  if (counted) document.getElementById(counted)?.remove();
+});
+
 // What the server says about a failed request is in the answer; it is shown and nothing else is swapped.
 document.addEventListener("htmx:response:error", (event) => {
   const answer = new DOMParser().parseFromString(event.detail.ctx.text, "text/html");

@@ -20,10 +20,13 @@ IDS = ("actor", "project")
 
 @dataclass(frozen=True)
 class AuditQuery:
-    """What the trail is narrowed by; `texts` are the filled fields of the form as the page shows them."""
+    """What the trail is narrowed by; `texts` are the filled fields of the form as the page shows them, and `faults`
+    says of which of them nothing could be made.
+    """
 
     wanted: audit.Wanted
     texts: Mapping[str, str]
+    faults: Mapping[str, str]
     older: audit.Place | None = None
     newer: audit.Place | None = None
 
@@ -32,7 +35,7 @@ class AuditQuery:
 
 
 def read_query(args: Mapping[str, str]) -> AuditQuery:
-    """A value that makes no sense counts as not given: an old or mistyped link still opens."""
+    """A value that makes no sense counts as not given, and the page says so: an old or mistyped link still opens."""
     texts = {name: read_text(args, name) for name in TEXTS}
     kind = args.get("kind", "")
     texts["kind"] = kind if kind in audit.ACTOR_KINDS else ""
@@ -52,8 +55,11 @@ def read_query(args: Mapping[str, str]) -> AuditQuery:
         until=until + timedelta(minutes=1) if until else None,
         request_id=texts["request"],
     )
+    faults = {name: "This is no id." for name, found in ids.items() if args.get(name) and found is None}
+    faults |= {name: "This is no time." for name in shown if args.get(name) and not shown[name]}
+    texts |= {"project": read_text(args, "project")} if "project" in faults else {}
     filled = {name: text for name, text in texts.items() if text}
-    return AuditQuery(wanted, filled, _place(args.get("older", "")), _place(args.get("newer", "")))
+    return AuditQuery(wanted, filled, faults, _place(args.get("older", "")), _place(args.get("newer", "")))
 
 
 @admin.get("/audit")
@@ -68,7 +74,8 @@ def list_events() -> Response:
         lines=lines(history.events, ml=ml),
         actions=offered(audit.actions(ml=ml), wanted.action),
         subject_types=offered(types, wanted.subject_type),
-        kinds=list(audit.ACTOR_KINDS),
+        kinds=[kind for kind in audit.ACTOR_KINDS if ml or kind != "pipeline"],
+        faults=query.faults,
         narrowed_project=projects.names([wanted.project_id]).get(wanted.project_id)
         if wanted.project_id
         else None,

@@ -35,6 +35,7 @@ def return_to_exports() -> Response:
 @admin.get("/users/<uuid:user_id>/state")
 @admin.get("/users/<uuid:user_id>/password")
 @admin.get("/users/<uuid:user_id>/sign-out")
+@admin.get("/users/<uuid:user_id>/let-in")
 def return_to_user(user_id: UUID) -> Response:
     return see_other(url_for("admin.show_user", user_id=access.user_for(principal(), user_id).id))
 

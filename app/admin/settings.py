@@ -28,7 +28,10 @@ class Shown:
 
 @admin.get("/settings")
 def show_settings() -> Response:
-    settings = {name: current_app.config[name] for name in config.SETTINGS}
+    """With ML analyses switched off only the switch itself is shown of what belongs to them."""
+    off = () if current_app.config["ML_ANALYSIS_ENABLED"] else config.GROUPS["ML analyses"]
+    left_out = set(off) - {"ML_ANALYSIS_ENABLED"}
+    settings = {name: current_app.config[name] for name in config.SETTINGS if name not in left_out}
     sources = current_app.config["SETTING_SOURCES"]
     database = database_version()
     db.session.rollback()
@@ -36,10 +39,12 @@ def show_settings() -> Response:
     text = render_template(
         "admin/settings/show.html",
         groups={
-            title: [shown(name, settings[name], sources[name], database) for name in names]
+            title: [
+                shown(name, settings[name], sources[name], database) for name in names if name in settings
+            ]
             for title, names in config.GROUPS.items()
         },
-        weaknesses=config.weaknesses(settings),
+        weaknesses=config.weaknesses(current_app.config),
         loupe=config.VERSION,
         python=platform.python_version(),
         database=database,

@@ -5,7 +5,7 @@ from secrets import token_urlsafe
 from typing import Any
 from uuid import UUID
 
-from flask import Response, flash, render_template, request, url_for
+from flask import Response, current_app, flash, render_template, request, url_for
 
 from app import access
 from app.admin import admin
@@ -18,7 +18,7 @@ from app.responses import see_other
 from app.schemas.admin import RoleForm, StateForm, UserForm, VersionForm
 from app.schemas.base import load
 from app.schemas.forms import as_sent
-from app.services import accounts, overviews, passwords, projects
+from app.services import accounts, overviews, passwords, projects, sign_ins
 
 
 @admin.get("/users")
@@ -84,6 +84,8 @@ def user_page(user: User, status: int = 200, **more: Any) -> Response:
         memberships=projects.of_user(user),
         membership_count=overviews.memberships([user.id])[user.id],
         keys=accounts.keys_of(user),
+        failures=sign_ins.failures(user.email, current_app.extensions["clock"]()),
+        slowed=sign_ins.MOST_OF_ACCOUNT,
         roles=accounts.ROLES,
         is_self=user.id == getattr(principal().user, "id", None),
         **more,
@@ -138,6 +140,15 @@ def sign_out_user(user_id: UUID) -> Response:
     accounts.sign_out(user, by=principal())
     db.session.commit()
     flash(f"{user.email} has been signed out everywhere.")
+    return see_other(url_for("admin.show_user", user_id=user.id))
+
+
+@admin.post("/users/<uuid:user_id>/let-in")
+def let_in(user_id: UUID) -> Response:
+    user = access.user_for(principal(), user_id)
+    sign_ins.forgive(user, by=principal())
+    db.session.commit()
+    flash(f"{user.email} may try to sign in again at once.")
     return see_other(url_for("admin.show_user", user_id=user.id))
 
 

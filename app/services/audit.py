@@ -40,6 +40,7 @@ ACTIONS = tuple(
             "user.created",
             "user.disabled",
             "user.enabled",
+            "user.let_in",
             "user.password_changed",
             "user.renamed",
             "user.role_set",

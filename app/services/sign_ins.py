@@ -11,7 +11,7 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 
 from app import dialect
 from app.errors import RateLimited
@@ -78,6 +78,20 @@ def sign_in(attempt: Attempt, address: str, request_id: str) -> User | None:
         by = Principal("user", user, request_id)
         audit.record(by, "user.signed_in", user, after={"address": address})
     return user
+
+
+def failures(email: str, at: datetime) -> int:
+    """How many attempts on the account failed in the window; from MOST_OF_ACCOUNT on it is slowed down."""
+    recent = (SignInFailure.subject == subject_of_account(email), SignInFailure.at > at - WINDOW)
+    return db.session.scalar(select(func.count()).select_from(SignInFailure).where(*recent)) or 0
+
+
+def forgive(user: User, *, by: Principal) -> None:
+    """Forgets the failures of the account, so that its person may try again at once."""
+    subject = subject_of_account(user.email)
+    dialect.hold(subject)
+    db.session.execute(delete(SignInFailure).where(SignInFailure.subject == subject))
+    audit.record(by, "user.let_in", user)
 
 
 def subject_of_account(email: str) -> str:

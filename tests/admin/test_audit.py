@@ -333,3 +333,9 @@ def test_without_analyses(
     assert (
         "analys" not in text and "annotation" not in text and "artifact" not in text and "xport" not in text
     )
+
+
+def test_what_cannot_be_read_is_said_beside_its_field(admin: Person) -> None:
+    text = admin.client.get("/admin/audit", query_string={"project": "Leaves", "from": "soon"}).text
+    assert 'id="project-fault"' in text and "This is no id." in text and 'value="Leaves"' in text
+    assert 'id="from-fault"' in text and "This is no time." in text

@@ -157,3 +157,11 @@ def test_weak_secrets_are_told(make_app: Any, admin: Person) -> None:
 )
 def test_how_values_are_told(value: Any, told: str) -> None:
     assert plain(value) == told
+
+
+def test_with_analyses_switched_off_only_the_switch_is_left(make_app: Any, admin: Person) -> None:
+    person = seen_by(admin, make_app(ML_ANALYSIS_ENABLED="false"))
+    text = person.client.get("/admin/settings").text
+    assert row(text, "ML_ANALYSIS_ENABLED") == ("false", "environment")
+    assert set(re.findall(r"\bML_[A-Z_]+", text)) == {"ML_ANALYSIS_ENABLED"}
+    assert ">pipeline<" not in person.client.get("/admin/audit").text

@@ -14,7 +14,7 @@ from app.errors import Conflict, Forbidden, InvalidPayload
 from app.extensions import db
 from app.models import SYSTEM, AuditEvent, Membership, Principal, Project, User, UserKey
 from app.models.columns import now
-from app.services import accounts
+from app.services import accounts, sign_ins
 from tests.cast import PASSWORD, Person
 from tests.factories import QUICK_HASH, World, some_id
 from tests.html import LintClient
@@ -523,3 +523,20 @@ def test_spaces_belong_to_a_password(admin: Person, client: LintClient) -> None:
     assert refused.status_code == 401
     let_in = client.submit("/sign-in", "/sign-in", {"email": "new@example.org", "password": password})
     assert let_in.status_code == 303
+
+
+def test_an_admin_lets_somebody_in_who_was_slowed_down(
+    world: World, admin: Person, client: LintClient
+) -> None:
+    person = world.person("forgetful@example.org")
+    for _ in range(sign_ins.MOST_OF_ACCOUNT + 1):
+        wrong = client.submit("/sign-in", "/sign-in", {"email": person.email, "password": "wrong"})
+    assert wrong.status_code == 429
+    page = f"{USERS}/{person.id}"
+    assert "5 attempts in the last 15 minutes: the account is slowed down" in admin.client.get(page).text
+    assert admin.client.submit(page, f"{page}/let-in").status_code == 303
+    assert "in the last 15 minutes" not in admin.client.get(page).text
+    right = client.submit("/sign-in", "/sign-in", {"email": person.email, "password": PASSWORD})
+    assert right.status_code == 303
+    (event,) = world.rows(AuditEvent, action="user.let_in")
+    assert (event.subject_id, event.actor_id) == (str(person.id), admin.id)

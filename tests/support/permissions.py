@@ -183,6 +183,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "admin.set_state"): Route(PAGE["admin"], ok=303, form=lambda _: {"state": "disabled"}),
     ("POST", "admin.reset_password"): Route(PAGE["admin"], form=lambda _: {"version": "1"}),
     ("POST", "admin.sign_out_user"): Route(PAGE["admin"], ok=303, form=_nothing),
+    ("POST", "admin.let_in"): Route(PAGE["admin"], ok=303, form=_nothing),
     ("POST", "admin.revoke_key"): Route(PAGE["admin"], ok=303, form=_nothing),
     ("GET", "admin.return_to_keys"): Route(PAGE["admin"], ok=303),
     ("GET", "admin.list_projects"): Route(PAGE["admin"]),
