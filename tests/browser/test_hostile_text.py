@@ -110,7 +110,7 @@ def admin_lists(world: Hostile, shown: Shown) -> None:
     common = next(text for text in ("<", "x") if sum(text in name for name in world.strings) > 100)
     for name, address in (("users", "users?q"), ("projects", "projects?q"), ("audit", "audit?who")):
         shown.look(Stop(f"admin-{name}-next", f"/admin/{address}={common}", "admin"), f"={quote(common)}&")
-    shown.look(Stop("exports", "/admin/exports", "admin"), *world.strings)
+    shown.look(Stop("exports", "/admin/exports", "admin"), *world.offered_projects())
     words = [word.strip() for text in world.strings for word in text.split(",") if word.strip()]
     region = " · ".join(world.strings)
     # of people's texts it has only the menu, which says who is signed in
