@@ -34,15 +34,31 @@ def _stretches(analysis_id: UUID) -> Iterator[tuple[int, int]]:
     last = -1
     of_it = select(Annotation.position, weight().label("weight")).where(Annotation.analysis_id == analysis_id)
     while True:
-        page = of_it.where(Annotation.position > last).order_by(Annotation.position).limit(PAGE)
-        rows = page.subquery()
-        whole = select(func.count(), func.max(rows.c.position), func.sum(rows.c.weight))
-        number, end, total = tuple(read(whole)[0])
-        if number:
-            yield from [(last + 1, end)] if total <= PAGE_WEIGHT else _parts(read(page))
-            last = end
-        if number < PAGE:
+        rest = of_it.where(Annotation.position > last).order_by(Annotation.position)
+        page = rest.limit(PAGE).subquery()
+        ends = func.max(page.c.position).label("last")
+        whole = read(select(func.count().label("number"), ends, func.sum(page.c.weight).label("weight")))[0]
+        if whole.number and whole.weight <= PAGE_WEIGHT:
+            yield last + 1, whole.last
+        elif whole.number:
+            yield from _parts(read(rest.where(Annotation.position <= whole.last)))
+        if whole.number < PAGE:
             return
+        last = whole.last
+
+
+def _parts(rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int]]:
+    """The first and the last position of neighbours that are light enough together."""
+    part: list[Row[Any]] = []
+    total = 0
+    for row in rows:
+        if part and total + row.weight > PAGE_WEIGHT:
+            yield part[0].position, part[-1].position
+            part, total = [], 0
+        part.append(row)
+        total += row.weight
+    if part:
+        yield part[0].position, part[-1].position
 
 
 def _parts(rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int]]:

@@ -12,6 +12,7 @@ from uuid import UUID
 from sqlalchemy import delete
 
 from app import signing
+from app.admin.exports import OFFERED
 from app.admin.paging import PAGE_SIZE
 from app.extensions import db
 from app.models import (
@@ -140,6 +141,11 @@ class Hostile:
             rows, _ = projects.page("", skip=0, limit=10_000)
             names = [row.name for row in rows]
         return [names[start : start + PAGE_SIZE] for start in range(0, len(names), PAGE_SIZE)]
+
+    def offered_projects(self) -> list[str]:
+        """The names that the form for exports offers."""
+        with self.world.app.app_context():
+            return list(projects.names(limit=OFFERED).values())
 
     def days_of_events(self) -> list[tuple[str, Sequence[str]]]:
         """The days of which the audit trail tells a page each, and the texts on it."""

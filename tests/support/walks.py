@@ -45,7 +45,7 @@ def admin_lists(world: Hostile, reading: Reading) -> None:
     common = next(text for text in ("<", "x") if sum(text in name for name in world.strings) > 100)
     for name, address in (("users", "users?q"), ("projects", "projects?q"), ("audit", "audit?who")):
         reading.look(Stop(f"admin-{name}-next", f"/admin/{address}={common}", "admin"), f"={quote(common)}&")
-    reading.look(Stop("exports", "/admin/exports", "admin"), *world.strings)
+    reading.look(Stop("exports", "/admin/exports", "admin"), *world.offered_projects())
     words = [word.strip() for text in world.strings for word in text.split(",") if word.strip()]
     region = " · ".join(world.strings)
     # of people's texts it has only the menu, which says who is signed in
