@@ -49,13 +49,16 @@ def _stretches(analysis_id: UUID) -> Iterator[tuple[int, int]]:
 
 def _parts(rows: Sequence[Row[Any]]) -> Iterator[tuple[int, int]]:
     """The first and the last position of neighbours that are light enough together."""
-    first, last, total = rows[0].position, rows[0].position, 0
+    part: list[Row[Any]] = []
+    total = 0
     for row in rows:
-        if total and total + row.weight > PAGE_WEIGHT:
-            yield first, last
-            first, total = row.position, 0
-        last, total = row.position, total + row.weight
-    yield first, last
+        if part and total + row.weight > PAGE_WEIGHT:
+            yield part[0].position, part[-1].position
+            part, total = [], 0
+        part.append(row)
+        total += row.weight
+    if part:
+        yield part[0].position, part[-1].position
 
 
 def weight() -> ColumnElement[int]:
