@@ -17,6 +17,8 @@ from benchmarks.wire import Answer, Connection, Request, Target, Wrong
 from tests.cast import SECRET, Person
 from tests.conftest import LiveServer
 
+pytestmark = pytest.mark.one_database
+
 SMALL = Sizes(
     repeats=2,
     long_repeats=2,

@@ -12,6 +12,8 @@ from app.schemas.annotations import AnnotationOut
 from benchmarks import baseline, load, run
 from tests.benchmarks.test_load import SMALL
 
+pytestmark = pytest.mark.one_database
+
 
 def test_the_whole_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -9,6 +9,8 @@ from tests.steps import box
 from tests.support.browser import Pages
 from tests.support.exhibit import Exhibit
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def admin(live_server: LiveServer) -> Person:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.conftest import LiveServer
@@ -9,6 +10,8 @@ from tests.factories import picture
 from tests.steps import finalize
 from tests.support.browser import Pages
 from tests.support.s3 import Bucket
+
+pytestmark = pytest.mark.one_database
 
 RLE = {
     "annotation_type": "segmentation",

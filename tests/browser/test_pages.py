@@ -11,6 +11,8 @@ from tests.conftest import LiveServer
 from tests.factories import picture
 from tests.support.browser import Pages
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def person(live_server: LiveServer) -> Person:

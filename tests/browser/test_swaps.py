@@ -2,11 +2,14 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.steps import box
 from tests.support.browser import Pages
 from tests.support.exhibit import Exhibit
+
+pytestmark = pytest.mark.one_database
 
 
 def poll(page: Page) -> None:

@@ -9,6 +9,8 @@ from tests.steps import box
 from tests.support.browser import Pages
 from tests.support.exhibit import RLE, Exhibit
 
+pytestmark = pytest.mark.one_database
+
 
 def test_the_overlay_stays_on_the_picture_at_every_size(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()

@@ -24,6 +24,8 @@ from tests.steps import box
 from tests.support import nginx
 from tests.support.server import free_port
 
+pytestmark = pytest.mark.one_database
+
 MIB = 1024 * 1024
 PROXY_SECRET = "test-proxy-secret-0123456789"
 

@@ -22,6 +22,8 @@ from tests.serving.load import Ask, under_load
 from tests.steps import box
 from tests.support import s3 as s3_server
 
+pytestmark = pytest.mark.one_database
+
 KINDS = {"content", "upload", "artifact"}
 LONGEST, HEALED = 15.0, 10.0
 
