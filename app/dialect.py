@@ -12,7 +12,23 @@ from typing import Any
 
 from flask import Flask, g, has_request_context, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, Engine, Table, create_engine, event, func, insert, select, text
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    String,
+    Table,
+    cast,
+    create_engine,
+    event,
+    func,
+    insert,
+    select,
+    text,
+    true,
+)
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
@@ -109,6 +125,21 @@ def _copy(cursor: Any, _statement: str, parameters: Sequence[dict[str, Any]], co
             error.args = (str(error).partition(error.diag.context)[0],)
         raise
     return True
+
+
+def found_by_key(
+    columns: Sequence[Any], among: ColumnElement[bool], key: ColumnElement[str], values: Sequence[str]
+) -> Select[Any]:
+    """The rows that are `among` those, and whose `key` is one of `values`; the two are a unique index.
+
+    PostgreSQL does not know how large an analysis has become since it last counted, takes it for small, and reads all
+    of it for every batch. So there each row is looked up by itself, along the unique index.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return select(*columns).where(among, key.in_(values))
+    wanted = func.unnest(cast(values, ARRAY(String))).table_valued("value").render_derived()
+    each = select(*columns).where(among, key == wanted.c.value).limit(1).lateral()
+    return select(each).select_from(wanted.join(each, true()))
 
 
 def hold(*subjects: str) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Table, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.engine import Row
 
-from app.dialect import insert_rows
+from app.dialect import found_by_key, insert_rows
 from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
@@ -115,14 +115,16 @@ def _held(analysis: Analysis, items: Sequence[NewAnnotation], *, everything: boo
     """Rows of `id`, `content_hash` and `position` by client_id: of these items, or of the whole analysis."""
     if not analysis.annotation_count:
         return {}
-    columns = select(Annotation.client_id, Annotation.id, Annotation.content_hash, Annotation.position)
-    of_analysis = columns.where(Annotation.analysis_id == analysis.id)
+    columns = (Annotation.client_id, Annotation.id, Annotation.content_hash, Annotation.position)
+    of_analysis = Annotation.analysis_id == analysis.id
     if everything:
-        return {row.client_id: row for row in db.session.execute(of_analysis)}
+        return {row.client_id: row for row in db.session.execute(select(*columns).where(of_analysis))}
     return {
         row.client_id: row
         for chunk in _chunks([item.client_id for item in items])
-        for row in db.session.execute(of_analysis.where(Annotation.client_id.in_(chunk)))
+        for row in db.session.execute(
+            found_by_key(columns, of_analysis, Annotation.client_id.expression, chunk)
+        )
     }
 
 

@@ -1,4 +1,4 @@
-"""dialect.insert_rows on PostgreSQL: COPY stores what INSERT stores, and fails as INSERT fails.
+"""dialect.insert_rows on PostgreSQL: COPY stores what INSERT stores, and fails as INSERT fails. And finding rows again.
 
 The server itself raises the errors, in the middle of the rows: a trigger waits for one of them.
 """
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Row, Table, insert, select, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from app.dialect import insert_rows
+from app.dialect import found_by_key, insert_rows
 from app.extensions import db
 from app.models import Analysis, Annotation
 from app.models.columns import new_id, now
@@ -278,3 +278,24 @@ def test_a_value_the_driver_cannot_send(app: Flask, analysis: Analysis) -> None:
     """What was begun is given up, and says why."""
     error = failure(app, rows_of(analysis, class_name=object()))
     assert "cannot adapt type 'object'" in str(error)
+
+
+def test_rows_are_found_by_their_key_in_an_analysis_that_has_just_grown(
+    app: Flask, pipeline: Pipeline, analysis: Analysis
+) -> None:
+    """Nothing has counted the table yet: the planner would read all of the analysis."""
+    for batch in range(5):
+        sent = {"annotations": [box(client_id=f"{batch}-{n}") for n in range(1000)]}
+        assert pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", sent).status_code == 200
+    columns = (Annotation.client_id, Annotation.id)
+    ids = [f"3-{n}" for n in range(500)] + ["nobody"]
+    with app.app_context():
+        among = Annotation.analysis_id == analysis.id
+        statement = found_by_key(columns, among, Annotation.client_id.expression, ids)
+        assert {row.client_id for row in db.session.execute(statement)} == set(ids) - {"nobody"}
+        compiled = statement.compile(db.engine)
+        plan = db.session.connection().exec_driver_sql(f"EXPLAIN {compiled}", compiled.construct_params())
+        lines = [line for (line,) in plan]
+    conditions = [line for line in lines if "Index Cond" in line]
+    assert conditions and all("client_id" in line and "analysis_id" in line for line in conditions), lines
+    assert not [line for line in lines if "Seq Scan on ml_annotations" in line], lines
