@@ -7,6 +7,9 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 # more for pytest: make test PYTEST="-x -k bulk"
 PYTEST ?=
+# a file of tests runs whole in one of so many processes
+WORKERS ?= 2
+IN_WORKERS = -n $(WORKERS) --dist loadfile
 # more for the benchmarks: make bench BENCH="--quick --database postgresql"
 BENCH ?=
 export HOST PORT
