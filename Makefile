@@ -15,7 +15,7 @@ BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql lint format migrations bench clean
+.PHONY: help run test test-sqlite test-postgresql pictures lint format migrations bench clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -30,6 +30,9 @@ test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLit
 
 test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a database once more, on PostgreSQL
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(PYTEST)
+
+pictures: .venv/installed-dev  ## a picture of every page in every state, into tests/output/screenshots/
+	TEST_PICTURES=1 TEST_DATABASE=sqlite $(BIN)/python -m pytest -q tests/browser/test_site.py tests/browser/test_print.py
 
 lint: .venv/installed-dev  ## ruff and mypy
 	$(BIN)/ruff check .

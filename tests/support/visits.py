@@ -1,5 +1,6 @@
 """One open browser for each person, from page to page; it notes whatever a page does that none should."""
 
+import os
 from base64 import b64decode
 from pathlib import Path
 from typing import Any, Protocol
@@ -16,6 +17,8 @@ REPORTS = """
     document.addEventListener("securitypolicyviolation", (it) => window.toldByPolicy(
         `policy: ${it.effectiveDirective} refused ${it.blockedURI} ${it.sample}`));
 """
+# Pictures are for eyes and no check, and they take as long as all the checks: `make pictures` wants them.
+PICTURES = bool(os.environ.get("TEST_PICTURES"))
 # pixels of a page from its top: what comes further down looks like what came before
 KEPT_HEIGHT = 3000
 
@@ -74,7 +77,9 @@ class Visits:
         return [line for line in self.noted if not line.startswith(self.allowed or ("\0",))]
 
     def screenshot(self, page: Page, name: str) -> None:
-        """Of the page down to KEPT_HEIGHT, kept in tests/output/screenshots/ to be looked at."""
+        """Of the page down to KEPT_HEIGHT, kept in tests/output/screenshots/ to be looked at; see PICTURES."""
+        if not PICTURES:
+            return
         width, height = page.evaluate("[innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": width, "height": min(height, KEPT_HEIGHT), "scale": 1}
         if page not in self.debuggers:
