@@ -10,12 +10,13 @@ PYTEST ?=
 # a file of tests runs whole in one of so many processes
 WORKERS ?= 2
 IN_WORKERS = -n $(WORKERS) --dist loadfile
+QUICK = -m "not soak"
 # more for the benchmarks: make bench BENCH="--quick --database postgresql"
 BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql pictures lint format migrations bench clean
+.PHONY: help run test test-sqlite test-postgresql soak pictures lint format migrations bench clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -26,10 +27,13 @@ run: .venv/installed-service .venv-pipeline/installed  ## serve on http://127.0.
 test: test-sqlite test-postgresql  ## the whole suite, on SQLite and on PostgreSQL
 
 test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLite
-	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) $(PYTEST)
+	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
 
 test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a database once more, on PostgreSQL
-	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(PYTEST)
+	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
+
+soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: every page without JavaScript, each hostile text by itself
+	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 
 pictures: .venv/installed-dev  ## a picture of every page in every state, into tests/output/screenshots/
 	TEST_PICTURES=1 TEST_DATABASE=sqlite $(BIN)/python -m pytest -q tests/browser/test_site.py tests/browser/test_print.py

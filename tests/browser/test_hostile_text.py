@@ -94,6 +94,7 @@ def test_texts_in_lists_for_admins(reading: Reading, twin: Reading, hostile: Hos
     compare(reading, twin)
 
 
+@pytest.mark.soak
 def test_texts_alone(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     for number in range(len(hostile.lines)):
         visit(reading, alone(hostile, number), number)
@@ -112,6 +113,7 @@ def admin_walk(world: Hostile, reading: Reading, numbers: range) -> None:
         tell(world, reading, number)
 
 
+@pytest.mark.soak
 def test_texts_alone_for_admins(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     admin_walk(hostile, reading, range(len(hostile.lines)))
     admin_walk(plain, twin, range(8))

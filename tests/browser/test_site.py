@@ -89,6 +89,7 @@ def in_large_text(visits: Visits, page: Page, stop: Stop) -> list[str]:
     return wrong
 
 
+@pytest.mark.soak
 @pytest.mark.one_database
 @pytest.mark.parametrize("stop", PLAIN, ids=[stop.name for stop in PLAIN])
 def test_a_page_without_javascript(visits: Visits, stop: Stop) -> None:
