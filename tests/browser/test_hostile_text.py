@@ -21,7 +21,7 @@ from tests.conftest import LiveServer
 from tests.steps import box
 from tests.support.hostile import STRINGS, Hostile, harmless, settings
 from tests.support.stops import NOT_PAGES, Stop, pages_of
-from tests.support.twins import Listed, Reading, compare
+from tests.support.twins import Listed, Reading, check_alike
 from tests.support.visits import Visits
 from tests.support.walks import (
     Walk,
@@ -85,13 +85,13 @@ def test_there_are_enough_and_all_differ() -> None:
 def test_texts_in_lists(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     lists(hostile, reading)
     lists(plain, twin)
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def test_texts_in_lists_for_admins(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     admin_lists(hostile, reading)
     admin_lists(plain, twin)
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 @pytest.mark.soak
@@ -100,7 +100,7 @@ def test_texts_alone(reading: Reading, twin: Reading, hostile: Hostile, plain: H
         visit(reading, alone(hostile, number), number)
     for number in range(7):
         visit(twin, alone(plain, number), number)
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def admin_walk(world: Hostile, reading: Reading, numbers: range) -> None:
@@ -117,7 +117,7 @@ def admin_walk(world: Hostile, reading: Reading, numbers: range) -> None:
 def test_texts_alone_for_admins(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     admin_walk(hostile, reading, range(len(hostile.lines)))
     admin_walk(plain, twin, range(8))
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def fault_walk(world: Hostile, reading: Reading, numbers: range) -> None:
@@ -133,13 +133,13 @@ def test_texts_on_the_pages_of_errors(
 ) -> None:
     fault_walk(hostile, reading, range(0, len(hostile.lines), 3))
     fault_walk(plain, twin, range(3))
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def test_texts_that_are_refused(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     refused(hostile, reading, hostile.lines)
     refused(plain, twin, plain.lines[:2])
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def test_texts_that_are_refused_to_admins(
@@ -147,7 +147,7 @@ def test_texts_that_are_refused_to_admins(
 ) -> None:
     admin_refused(hostile, reading, hostile.lines)
     admin_refused(plain, twin, plain.lines[:2])
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def swaps(world: Hostile, reading: Reading) -> None:
@@ -179,7 +179,7 @@ def swaps(world: Hostile, reading: Reading) -> None:
 def test_texts_that_are_swapped_in(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     swaps(hostile, reading)
     swaps(plain, twin)
-    compare(reading, twin)
+    check_alike(reading, twin)
 
 
 def test_texts_in_files(hostile: Hostile) -> None:

@@ -138,7 +138,7 @@ class Listed(Reading):
         self.stops.append(stop)
 
 
-def compare(reading: Reading, twin: Reading) -> None:
+def check_alike(reading: Reading, twin: Reading) -> None:
     """Nothing was wrong, and no page has what its twin has not."""
     reading.finish()
     twin.finish()
