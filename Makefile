@@ -34,6 +34,7 @@ test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a d
 
 soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: every page without JavaScript, each hostile text by itself
 	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
+	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 
 pictures: .venv/installed-dev  ## a picture of every page in every state, into tests/output/screenshots/
 	TEST_PICTURES=1 TEST_DATABASE=sqlite $(BIN)/python -m pytest -q tests/browser/test_site.py tests/browser/test_print.py

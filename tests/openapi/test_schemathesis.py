@@ -38,6 +38,9 @@ from tests.factories import World, picture
 from tests.steps import finalize, store, upload
 from tests.support import database as databases
 
+# once more on PostgreSQL, with fewer examples, belongs to the longer rounds
+pytestmark = [] if databases.KIND == "sqlite" else [pytest.mark.soak]
+
 LED = 100 if databases.KIND == "sqlite" else 10
 ENOUGH = 20 if databases.KIND == "sqlite" else 1  # 2xx of an operation that writes
 CHECKS = [
