@@ -59,6 +59,8 @@ class Visits:
         troubled = stop.lost or stop.status >= 400
         # the browser itself tells of an answer that is an error
         self.allowed = ("console error: Failed to load resource: the server responded",) if troubled else ()
+        if not javascript:
+            page.goto("about:blank")  # a page that loads itself again must not come in between
         answer = page.goto(self.site.address(stop))
         answer = (stop.act(page) or answer) if stop.act else answer
         assert answer is not None and answer.status == stop.status, f"{stop.name}: {answer and answer.status}"
