@@ -9,14 +9,14 @@ PORT ?= 8000
 PYTEST ?=
 # a file of tests runs whole in one of so many processes
 WORKERS ?= 2
-IN_WORKERS = -n $(WORKERS) --dist loadfile
+IN_WORKERS = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK = -m "not soak"
 # more for the benchmarks: make bench BENCH="--quick --database postgresql"
 BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql soak pictures lint format migrations bench clean
+.PHONY: help run test test-sqlite test-postgresql soak guards pictures lint format migrations bench bench-viewer clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -32,9 +32,12 @@ test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLit
 test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a database once more, on PostgreSQL
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
 
-soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: every page without JavaScript, each hostile text by itself
+soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: races, crashes, every page without JavaScript, each hostile text by itself
 	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
+
+guards: .venv/installed-dev  ## takes guards of the service away, one at a time: a test must notice each
+	$(BIN)/python scripts/without_guards.py
 
 pictures: .venv/installed-dev  ## a picture of every page in every state, into tests/output/screenshots/
 	TEST_PICTURES=1 TEST_DATABASE=sqlite $(BIN)/python -m pytest -q tests/browser/test_site.py tests/browser/test_print.py
@@ -54,6 +57,9 @@ migrations: .venv/installed-dev  ## one head; upgrade equals the models; downgra
 
 bench: .venv/installed-dev  ## figures on both databases, under ten minutes; a smoke run: make bench BENCH=--quick
 	@$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-viewer: .venv/installed-dev .venv-pipeline/installed  ## what a person waits for, in Chromium; a smoke run: make bench-viewer BENCH=--quick
+	@$(BIN)/python -m benchmarks.viewer $(BENCH)
 
 clean:  ## remove the environments and caches; instance/, the data, stays
 	rm -rf .venv .venv-pipeline .pytest_cache .mypy_cache .ruff_cache .hypothesis tests/output

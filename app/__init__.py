@@ -7,10 +7,11 @@ from pathlib import Path
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-from app import cli, config, dialect, files, logs, models, ops, responses, storage
+from app import cli, config, dialect, files, logs, models, ops, rates, responses, sessions, storage
 from app.admin import admin
 from app.api import api
 from app.extensions import csrf, db, migrate
+from app.outgoing import Sender
 from app.pipeline import pipeline
 from app.web import web
 
@@ -39,10 +40,12 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     if hops := settings["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
+    app.session_interface = sessions.Sessions()
     app.extensions["clock"] = lambda: datetime.now(UTC)
     app.extensions["storage"] = storage.from_config(
         app.config, app.instance_path, lambda: app.extensions["clock"]().timestamp()
     )
+    app.extensions["sender"] = Sender(allow_private=settings["ML_WEBHOOK_ALLOW_PRIVATE"])
     db.init_app(app)
     migrate.init_app(app, db, directory=str(ROOT / "migrations"))
     csrf.init_app(app)
@@ -50,6 +53,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
         dialect.prepare(db.engine)
 
     app.before_request(responses.begin_request)
+    rates.register(app)
     responses.register(app)
     logs.register(app)
     for blueprint in (web, admin, api, pipeline, files.files, ops.ops):

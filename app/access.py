@@ -1,13 +1,26 @@
 """Every row is reached through here: the row, or NotFound, Deleted or Forbidden."""
 
+from collections.abc import Collection
 from uuid import UUID
 
-from sqlalchemy import Select, select
+from sqlalchemy import ColumnElement, Select, and_, false, select, true
 from sqlalchemy.orm import joinedload
 
 from app.errors import Deleted, Forbidden, NotFound
 from app.extensions import db
-from app.models import Analysis, Annotation, Image, Membership, Principal, Project, Role, User, UserKey
+from app.models import (
+    Analysis,
+    Annotation,
+    Image,
+    Membership,
+    PipelineKey,
+    Principal,
+    Project,
+    Role,
+    User,
+    UserKey,
+    WebhookDelivery,
+)
 
 
 def role_in(principal: Principal, project_id: UUID) -> Role | None:
@@ -28,6 +41,24 @@ def projects_of(principal: Principal) -> Select[Project]:
     return statement.join(Membership).where(Membership.user_id == principal.user.id)
 
 
+def claimable(principal: Principal) -> ColumnElement[bool]:
+    """Of which images a worker may claim the analyses, as a clause: what it may write to.
+
+    The server's own signature writes everywhere, a pipeline key in its projects, and with a person's key beside it
+    either only where that person may read.
+    """
+    user, key = principal.user, principal.key
+    keys = Image.project_id.in_(key.project_ids) if key else true()
+    if user is None:
+        return keys if principal.kind == "pipeline" else false()
+    if user.is_admin:
+        return keys
+    mine = select(Membership.project_id).where(Membership.user_id == user.id)
+    if principal.kind != "pipeline":
+        mine = mine.where(Membership.role.in_([role.value for role in Role if role.includes(Role.EDITOR)]))
+    return and_(keys, Image.project_id.in_(mine))
+
+
 def project_for(principal: Principal, project_id: UUID, role: Role = Role.VIEWER) -> Project:
     project = db.session.get(Project, project_id)
     if project is None:
@@ -36,23 +67,40 @@ def project_for(principal: Principal, project_id: UUID, role: Role = Role.VIEWER
     return project
 
 
-def image_for(principal: Principal, image_id: UUID, role: Role = Role.VIEWER) -> Image:
+def projects_for(principal: Principal, project_ids: Collection[UUID]) -> list[Project]:
+    """These projects by name, all of them readable by this person; NotFound when one is not."""
+    statement = projects_of(principal).where(Project.id.in_(project_ids))
+    found = list(db.session.scalars(statement.order_by(Project.name, Project.id)))
+    if len(found) < len(set(project_ids)):
+        raise NotFound("There is no such project.")
+    return found
+
+
+def image_for(
+    principal: Principal, image_id: UUID, role: Role = Role.VIEWER, *, deleted: bool = False
+) -> Image:
+    """Also one that was deleted, and is not purged yet, if `deleted`."""
     image = db.session.get(Image, image_id, options=[joinedload(Image.project)])
     if image is None:
         raise NotFound("There is no such image.")
     _require(principal, image.project_id, role)
-    if image.deleted_at is not None:
+    if image.deleted_at is not None and not deleted:
         raise Deleted("This image has been deleted.")
     return image
 
 
-def analysis_for(principal: Principal, analysis_id: UUID, role: Role = Role.VIEWER) -> Analysis:
+def analysis_for(
+    principal: Principal, analysis_id: UUID, role: Role = Role.VIEWER, *, deleted: bool = False
+) -> Analysis:
+    """Also one that was deleted, and is not purged yet, if `deleted`; but none of an image that was."""
     analysis = db.session.get(Analysis, analysis_id, options=[joinedload(Analysis.image)])
     if analysis is None:
         raise NotFound("There is no such analysis.")
     _require(principal, analysis.image.project_id, role)
     if analysis.image.deleted_at is not None:
         raise Deleted("The image of this analysis has been deleted.")
+    if analysis.deleted_at is not None and not deleted:
+        raise Deleted("This analysis has been deleted.")
     return analysis
 
 
@@ -90,6 +138,24 @@ def user_key_for(principal: Principal, user_id: UUID, key_id: str) -> UserKey:
     return key
 
 
+def pipeline_key_for(principal: Principal, key_id: str) -> PipelineKey:
+    """A pipeline key, for an admin."""
+    _require_admin(principal)
+    key = db.session.get(PipelineKey, key_id) if key_id.isascii() and key_id.isalnum() else None
+    if key is None:
+        raise NotFound("There is no such key.")
+    return key
+
+
+def delivery_for(principal: Principal, delivery_id: UUID) -> WebhookDelivery:
+    """A webhook, for an admin."""
+    _require_admin(principal)
+    delivery = db.session.get(WebhookDelivery, delivery_id)
+    if delivery is None:
+        raise NotFound("There is no such webhook; the log is kept for 30 days.")
+    return delivery
+
+
 def _key(key_id: str) -> UserKey | None:
     """By what an address says; PostgreSQL takes no NUL, not even to look for one."""
     return db.session.get(UserKey, key_id) if key_id.isascii() and key_id.isalnum() else None
@@ -101,7 +167,10 @@ def _require_admin(principal: Principal) -> None:
 
 
 def _require(principal: Principal, project_id: UUID, role: Role) -> None:
-    """A valid signature authorises by itself; a person's key sent beside it must still be a member's."""
+    """The server's own signature authorises by itself. A pipeline key must be for this project, and a person's key
+    beside a signature must be a member's."""
+    if principal.key is not None and project_id not in principal.key.project_ids:
+        raise Forbidden("This key is for other projects.")
     if principal.kind == "system" or (principal.kind == "pipeline" and principal.user is None):
         return
     has = role_in(principal, project_id)

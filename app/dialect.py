@@ -1,4 +1,5 @@
-"""Where SQLite and PostgreSQL differ: connections, how a transaction begins, sending many rows, what is tried again.
+"""Where SQLite and PostgreSQL differ: connections, how a transaction begins, sending and reading many rows, the
+clock of leases, what is tried again.
 
 SQLite allows one writer. A transaction that reads first and writes later fails at once with "database is locked"
 when another wrote in between, whatever the busy timeout, so whatever may write begins with BEGIN IMMEDIATE.
@@ -7,32 +8,43 @@ when another wrote in between, whatever the busy timeout, so whatever may write 
 import random
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeAlias
 
+import numpy as np
 from flask import Flask, g, has_request_context, request
 from flask.typing import ResponseReturnValue
+from numpy.typing import NDArray
 from sqlalchemy import (
     ARRAY,
+    REAL,
     ColumnElement,
     Connection,
     Engine,
+    Integer,
     Select,
     String,
     Table,
     cast,
+    column,
     create_engine,
     event,
     func,
     insert,
+    inspect,
     select,
     text,
     true,
+    values,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from app.extensions import db
+
+Rows: TypeAlias = NDArray[np.void]
 
 BUSY_TIMEOUT_MS = 15_000
 TRIES = 3
@@ -41,8 +53,11 @@ TRIES = 3
 PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 5000, "keepalives_idle": 10, "keepalives_interval": 5}
 # serialization_failure and deadlock_detected: PostgreSQL undid the transaction, and the same one may now succeed
 RETRYABLE = frozenset({"40001", "40P01"})
+READING = "reading"  # the execution option of a connection that writes nothing
 COPYING = "copying"  # the execution option that asks for COPY in place of INSERT
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# All statements of the transaction see the same state of the database. A transaction of SQLite always does.
+AT_ONE_MOMENT = {"sqlite": {}, "postgresql": {"isolation_level": "REPEATABLE READ"}}
 
 
 def prepare(engine: Engine) -> None:
@@ -87,7 +102,8 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
-    reads_only = has_request_context() and not g.get("writes", request.method not in SAFE_METHODS)
+    asked = has_request_context() and not g.get("writes", request.method not in SAFE_METHODS)
+    reads_only = asked or connection.get_execution_options().get(READING, False)
     connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
 
 
@@ -127,8 +143,16 @@ def _copy(cursor: Any, _statement: str, parameters: Sequence[dict[str, Any]], co
     return True
 
 
+def insert_missing(model: type[Any], columns: Mapping[str, Any]) -> bool:
+    """Inserts a row unless there is one with its primary key; whether it did. Waits for whoever inserts the same."""
+    inserts: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.engine.dialect.name]
+    table: Table = inspect(model).local_table
+    statement = inserts(table).values(**columns).on_conflict_do_nothing().returning(*table.primary_key)
+    return db.session.execute(statement).first() is not None
+
+
 def found_by_key(
-    columns: Sequence[Any], among: ColumnElement[bool], key: ColumnElement[str], values: Sequence[str]
+    columns: Sequence[Any], among: ColumnElement[bool], key: ColumnElement[Any], values: Sequence[Any]
 ) -> Select[Any]:
     """The rows that are `among` those, and whose `key` is one of `values`; the two are a unique index.
 
@@ -137,7 +161,7 @@ def found_by_key(
     """
     if db.engine.dialect.name == "sqlite":
         return select(*columns).where(among, key.in_(values))
-    wanted = func.unnest(cast(values, ARRAY(String))).table_valued("value").render_derived()
+    wanted = func.unnest(cast(values, ARRAY(key.type))).table_valued("value").render_derived()
     each = select(*columns).where(among, key == wanted.c.value).limit(1).lateral()
     return select(each).select_from(wanted.join(each, true()))
 
@@ -152,6 +176,15 @@ def hold(*subjects: str) -> None:
     for subject in sorted(set(subjects)):  # one order for everybody, so that no two wait for each other
         number = int.from_bytes(bytes.fromhex(subject[:16]), signed=True)
         db.session.execute(select(func.pg_advisory_xact_lock(number)))
+
+
+def clock() -> datetime:
+    """The time by which leases run out: the one clock that all processes share, PostgreSQL's own and not that of the
+    transaction's start. With SQLite all of them are on one machine, and it is that machine's."""
+    if db.engine.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    moment: datetime = db.session.execute(select(func.clock_timestamp())).scalar_one()
+    return moment
 
 
 class RetryingFlask(Flask):
@@ -172,3 +205,82 @@ class RetryingFlask(Flask):
                 db.session.rollback()
                 time.sleep(random.uniform(0.01, 0.1))  # so that two that met do not meet again
         return super().dispatch_request()
+
+
+def read_columns(
+    statement: Select[Any], name: str, dtype: np.dtype[np.void]
+) -> tuple[Rows, tuple[str | None, ...]]:
+    """The rows of a statement as an array, a million a second, in any order; no column may be NULL but `name`.
+
+    `name` is the statement's column of text: in the array stands its place in the tuple of texts that comes with it.
+    Read over a connection of its own, in a transaction that ends here, as the database is at one moment of it.
+    """
+    options = {READING: True, **AT_ONE_MOMENT[db.engine.dialect.name]}
+    with db.engine.connect().execution_options(**options) as connection:
+        reading = _read_sqlite if connection.dialect.name == "sqlite" else _read_postgresql
+        return reading(connection, statement, name, dtype)
+
+
+def _read_sqlite(
+    connection: Connection, statement: Select[Any], name: str, dtype: np.dtype[np.void]
+) -> tuple[Rows, tuple[str | None, ...]]:
+    """The driver's rows go straight into the array; the texts are numbered by a function that SQLite calls."""
+    places: dict[str | None, int] = {}
+    driver: Any = connection.connection.driver_connection
+    driver.create_function("place_of", 1, lambda text: places.setdefault(text, len(places)))
+    columns: list[ColumnElement[Any]] = [
+        func.place_of(one) if one.name == name else one for one in statement.selected_columns
+    ]
+    numbered = statement.with_only_columns(*columns)
+    rows = np.fromiter(driver.execute(_literal(numbered, connection)), dtype=dtype)
+    driver.create_function("place_of", 1, None)
+    return rows, tuple(places)
+
+
+def _read_postgresql(
+    connection: Connection, statement: Select[Any], name: str, dtype: np.dtype[np.void]
+) -> tuple[Rows, tuple[str | None, ...]]:
+    """COPY in binary form: every row has the same bytes, so that all of them are read as one array at once.
+
+    https://www.postgresql.org/docs/current/sql-copy.html: a header of 19 bytes, for each row the number of its
+    columns (2 bytes) and for each column its length (4 bytes) and its value, big end first; -1 (2 bytes) ends it.
+    """
+    text_column = statement.selected_columns[name]
+    texts = connection.scalars(statement.with_only_columns(text_column).distinct()).all()
+    numbered = _numbered(statement, text_column, {text: place for place, text in enumerate(texts)}, dtype)
+    # the driver's own way of writing %, which is not asked to fill anything in here
+    asked = _literal(numbered, connection).replace("%%", "%")
+    driver: Any = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY ({asked}) TO STDOUT (FORMAT BINARY)") as copy:
+        sent = b"".join(copy)
+    names, parts = list(dtype.names or ()), [("columns", ">i2")]
+    for one in names:
+        parts += [(f"length of {one}", ">i4"), (one, dtype[one].newbyteorder(">").str)]
+    sent_as = np.dtype(parts)
+    rows = np.frombuffer(sent, dtype=sent_as, offset=19, count=(len(sent) - 21) // sent_as.itemsize)
+    return rows[names].astype(dtype), tuple(texts)
+
+
+def _numbered(
+    statement: Select[Any],
+    name: ColumnElement[Any],
+    places: Mapping[str | None, int],
+    dtype: np.dtype[np.void],
+) -> Select[Any]:
+    """The statement with the place of each text instead of the text, and every column as wide as the dtype says."""
+    rows = [(text, place) for text, place in places.items() if text is not None] or [("", -1)]
+    numbers = values(column("text", String), column("place", Integer), name="places").data(rows)
+    place = func.coalesce(numbers.c.place, places.get(None, -1))
+    wide = {"i": Integer, "f": REAL}
+    columns: list[ColumnElement[Any]] = [
+        cast(place if one is name else one, wide[dtype[i].kind])
+        for i, one in enumerate(statement.selected_columns)
+    ]
+    joined = statement.with_only_columns(*columns, maintain_column_froms=True)
+    return joined.outerjoin(numbers, numbers.c.text == name)
+
+
+def _literal(statement: Select[Any], connection: Connection) -> str:
+    """The statement with its values in it, as a driver takes it that is asked past SQLAlchemy."""
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True})
+    return str(compiled)

@@ -150,7 +150,7 @@ CODES: dict[str, type[LoupeError]] = {
 }
 
 
-# These two are no part of the contract: they come after the list of its codes.
+# These are no part of the contract: they come after the list of its codes.
 
 
 class RangeNotSatisfiable(LoupeError):
@@ -159,3 +159,7 @@ class RangeNotSatisfiable(LoupeError):
 
 class InternalError(LoupeError):
     status, code, title = 500, "internal-error", "Something went wrong on this server"
+
+
+class Overloaded(_Unavailable):
+    status, code, title = 503, "overloaded", "This server is busy"

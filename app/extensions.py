@@ -1,6 +1,8 @@
 """The bare objects of the extensions; `create_app` binds them. Imports nothing from app."""
 
 import orjson
+from flask_limiter import Limiter
+from flask_limiter.util import get_remote_address
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
@@ -41,3 +43,5 @@ db = SQLAlchemy(
 )
 migrate = Migrate(render_as_batch=True)
 csrf = CSRFProtect()
+# rates.py counts in the guards; no route has limits of its own that would be looked up at every request
+limiter = Limiter(get_remote_address, strategy="moving-window", request_identifier=lambda: "")

@@ -12,14 +12,13 @@ from werkzeug.wsgi import wrap_file
 
 from app.errors import Forbidden, MalformedRequest, NotFound, PayloadTooLarge
 from app.storage import LocalStorage, StoredObject, current
-from app.storage.base import CHUNK, disposition, served_type
+from app.storage.base import CHUNK, caching, disposition, served_type
 
 files = Blueprint("files", __name__, url_prefix="/files")
 
 HEADERS = {
     "Content-Security-Policy": "sandbox; default-src 'none'",
     "X-Content-Type-Options": "nosniff",
-    "Cache-Control": "private, no-cache",
 }
 
 
@@ -50,6 +49,8 @@ def send_file(key: str) -> Response:
     response = Response(wrap_file(request.environ, stream, CHUNK), direct_passthrough=True)
     response.call_on_close(stream.close)
     response.headers.update(HEADERS)
+    keep = int(g.conditions.get("keep", 0))
+    response.headers["Cache-Control"] = caching(keep, unchanging=keep > 0)
     response.headers["Content-Type"] = served_type(content_type)
     response.headers["Content-Disposition"] = disposition(
         content_type, g.conditions.get("filename"), "inline" in g.conditions

@@ -2,40 +2,36 @@
 
 The order of checks is part of the contract: feature flag (404), size (413), header syntax (400), identity and
 signature (401), content type (415), parse (400); then, in the routes, row (404), access (403), fields (422),
-state (409).
+state (409). On the signed API the rate of the address (429) comes before the size, as what is too large costs time
+too, and the rate of the key after the identity.
 """
 
 import re
 from collections.abc import Callable
-from secrets import token_urlsafe
 from typing import Any, TypeVar
-from urllib.parse import SplitResult, quote, urlsplit
-from uuid import UUID
+from urllib.parse import quote
 
-from flask import Response, current_app, g, redirect, request, session, url_for
+from flask import Response, current_app, g, redirect, request, url_for
 
-from app import signing
+from app import callers, rates, signing
+from app.callers import SAFE_METHODS
 from app.errors import (
-    Conflict,
     Forbidden,
-    InvalidPayload,
     MalformedRequest,
     NotFound,
     PayloadTooLarge,
     SchemeNotAllowed,
-    SignatureInvalid,
     SignatureMissing,
     SigningNotConfigured,
     Unauthenticated,
     UnsupportedMediaType,
 )
 from app.extensions import csrf, db
-from app.models import Principal, User
+from app.models import PipelineKey, Principal
 from app.schemas import strict_json
-from app.services import accounts
+from app.services import nonces
 
 View = TypeVar("View", bound=Callable[..., Any])
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 MULTIPART_OVERHEAD = 1024 * 1024
 FORM_BYTES = 256 * 1024  # a form of ours without files
 IDEMPOTENCY_KEY = re.compile(r"[\x21-\x7e]{1,128}")
@@ -62,10 +58,38 @@ def ml_feature(view: View) -> View:
     return view
 
 
+def body_may_be_empty(view: View) -> View:
+    """No body at all is as good as an empty object."""
+    view.body_may_be_empty = True  # type: ignore[attr-defined]
+    return view
+
+
+def switched_on_by(setting: str) -> Callable[[View], View]:
+    """The view is not there while this setting is off."""
+
+    def mark(view: View) -> View:
+        view.switched_on_by = setting  # type: ignore[attr-defined]
+        return view
+
+    return mark
+
+
 def unsigned_for_people(view: View) -> View:
     """A person's key alone is enough, even while signatures are required."""
     view.unsigned_for_people = True  # type: ignore[attr-defined]
     return view
+
+
+def unsigned_for_keys(view: View) -> View:
+    """Any key alone is enough, a pipeline's as well."""
+    view.unsigned_for_keys = True  # type: ignore[attr-defined]
+    return unsigned_for_people(view)
+
+
+def open_to_pipelines(view: View) -> View:
+    """A pipeline may read this with its key or a v2 signature; the rest of the JSON API is for people."""
+    view.open_to_pipelines = True  # type: ignore[attr-defined]
+    return ml_feature(view)
 
 
 def takes_images(count: int) -> Callable[[View], View]:
@@ -95,10 +119,12 @@ def browser() -> Response | None:
     """People's pages: a proxy's sign-in or a session, and on unsafe methods the CSRF token of a page of ours."""
     _check_flag()
     _check_size(FORM_BYTES)
-    by_proxy = _proxy_user()  # before the session, which may be an old one of somebody else
-    g.principal = Principal("user", by_proxy or _session_user(), g.request_id, by_proxy=by_proxy is not None)
+    by_proxy = callers.by_proxy()  # before the session, which may be an old one of somebody else
+    g.principal = Principal(
+        "user", by_proxy or callers.by_session(), g.request_id, by_proxy=by_proxy is not None
+    )
     if request.method not in SAFE_METHODS:
-        _refuse_foreign()
+        callers.refuse_foreign()
     if principal().user is None and not _marked("open_to_anyone"):
         return _to_sign_in()
     if request.method not in SAFE_METHODS:
@@ -117,19 +143,24 @@ def admin() -> Response | None:
 
 
 def person() -> None:
-    """The JSON API: a person's key, or on GET and HEAD the session of a page."""
+    """The JSON API: a person's key, or on GET and HEAD the session of a page; some of it is open to pipelines."""
     _check_flag()
     _check_size()
     if _marked("open_to_anyone"):
         g.principal = Principal("user", None, g.request_id)
         return
     headers = signing.parse_headers(request.headers)
-    user = _key_user() or _proxy_user()
-    if user is None and request.method in SAFE_METHODS:
-        user = _session_user()
+    _check_target(headers)
+    key = _sender()
+    user = key.user
+    if user is None and key.pipeline_key is None and request.method in SAFE_METHODS:
+        user = callers.by_session()
+    if key.pipeline_key or (headers and headers.digests(signing.V2)):
+        g.principal = _reading_pipeline(headers, callers.KeySent(user, key.pipeline_key))
+        return
     if user is None and headers is not None:
         raise SchemeNotAllowed(
-            "A plain signature does not bind the address, so it authorises no reading; send a key."
+            "A plain signature does not bind the address, so it authorises no reading; send a key, or sign with v2."
         )
     if user is None:
         raise Unauthenticated("Send a key in X-API-Key or Authorization: Bearer.")
@@ -140,42 +171,99 @@ def person() -> None:
             g.body = _json_body()
 
 
+def _sender() -> callers.KeySent:
+    """Whose key was sent; without one, whom a reverse proxy signed in."""
+    key = callers.by_key()
+    return key if key.user or key.pipeline_key else callers.KeySent(callers.by_proxy())
+
+
+def _reading_pipeline(headers: signing.SignatureHeaders | None, key: callers.KeySent) -> Principal:
+    """A pipeline that reads. A nonce is not spent by reading."""
+    signed = headers is not None and bool(headers.digests(signing.V2))
+    proven = key.pipeline_key
+    if headers is not None and signed:
+        _take_in()
+        proof = callers.by_signature(headers, key.pipeline_key)
+        if proof.scheme != signing.V2:
+            raise SchemeNotAllowed(
+                "A plain signature does not bind the address, so it authorises no reading."
+            )
+        proven = proof.key
+    found = _pipeline(proven, key, signed=signed)
+    if not _marked("open_to_pipelines"):
+        raise Forbidden("Pipelines open analyses, annotations and artifacts only.")
+    return found
+
+
+def _pipeline(proven: PipelineKey | None, key: callers.KeySent, *, signed: bool) -> Principal:
+    told = callers.proven(proven) if proven else None
+    if proven is not None:
+        callers.note_use(proven)
+    return Principal("pipeline", key.user, g.request_id, key=told, signed=signed)
+
+
 def pipeline_caller() -> None:
     """The signed API: a valid signature, and whoever's key is sent beside it; cookies are ignored."""
     _check_flag(always=True)
+    rates.count_address()
     _check_size()
     headers = signing.parse_headers(request.headers)
+    _check_target(headers)
     _check_idempotency_key()
+    g.uses = ()
+    if _marked("open_to_anyone"):
+        _take_in()
+        g.principal = Principal("user", None, g.request_id)
+        return
     g.principal = _pipeline_principal(headers)
+    rates.count_key(principal())
     g.body = _json_body()
 
 
 def _pipeline_principal(headers: signing.SignatureHeaders | None) -> Principal:
-    secrets = current_app.config["ML_CALLBACK_HMAC_SECRET"]
-    required = current_app.config["ML_PIPELINE_REQUIRE_HMAC"] and not _marked("unsigned_for_people")
-    user = _key_user() or _proxy_user()
-    if headers is not None:
-        if not secrets:
-            raise SigningNotConfigured
-        _take_in()
-        now = current_app.extensions["clock"]().timestamp()
-        skew = current_app.config["ML_SIGNATURE_MAX_SKEW_SECONDS"]
-        signing.verify_plain(secrets, headers, request.get_data(), now, skew)
-        return Principal("pipeline", user, g.request_id)
-    if required and not secrets:
-        raise SigningNotConfigured
-    if required:
-        raise SignatureMissing("Sign this request: X-ML-Timestamp and X-ML-Signature.")
-    if user is None and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]:
-        raise SignatureMissing("Sign this request (X-ML-Timestamp and X-ML-Signature), or send a key.")
-    if user is None:
-        raise Unauthenticated("Sign this request, or send a key.")
+    key = _sender()
+    if headers is None:
+        return _unsigned(key)
     _take_in()
-    return Principal("user", user, g.request_id)
+    proof = callers.by_signature(headers, key.pipeline_key)
+    nonces.refuse_used(proof.uses)
+    g.uses = proof.uses
+    found = _pipeline(proof.key, key, signed=True)
+    db.session.rollback()  # nothing is held while the body is parsed
+    return found
+
+
+def _unsigned(key: callers.KeySent) -> Principal:
+    """Whoever need not sign: where signatures are not required at all, or not of these callers on this route."""
+    required = current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
+    for_people, for_keys = _marked("unsigned_for_people"), _marked("unsigned_for_keys")
+    if required and not for_people:
+        if not current_app.config["ML_CALLBACK_HMAC_SECRET"] and key.pipeline_key is None:
+            raise SigningNotConfigured
+        raise SignatureMissing("Sign this request: X-ML-Timestamp and X-ML-Signature.")
+    if key.user is not None:
+        _take_in()
+        return Principal("user", key.user, g.request_id)
+    if key.pipeline_key is not None and (for_keys or not required):
+        found = _pipeline(key.pipeline_key, key, signed=False)
+        _take_in()
+        return found
+    if required:
+        raise SignatureMissing("Sign this request (X-ML-Timestamp and X-ML-Signature), or send a key.")
+    raise Unauthenticated("Sign this request, or send a key.")
+
+
+def _check_target(headers: signing.SignatureHeaders | None) -> None:
+    if headers is not None and headers.digests(signing.V2):
+        signing.demand_plain_path(callers.target())
 
 
 def _check_flag(*, always: bool = False) -> None:
     if not current_app.config["ML_ANALYSIS_ENABLED"] and (always or _marked("ml_feature")):
+        raise NotFound
+    view = current_app.view_functions.get(request.endpoint or "")
+    switch = getattr(view, "switched_on_by", None)
+    if switch is not None and not current_app.config[switch]:
         raise NotFound
 
 
@@ -213,91 +301,6 @@ def _check_idempotency_key() -> None:
         raise MalformedRequest("Idempotency-Key takes 1 to 128 visible ASCII characters.")
 
 
-def _key_user() -> User | None:
-    """The person whose key was sent; None when there is no key. A key that is not right is an error."""
-    text = request.headers.get("X-API-Key")
-    authorization = request.headers.get("Authorization")
-    if text is None and authorization is not None:
-        scheme, _, text = authorization.partition(" ")
-        if scheme.lower() != "bearer":
-            raise Unauthenticated("Authorization takes the scheme Bearer.")
-    if text is None:
-        return None
-    user = accounts.user_of_key(text.strip())
-    if user is None:
-        raise SignatureInvalid("The key is unknown, revoked or not right.")
-    return user
-
-
-def _proxy_user() -> User | None:
-    """The person a trusted reverse proxy signed in; None when there is none, it names nobody or does not prove itself.
-
-    A browser sends a proxy's sign-in along with every request, so what another site started may change nothing.
-    """
-    secret = current_app.config["AUTH_PROXY_SECRET"]
-    email = _as_utf8(request.headers.get("X-User-Email", "")).strip()
-    if not secret or not email or not signing.same(request.headers.get("X-Proxy-Secret", ""), secret):
-        return None
-    if request.method not in SAFE_METHODS:
-        _refuse_foreign()
-    user = accounts.find(email)
-    if user is None and current_app.config["AUTH_PROXY_CREATE_USERS"]:
-        user = _new_proxy_user(email)
-    if user is None or user.disabled_at is not None:
-        raise Forbidden(f"There is no account for {email}. An admin can make one.")
-    return user
-
-
-def _as_utf8(header: str) -> str:
-    """WSGI gives the bytes of a header as Latin-1; addresses in other scripts are sent in UTF-8 (RFC 6532)."""
-    try:
-        return header.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return header
-
-
-def _new_proxy_user(email: str) -> User | None:
-    """An account made at first sight, with a password that nobody knows; None when this is no e-mail address."""
-    db.session.rollback()
-    g.writes = True  # this transaction writes, whatever the method says
-    try:
-        user = accounts.create_user(email, token_urlsafe(32), by=Principal("system", None, g.request_id))
-        db.session.commit()
-    except InvalidPayload:
-        return None
-    except Conflict:  # another request made it first
-        db.session.rollback()
-        return accounts.find(email)
-    finally:
-        g.pop("writes")
-    return user
-
-
-def _session_user() -> User | None:
-    try:
-        user_id, version = UUID(session["user_id"]), int(session["version"])
-    except (KeyError, TypeError, ValueError):
-        return None
-    return accounts.from_session(user_id, version)
-
-
-def _refuse_foreign() -> None:
-    """No other site may make a signed-in browser change anything, token or not."""
-    origin = request.headers.get("Origin")
-    hosts = {request.host, urlsplit(current_app.config["PUBLIC_URL"]).netloc}
-    foreign = origin is not None and _address(origin).netloc not in hosts - {""}
-    if foreign or request.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none"):
-        raise Forbidden("This request comes from another site.")
-
-
-def _address(header: str) -> SplitResult:
-    """The parts of an address that a browser sent; all empty when it is none."""
-    try:
-        return urlsplit(header)
-    except ValueError:
-        return urlsplit("")
-
-
 def _to_sign_in() -> Response:
     """To the sign-in page, and from there back to the page the person was on.
 
@@ -306,7 +309,7 @@ def _to_sign_in() -> Response:
     by_htmx = request.headers.get("HX-Request") == "true"
     page = request.full_path.rstrip("?")
     if by_htmx or request.method not in SAFE_METHODS:
-        came_from = _address(request.headers.get("Referer", ""))
+        came_from = callers.address_of(request.headers.get("Referer", ""))
         page = came_from._replace(scheme="", netloc="").geturl() if came_from.netloc == request.host else ""
     address = url_for("web.sign_in") + ("?next=" + quote(page, safe="/") if page.strip("/") else "")
     if by_htmx:
@@ -321,4 +324,6 @@ def _json_body() -> Any:
         and not request.mimetype.endswith("+json")
     ):
         raise UnsupportedMediaType(f"The body must be application/json, not {request.mimetype}.")
+    if _marked("body_may_be_empty") and not request.get_data():
+        return {}
     return strict_json.parse(request.get_data())

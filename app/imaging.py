@@ -195,29 +195,37 @@ def _described(file: io.BytesIO, kind: str, size: tuple[int, int], tag: int | No
 
 def make_preview(source: BinaryIO, max_side: int) -> bytes:
     """A small WEBP of an upright copy, neither side longer than `max_side`. Raises InvalidPayload."""
+    with decoding(source) as picture:
+        picture.draft("RGB", (max_side, max_side))  # a JPEG is decoded at a fraction of its size
+        small, profile = as_shown(picture)
+        small.thumbnail((max_side, max_side), reducing_gap=3.0)
+        profile = b"" if small.mode == "L" else profile  # WEBP has colours only, and this is for grey
+        target = io.BytesIO()
+        small.save(target, "WEBP", quality=80, method=2, icc_profile=profile, exif=b"", xmp=b"")
+        return target.getvalue()
+
+
+@contextmanager
+def decoding(source: IO[bytes]) -> Iterator[Image.Image]:
+    """A stored copy, open and not yet decoded, while it is its turn. Raises InvalidPayload for a bad file."""
     with DECODING, _refusing_bad_files():
         source.seek(0)
         with Image.open(source, formats=FORMATS) as picture:
             _check_size(picture, MAX_PIXELS)
-            picture.draft("RGB", (max_side, max_side))  # a JPEG is decoded at a fraction of its size
-            profile = picture.info.get("icc_profile")
-            small, profile = _for_webp(picture, profile)
-            small.thumbnail((max_side, max_side), reducing_gap=3.0)
-            target = io.BytesIO()
-            small.save(target, "WEBP", quality=80, method=2, icc_profile=profile or b"", exif=b"", xmp=b"")
-            return target.getvalue()
+            yield picture
 
 
-def _for_webp(picture: Image.Image, profile: bytes | None) -> tuple[Image.Image, bytes | None]:
-    if picture.mode in ("RGB", "RGBA"):
-        return picture, profile
+def as_shown(picture: Image.Image) -> tuple[Image.Image, bytes]:
+    """The picture as browsers show it, in L, RGB or RGBA (where it is transparent), and the colour profile it needs."""
+    if picture.mode == "RGBA" or (picture.mode in ("L", "RGB") and not picture.has_transparency_data):
+        return picture, picture.info.get("icc_profile") or b""
     if picture.mode.startswith("I"):  # 16 bits: the upper eight, as browsers show them
         grey = np.empty((picture.height, picture.width), np.uint8)
         for top in range(0, picture.height, BAND):  # the whole as an array would be two more copies of it
             strip = picture.crop((0, top, picture.width, min(top + BAND, picture.height)))
             grey[top : top + BAND] = (np.asarray(strip) >> 8).clip(0, 255)
-        return Image.fromarray(grey), None
-    return _to_rgb(picture, profile), None
+        return Image.fromarray(grey), b""
+    return _to_rgb(picture, picture.info.get("icc_profile")), b""
 
 
 @contextmanager

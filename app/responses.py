@@ -267,15 +267,18 @@ def _of_router(raised: HTTPException) -> LoupeError:
 
 
 def _is_switched_off(refused: HTTPException) -> bool:
-    """Whether all there is at this address belongs to analyses, and these are switched off: then it is not there."""
-    if current_app.config["ML_ANALYSIS_ENABLED"]:
-        return False
+    """Whether all there is at this address belongs to a feature that is switched off: then it is not there."""
     adapter = current_app.create_url_adapter(request)
     methods = set(getattr(refused, "valid_methods", None) or ()) - {"HEAD", "OPTIONS"}
     endpoints = [adapter.match(method=method)[0] for method in methods] if adapter else []
-    return all(
-        name.startswith("pipeline.") or hasattr(current_app.view_functions[name], "ml_feature")
-        for name in endpoints
+    return bool(endpoints) and all(map(_is_off, endpoints))
+
+
+def _is_off(endpoint: str) -> bool:
+    view, config = current_app.view_functions[endpoint], current_app.config
+    of_analyses = endpoint.startswith("pipeline.") or hasattr(view, "ml_feature")
+    return (of_analyses and not config["ML_ANALYSIS_ENABLED"]) or (
+        not config.get(getattr(view, "switched_on_by", ""), True)
     )
 
 

@@ -1,7 +1,7 @@
 """Signatures of requests, signed addresses of local files, and keys: pure functions, no Flask, no database.
 
 A signed request carries `X-ML-Timestamp` and `X-ML-Signature`, the latter with up to four elements of the
-form `label=hex`. Reading the headers (`parse_headers`) knows both labels; checking knows `sha256` (plain).
+form `label=hex`: `sha256` is the plain scheme, which binds the body alone, `v2` binds method and address as well.
 """
 
 import base64
@@ -13,14 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 from urllib.parse import urlencode
+from uuid import UUID
 
 from app.errors import (
     Forbidden,
     MalformedRequest,
-    SchemeNotAllowed,
-    SignatureInvalid,
     SignatureMissing,
-    SigningNotConfigured,
     TimestampSkew,
 )
 
@@ -29,15 +27,15 @@ MAX_ELEMENTS = 4
 
 _TIMESTAMP = re.compile(r"[0-9]{1,11}")
 _ELEMENT = re.compile(r"(sha256|v2)=([0-9a-f]{64})")
-_PLAIN_ELEMENT = f"{PLAIN}=[0-9a-f]{{64}}"
+_EITHER = "(sha256|v2)=[0-9a-f]{64}"
 _KEY_ID = re.compile(r"[A-Za-z0-9_-]{4,64}")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22,64}")
 _KEY = re.compile(r"([a-z]+)_([A-Za-z0-9-]{8,64})_([A-Za-z0-9_-]{32,128})")
 
-# what is taken, for whoever describes it, by header: v2 is known but refused
+# what is taken, for whoever describes it, by header
 FORMS = {
     "X-ML-Timestamp": _TIMESTAMP.pattern,
-    "X-ML-Signature": f"{_PLAIN_ELEMENT}( {_PLAIN_ELEMENT}){{0,{MAX_ELEMENTS - 1}}}",
+    "X-ML-Signature": f"{_EITHER}( {_EITHER}){{0,{MAX_ELEMENTS - 1}}}",
     "X-ML-Nonce": _NONCE.pattern,
     "X-ML-Key-Id": _KEY_ID.pattern,
 }
@@ -66,6 +64,18 @@ class SignatureHeaders:
     signatures: tuple[Signature, ...]
     nonce: str | None
     key_id: str | None
+
+    def digests(self, scheme: str) -> list[str]:
+        return [signature.digest for signature in self.signatures if signature.scheme == scheme]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a signature may bind: the method, the request target as it was sent (`/path?query`) and the raw body."""
+
+    method: str
+    target: str
+    body: bytes
 
 
 def parse_headers(headers: HeaderBag) -> SignatureHeaders | None:
@@ -110,39 +120,53 @@ def _demand(form: re.Pattern[str], value: str, otherwise: str) -> None:
         raise MalformedRequest(otherwise)
 
 
-def sign_plain(secret: str, timestamp: str, body: bytes) -> str:
-    """The value of `X-ML-Signature` in the plain scheme: HMAC-SHA256 over `{timestamp}.{body}`."""
-    return f"{PLAIN}={_plain_digest(secret, timestamp, body)}"
+def string_to_sign(scheme: str, headers: SignatureHeaders, sent: Sent) -> bytes:
+    """The bytes that are signed: seven lines in v2, `{timestamp}.{body}` in the plain scheme."""
+    if scheme == PLAIN:
+        return headers.raw_timestamp.encode() + b"." + sent.body
+    bound = (headers.key_id or "", headers.raw_timestamp, headers.nonce or "")
+    lines = ("mlv2", sent.method, sent.target, *bound, hashlib.sha256(sent.body).hexdigest())
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
 
 
-def _plain_digest(secret: str, timestamp: str, body: bytes) -> str:
-    return hmac.new(secret.encode(), timestamp.encode() + b"." + body, hashlib.sha256).hexdigest()
+def sign(scheme: str, secret: str, headers: SignatureHeaders, sent: Sent) -> str:
+    """One element of `X-ML-Signature`: HMAC-SHA256 with the UTF-8 bytes of the whole secret."""
+    return f"{scheme}={_digest(secret, string_to_sign(scheme, headers, sent))}"
 
 
-def verify_plain(
-    live_secrets: Sequence[str], headers: SignatureHeaders, body: bytes, now: float, max_skew: int
-) -> None:
-    """Returns when a plain element was made with a live secret, within `max_skew` seconds of `now`.
+def _digest(secret: str, text: bytes) -> str:
+    return hmac.new(secret.encode(), text, hashlib.sha256).hexdigest()
 
-    Raises SigningNotConfigured (no secret), SchemeNotAllowed (v2 elements only), TimestampSkew (with
-    `server_time`) or SignatureInvalid.
-    """
-    if not live_secrets:
-        raise SigningNotConfigured
-    claimed = [signature.digest for signature in headers.signatures if signature.scheme == PLAIN]
-    if not claimed:
-        raise SchemeNotAllowed("This request takes a plain signature (sha256=).")
+
+def refuse_old(headers: SignatureHeaders, now: float, max_skew: int) -> None:
+    """Raises TimestampSkew (with `server_time`) for what was signed over `max_skew` seconds from `now`."""
     if abs(now - headers.timestamp) > max_skew:
         raise TimestampSkew(
             f"The timestamp is over {max_skew} s away from the server's clock.", server_time=int(now)
         )
-    matched = False
-    for secret in live_secrets:  # every secret and element, so that the time tells nothing
-        expected = _plain_digest(secret, headers.raw_timestamp, body)
-        for digest in claimed:
-            matched |= hmac.compare_digest(expected, digest)
-    if not matched:
-        raise SignatureInvalid
+
+
+def matching(
+    scheme: str, secrets: Sequence[str], headers: SignatureHeaders, sent: Sent
+) -> list[tuple[int, str]]:
+    """The elements of this scheme that are right: which of the secrets made it, and its digest.
+
+    Every secret and element is compared, so that the time tells nothing.
+    """
+    text, found = string_to_sign(scheme, headers, sent), []
+    for place, secret in enumerate(secrets):
+        expected = _digest(secret, text)
+        for digest in headers.digests(scheme):
+            if hmac.compare_digest(expected, digest):
+                found.append((place, digest))
+    return found
+
+
+def demand_plain_path(target: str) -> None:
+    """Raises MalformedRequest for a path that a proxy may rewrite on its way, so that v2 could not bind it."""
+    path = target.partition("?")[0]
+    if "%" in path or "//" in path or {".", ".."} & set(path.split("/")):
+        raise MalformedRequest("The path of a v2 request holds no %, no // and no . or .. segment.")
 
 
 # Keys: `{prefix}_{id}_{secret}`. The id holds no underscore, so the secret may.
@@ -178,6 +202,11 @@ def mint_key(
     return MintedKey(key_id, hash_secret(secret), f"{prefix}_{key_id}_{secret}")
 
 
+def mint_signing_secret(random_bytes: Callable[[int], bytes] = secrets.token_bytes) -> str:
+    """What a pipeline key signs with: `mlsec_` and 32 random bytes."""
+    return "mlsec_" + base64.urlsafe_b64encode(random_bytes(32)).decode().rstrip("=")
+
+
 def split_key(text: str) -> ParsedKey | None:
     """The parts of a key, or None when the text has not the form of one."""
     match = _KEY.fullmatch(text)
@@ -197,6 +226,26 @@ def same(one: str, other: str) -> bool:
 def secret_matches(secret: str, secret_hash: str) -> bool:
     """Whether the secret has this stored hash, in constant time."""
     return hmac.compare_digest(hash_secret(secret), secret_hash)
+
+
+# What Loupe sends out.
+
+
+def webhook_secret(secret: str) -> bytes:
+    """What webhooks are signed with, derived from a secret that pipelines sign with: a receiver can verify with it, and
+    cannot sign as a pipeline."""
+    return hmac.new(secret.encode(), b"loupe-webhook-1", hashlib.sha256).digest()
+
+
+def sign_webhook(secrets: Sequence[str], delivery_id: str, timestamp: int, body: bytes) -> str:
+    """The header `webhook-signature` of Standard Webhooks: an element for each secret, so that any of them verifies.
+
+    https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md: HMAC-SHA256 over
+    `{id}.{timestamp}.{body}` with `webhook_secret`, which a receiver writes as `whsec_` and its base64.
+    """
+    signed = f"{delivery_id}.{timestamp}.".encode() + body
+    digests = [hmac.new(webhook_secret(secret), signed, hashlib.sha256).digest() for secret in secrets]
+    return " ".join(f"v1,{base64.b64encode(digest).decode()}" for digest in digests)
 
 
 # Signed addresses of files on local disk.
@@ -229,3 +278,18 @@ def _url_digest(secret: str, method: str, key: str, expires: str, conditions: Ma
     query = urlencode(sorted(conditions.items()), errors="surrogatepass")
     text = f"loupe-file-1\n{method}\n{key}\n{expires}\n{query}"
     return hmac.new(secret.encode(), text.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+# Tokens of leases: derived and never stored, so a copy of the database holds none.
+
+
+def lease_token(secret: str, analysis_id: UUID, epoch: int) -> str:
+    """The token of the analysis's lease of this epoch: 43 characters of url-safe base64."""
+    text = f"loupe-lease-1\n{analysis_id}\n{epoch}"
+    digest = hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def is_lease_token(secret: str, analysis_id: UUID, epoch: int, token: str) -> bool:
+    """Whether it is the token of just this epoch, in constant time."""
+    return same(token, lease_token(secret, analysis_id, epoch))

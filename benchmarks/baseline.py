@@ -37,6 +37,7 @@ CONFIDENCE, DATA = NAMES.index("confidence"), NAMES.index("data")
 def make_app() -> Flask:
     """Settings: DATABASE_URL and ML_CALLBACK_HMAC_SECRET, as Loupe's."""
     app = Flask("baseline")
+    app.config["BACKGROUND_LOOP"] = False  # deploy/gunicorn.conf.py asks for it
     secret = os.environ["ML_CALLBACK_HMAC_SECRET"].encode()
     engine = create_engine(os.environ["DATABASE_URL"], json_deserializer=orjson.loads)
     dialect.prepare(engine)
@@ -60,7 +61,7 @@ def make_app() -> Flask:
         sent = body()["annotations"]
         rows = [_row(item, analysis_id.hex, moment) for item in sent]
         with engine.begin() as connection:
-            _insert(connection, rows)
+            insert(connection, rows)
         named = [{"id": row[0], "client_id": row[8], "index": index} for index, row in enumerate(rows)]
         return _json({"inserted": len(rows), "annotations": named})
 
@@ -113,8 +114,8 @@ def _row(item: dict[str, Any], analysis_id: str, moment: str) -> tuple[Any, ...]
     )
 
 
-def _insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """In the way that costs the database in question least."""
+def insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """Rows of COLUMNS into the table of annotations, in the way that costs the database in question least."""
     columns = ", ".join(COLUMNS)
     if connection.dialect.name == "sqlite":
         marks = ", ".join("?" * len(COLUMNS))

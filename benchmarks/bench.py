@@ -61,10 +61,11 @@ class Bench:
             made.append(self.loupe.send("POST", f"/api/images/{image}/analyses", wanted, 201)["id"])
         return made
 
-    def new_image(self) -> str:
+    def new_image(self, filename: str = "street.png", content: bytes | None = None) -> str:
+        """The id of an image with this content, else with the photograph all analyses are made on."""
         edge = "loupe-benchmark-edge"
-        head = f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="street.png"\r\n\r\n'
-        body = head.encode() + bodies.photograph() + f"\r\n--{edge}--\r\n".encode()
+        head = f'--{edge}\r\nContent-Disposition: form-data; name="file"; filename="{filename}"\r\n\r\n'
+        body = head.encode() + (content or bodies.photograph()) + f"\r\n--{edge}--\r\n".encode()
         headers = {"X-API-Key": self.loupe.api_key, "Content-Type": f"multipart/form-data; boundary={edge}"}
         request = Request("POST", f"/api/projects/{self.project}/images", body, headers)
         return str(self.loupe.connection.send(request).json(201)["id"])

@@ -1,7 +1,8 @@
 """Servers for a run: real gunicorn over a PostgreSQL or SQLite of its own, in a temporary folder, on one core.
 
 The server and its database share core 0, the driver has core 1 (where there are two): what is measured is what one
-core can serve, and the client takes nothing from it. PostgreSQL runs as it comes, with every write synced.
+core can serve, and the client takes nothing from it. PostgreSQL runs as it comes, with every write synced. Where a
+browser is what waits, server and browser have all cores instead, as when both run on a desk.
 """
 
 import contextlib
@@ -30,11 +31,17 @@ APPS = {"loupe": "bench_wsgi:app", "baseline": "benchmarks.baseline:make_app()"}
 
 @dataclass
 class Servers:
-    """Loupe and the baseline over one database. `renew` gives one of them a new process."""
+    """Loupe and the baseline over one database. `renew` gives one of them a new process.
+
+    `workers` are the processes of each, on `core`, or on all of them where that is None.
+    """
 
     folder: Path
     environ: dict[str, str]
     database_pids: tuple[int, ...] = ()
+    workers: int = 1
+    core: int | None = SERVER_CORE
+    password: str = field(default_factory=lambda: secrets.token_urlsafe(16))
     project: str = ""
     api_key: str = ""
     ports: dict[str, int] = field(default_factory=dict)
@@ -56,16 +63,16 @@ class Servers:
         lines = f"from app import create_app\n\napp = create_app(instance_path={instance!r})\n"
         (self.folder / "bench_wsgi.py").write_text(lines)
         self.flask("db", "upgrade", "--directory", "migrations")
-        self.flask("user", "create", OWNER, "--password", secrets.token_urlsafe(16))
+        self.flask("user", "create", OWNER, "--password", self.password)
         self.api_key = self.flask("user-key", "create", OWNER)
         self.project = self.flask("project", "create", "Benchmark", "--owner", OWNER)
 
     def start(self, name: str) -> Watch:
-        """Gunicorn with one worker, as deploy/gunicorn.conf.py has it otherwise; answers /healthz when this returns."""
+        """Gunicorn as deploy/gunicorn.conf.py has it but for its workers; answers /healthz when this returns."""
         port = self.ports.setdefault(name, free_port())
         command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py", APPS[name]]
-        environ = {**self.environ, "PORT": str(port), "WEB_CONCURRENCY": "1"}
-        with (self.folder / f"{name}.log").open("ab") as log, on_core(SERVER_CORE):
+        environ = {**self.environ, "PORT": str(port), "WEB_CONCURRENCY": str(self.workers)}
+        with (self.folder / f"{name}.log").open("ab") as log, on_core(self.core):
             self.processes[name] = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
         self._wait_until_healthy(name)
         return Watch(self.processes[name].pid, self.database_pids)
@@ -110,8 +117,11 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def on_core(core: int) -> Iterator[None]:
-    """What is started here stays on this core; afterwards this process is on the client's again."""
+def on_core(core: int | None) -> Iterator[None]:
+    """What is started here stays on this core; afterwards this process is on the client's again. None is any core."""
+    if core is None:
+        yield
+        return
     pin(core)
     try:
         yield
@@ -120,7 +130,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def served(kind: str) -> Iterator[Servers]:
+def served(kind: str, workers: int = 1, core: int | None = SERVER_CORE) -> Iterator[Servers]:
     """`kind` is postgresql or sqlite. Everything is ended and deleted afterwards."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="loupe-bench-")))
@@ -128,9 +138,9 @@ def served(kind: str) -> Iterator[Servers]:
         url = f"sqlite:///{folder / 'instance' / 'loupe.sqlite'}"
         pids: tuple[int, ...] = ()
         if kind == "postgresql":
-            with on_core(SERVER_CORE):
+            with on_core(core):
                 url, pids = stack.enter_context(postgresql(folder / "pg"))
-        servers = Servers(folder, environment(folder, url), pids)
+        servers = Servers(folder, environment(folder, url), pids, workers, core)
         servers.prepare()
         stack.callback(servers.stop_all)
         yield servers
@@ -145,6 +155,9 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "DATABASE_URL": url,
         "SECRET_KEY": secrets.token_urlsafe(32),
         "ML_CALLBACK_HMAC_SECRET": secrets.token_urlsafe(32),
+        # counted, and never met
+        "RATE_LIMIT_PIPELINE_PER_IP": "1000000/minute",
+        "RATE_LIMIT_PIPELINE_PER_KEY": "1000000/minute",
     }
 
 

@@ -89,8 +89,17 @@ errorlog = "-"
 loglevel = "info"
 
 
-def post_worker_init(_worker: object) -> None:
+def post_worker_init(worker: Any) -> None:
     """The program itself never becomes garbage; looking through it at every collection would cost a large bulk about a
-    tenth of its time."""
+    tenth of its time. Each process has a background loop, and one of them its turn."""
     gc.collect()
     gc.freeze()
+    from app import background  # not above: this file is read in the master process, see there
+
+    worker.loop = background.start(worker.wsgi)
+
+
+def worker_exit(_server: object, worker: Any) -> None:
+    """The turn goes to another process at once, and not only when it has run out."""
+    if loop := getattr(worker, "loop", None):
+        loop.stop()

@@ -25,16 +25,14 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from demo_models import MODELS, Findings, Model
-from loupe_client import Client, Refused, Unreachable, newest_secret
+from loupe_client import Analysis, Client, Refused, Stopped, Unreachable, newest_secret
 from PIL import Image
 
-BATCH_SIZE = 1000
 TERMINAL = ("completed", "failed", "canceled")
 
 Json = dict[str, Any]
@@ -46,13 +44,14 @@ class Job:
 
     model: Model
     image: Json
-    analysis: Json
+    analysis: Analysis
+
+    @property
+    def status(self) -> str:
+        return str(self.analysis.row["status"])
 
     def say(self, text: str) -> None:
         print(f"{self.model.filename:22} {self.model.name} {self.model.version}: {text}", flush=True)
-
-    def path(self, rest: str) -> str:
-        return f"/api/analyses/{self.analysis['id']}{rest}"
 
 
 @dataclass(frozen=True)
@@ -91,55 +90,54 @@ class Pipeline:
     def create(self, model: Model, image: Json) -> Job:
         """The analysis, new or made by an earlier run: the same external_job_id gives the same one."""
         identity = f"{image['id']} {image['sha256']} {model.name} {model.version}"
-        wanted: Json = {
-            "model_name": model.name,
-            "model_version": model.version,
-            "parameters": model.parameters,
-            "provenance": provenance(image),
-            "external_job_id": f"{model.name}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}",
-        }
-        path = f"/api/images/{image['id']}/analyses"
+        name = f"{model.name}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
+        more = {"parameters": model.parameters, "provenance": provenance(image), "external_job_id": name}
         try:
-            answer = self.client.send("POST", path, wanted)
+            analysis = self.client.create(image["id"], model.name, model.version, **more)
         except Refused as refusal:
-            return Job(model, image, self.finished_before(path, wanted["external_job_id"], refusal))
-        job = Job(model, image, answer.json())
-        job.say(f"{job.analysis['status']} ({'created' if answer.status == 201 else 'exists'})")
+            return Job(model, image, self.finished_before(image, name, refusal))
+        job = Job(model, image, analysis)
+        job.say(f"{job.status} ({'created' if analysis.created else 'exists'})")
         return job
 
-    def finished_before(self, path: str, external_job_id: str, refusal: Refused) -> Json:
+    def finished_before(self, image: Json, external_job_id: str, refusal: Refused) -> Analysis:
         """An analysis made with other libraries or parameters (409): fine if it is done, else an error."""
         if refusal.status == 409:
-            for analysis in self.client.read(f"{path}?limit=500").json()["analyses"]:
-                if analysis["external_job_id"] == external_job_id and analysis["status"] in TERMINAL:
-                    return dict(analysis)
+            page = self.client.read(f"/api/images/{image['id']}/analyses?limit=500").json()
+            for row in page["analyses"]:
+                if row["external_job_id"] == external_job_id and row["status"] in TERMINAL:
+                    return Analysis(self.client, row)
         raise refusal
 
     def finish(self, job: Job) -> bool:
         """Run one analysis to its end; False if it failed in this run."""
-        if job.analysis["status"] in TERMINAL:
-            job.say(f"{job.analysis['status']} already, skipped")
+        if job.status in TERMINAL:
+            job.say(f"{job.status} already, skipped")
             return True
         try:
             self.process(job)
+        except Stopped as stopped:
+            job.say(f"stopped: {stopped}")
+            return stopped.canceled
         except Exception as error:
             return self.report_failure(job, error)
         return True
 
     def process(self, job: Job) -> None:
-        resumed = job.analysis["status"] == "processing"
-        self.client.send("PATCH", job.path("/status"), {"status": "processing"})
+        resumed = job.status == "processing"
+        job.analysis.start()
         job.say("processing (resumed)" if resumed else "processing")
         time.sleep(self.pause)
         started = time.monotonic()
         found = job.model.see(self.pixels(job.image), job.model.parameters)
         job.say(f"saw {len(found.annotations)} annotations in {time.monotonic() - started:.1f} s")
         self.upload(job, found)
-        self.annotate(job, found.annotations, replace=resumed)
+        # a resumed run swaps what an earlier one left for its own
+        for receipt in job.analysis.bulk(found.annotations, "replace" if resumed else "append"):
+            job.say(f"{receipt['inserted']} inserted, {receipt['total']} in all")
         time.sleep(self.pause)
-        ending = {"status": "completed", "expected_annotations": len(found.annotations)}
-        answer = self.client.send("POST", job.path("/finalize"), ending).json()
-        job.say(f"{answer['status']}, {answer['annotation_count']} annotations")
+        ended = job.analysis.finalize("completed", expected_annotations=len(found.annotations))
+        job.say(f"{ended['status']}, {ended['annotation_count']} annotations")
 
     def pixels(self, image: Json) -> np.ndarray:
         """uint8 (height, width) or (height, width, 3); refuses bytes that are not those of the image."""
@@ -151,42 +149,23 @@ class Pipeline:
     def upload(self, job: Job, found: Findings) -> None:
         """Put each file into object storage and its path into the annotations that refer to it."""
         for name, png in found.heatmaps.items():
-            wish = {"artifact_type": "heatmap", "filename": name, "size": len(png)}
-            wish["sha256"] = hashlib.sha256(png).hexdigest()
-            target = self.client.send("POST", job.path("/artifacts/presign"), wish).json()
-            self.client.upload(target["upload_url"], png, target["headers"])
-            job.say(f"uploaded {target['storage_path']} ({len(png)} bytes)")
+            storage_path = job.analysis.upload("heatmap", name, png)
+            job.say(f"uploaded {storage_path} ({len(png)} bytes)")
             for annotation in found.annotations:
                 if annotation.get("storage_path") == name:
-                    annotation["storage_path"] = target["storage_path"]
-
-    def annotate(self, job: Job, annotations: list[Json], replace: bool) -> None:
-        """Send in batches. A resumed run swaps what an earlier one left for its own first batch."""
-        for number, batch in enumerate(batches(annotations)):
-            mode = "replace" if replace and number == 0 else "append"
-            digest = hashlib.sha256(repr(batch).encode()).hexdigest()[:16]
-            key = {"Idempotency-Key": f"{job.analysis['id']}.{number}.{mode}.{digest}"}
-            body = {"annotations": batch, "mode": mode}
-            receipt = self.client.send("POST", job.path("/annotations:bulk"), body, key).json()
-            job.say(f"batch {number}: {receipt['inserted']} inserted, {receipt['total']} in all")
+                    annotation["storage_path"] = storage_path
 
     def report_failure(self, job: Job, error: Exception) -> bool:
         """Tell the server; True if there is nothing to tell because a person canceled the analysis."""
         job.say(f"FAILED: {error}")
-        message = f"{type(error).__name__}: {error}"[:1000]
         try:
-            self.client.send("POST", job.path("/finalize"), {"status": "failed", "error_message": message})
-        except Refused as refusal:
-            job.say(f"not marked as failed: {refusal}")
-            return bool(refusal.problem.get("current") == "canceled")
-        except Unreachable as unreachable:
-            job.say(f"not marked as failed: {unreachable}")
+            job.analysis.finalize("failed", error_message=f"{type(error).__name__}: {error}"[:1000])
+        except Stopped as stopped:
+            job.say(f"not marked as failed: {stopped}")
+            return stopped.canceled
+        except (Refused, Unreachable) as failure:
+            job.say(f"not marked as failed: {failure}")
         return False
-
-
-def batches(annotations: list[Json]) -> Iterator[list[Json]]:
-    for start in range(0, len(annotations), BATCH_SIZE):
-        yield annotations[start : start + BATCH_SIZE]
 
 
 def provenance(image: Json) -> Json:

@@ -191,6 +191,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--image-id", required=True)
     parser.add_argument("--base-url", default=os.environ.get("LOUPE_URL", "http://127.0.0.1:8000"))
     parser.add_argument("--model", default="mock-pipeline", help="one that ML_ALLOWED_MODELS allows")
+    parser.add_argument("--scheme", choices=("v2", "plain"), default="v2", help="how requests are signed")
     parser.add_argument("--boxes", type=int, default=5)
     return parser.parse_args()
 
@@ -201,7 +202,8 @@ def main() -> int:
     if not secret:
         print("ML_CALLBACK_HMAC_SECRET must be set", file=sys.stderr)
         return 2
-    client = Client(arguments.base_url.rstrip("/"), secret, os.environ.get("API_KEY", ""), attempts=3)
+    api_key = os.environ.get("API_KEY", "")
+    client = Client(arguments.base_url.rstrip("/"), secret, api_key, arguments.scheme, attempts=3)
     try:
         MockPipeline(client, arguments.image_id, arguments.model).run(max(1, arguments.boxes))
     except (Refused, Unreachable, Wrong) as error:

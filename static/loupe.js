@@ -97,6 +97,32 @@ document.addEventListener("input", (event) => {
   if (counted) document.getElementById(counted)?.remove();
 });
 
+// The address of the page, which has all of what is seen. Over plain HTTP a browser has no clipboard to write to, but still
+// copies what is selected.
+async function copied(text) {
+  if (navigator.clipboard) return navigator.clipboard.writeText(text).then(() => true, () => false);
+  const field = Object.assign(document.createElement("textarea"), { value: text });
+  document.body.append(field);
+  field.select();
+  const done = document.execCommand("copy");
+  field.remove();
+  return done;
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  const text = button.querySelector("span"), done = await copied(location.href);
+  button.focus();
+  text.textContent = done ? "Copied" : "Not copied";
+  document.getElementById("announcer").textContent = done ? "The link is copied." : "The browser did not let the link be copied; it is in the address bar.";
+  setTimeout(() => { text.textContent = "Copy link"; }, 1600);
+});
+
+function showCopying() {
+  for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
+}
+
 // What the server says about a failed request is in the answer; it is shown and nothing else is swapped.
 document.addEventListener("htmx:response:error", (event) => {
   const answer = new DOMParser().parseFromString(event.detail.ctx.text, "text/html");
@@ -114,16 +140,25 @@ document.addEventListener("htmx:error", () => {
 const folds = new Map(); // id of a <details> → whether it was open
 let successor = null;
 
-document.addEventListener("htmx:before:swap", () => {
-  for (const fold of document.querySelectorAll("details[id]")) folds.set(fold.id, fold.open);
+// What is opened elsewhere while an answer takes its place is no matter of that swap.
+function foldsOf(event) {
+  const { target } = event.detail.ctx;
+  const place = target instanceof Element ? document.getElementById(target.id) ?? target : document;
+  return place.querySelectorAll("details[id]");
+}
+
+document.addEventListener("htmx:before:swap", (event) => {
+  for (const fold of foldsOf(event)) folds.set(fold.id, fold.open);
   successor = document.activeElement?.closest("[data-focus-after]")?.dataset.focusAfter ?? null;
 });
 
-document.addEventListener("htmx:after:swap", () => {
-  for (const fold of document.querySelectorAll("details[id]")) fold.open = folds.get(fold.id) ?? fold.open;
+document.addEventListener("htmx:after:swap", (event) => {
+  for (const fold of foldsOf(event)) fold.open = folds.get(fold.id) ?? fold.open;
   const lost = !document.activeElement || document.activeElement === document.body;
   if (successor && lost) document.getElementById(successor)?.focus();
   tellOwnTimes(document);
+  showCopying();
 });
 tellOwnTimes(document);
+showCopying();
 showAllLost(); // what failed before this script ran

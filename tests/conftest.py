@@ -6,6 +6,7 @@ are left out: they ran on SQLite already. With CI set, a skipped test is a failu
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -36,11 +37,26 @@ from tests.support import s3 as s3_server
 from tests.support import server as servers
 
 IN_CI = bool(os.environ.get("CI"))
-ENVIRON = {"SECRET_KEY": "test-secret-key-0123456789abcdef", "ML_CALLBACK_HMAC_SECRET": SECRET}
+ENVIRON = {
+    "SECRET_KEY": "test-secret-key-0123456789abcdef",
+    "ML_CALLBACK_HMAC_SECRET": SECRET,
+    # the suite asks more within a minute than pipelines do
+    "RATE_LIMIT_PIPELINE_PER_IP": "1000000/minute",
+    "RATE_LIMIT_PIPELINE_PER_KEY": "1000000/minute",
+    "ML_PIPELINE_PULL_ENABLED": "true",
+}
 
 # --- what runs, and what must not be skipped ---------------------------------------------------------------------
 
 _skipped: list[str] = []
+# files that take minutes, or hold many that take long; the Makefile has them given out in this order
+LONGEST = (
+    "tests/browser/",
+    "tests/serving/",
+    "tests/openapi/",
+    "tests/test_permissions.py",
+    "tests/scripts/",
+)
 
 
 def pytest_report_header() -> str:
@@ -48,6 +64,9 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(
+        key=lambda item: not item.nodeid.startswith(LONGEST)
+    )  # or one worker has them alone at the end
     if databases.KIND == "sqlite":
         return
     # what a page looks like depends on the browser and not on the database: walking all of them once is enough
@@ -370,6 +389,17 @@ def browser() -> Iterator[Browser]:
         pytest.skip("THE BROWSER TESTS DID NOT RUN: no Chromium here (Debian: apt-get install chromium)")
     with browsers.launched(path) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def node() -> str:
+    """Where Node is, which runs JavaScript without a browser."""
+    path = shutil.which("node")
+    if path is None and IN_CI:
+        pytest.fail("no Node: CI must have one")
+    if path is None:
+        pytest.skip("THE JAVASCRIPT TESTS DID NOT RUN: no Node here (Debian: apt-get install nodejs)")
+    return path
 
 
 @pytest.fixture

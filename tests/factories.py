@@ -9,14 +9,31 @@ from uuid import UUID
 from flask import Flask
 from PIL import Image as Picture
 from PIL import ImageDraw
+from sqlalchemy import inspect
 from werkzeug.security import generate_password_hash
 
 from app.extensions import db
-from app.models import SYSTEM, Analysis, Image, Membership, Project, Role, Status, User
+from app.models import (
+    SYSTEM,
+    Analysis,
+    Image,
+    Membership,
+    Project,
+    Role,
+    Status,
+    User,
+    UserKey,
+    WebhookDelivery,
+)
 from app.models.columns import now
 from app.services import accounts, images
 from tests.cast import PASSWORD, Person
 
+# the settings of an app that sends webhooks, to a name that stands for nothing (RFC 6761)
+WEBHOOKS = {
+    "ML_PIPELINE_PUSH_WEBHOOKS_ENABLED": "true",
+    "ML_WEBHOOK_URL": "https://hooks.invalid/loupe",
+}
 # a real hash costs a tenth of a second each time it is made or checked
 QUICK_HASH = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
 
@@ -43,6 +60,9 @@ class World:
             db.session.add(user)
             db.session.flush()
             key = accounts.create_user_key(user, "tests", by=SYSTEM)
+            # its first use would be one more statement in a transaction of its own
+            row = db.session.get_one(UserKey, key.split("_")[1])
+            row.last_used_at, row.last_used_from = self.app.extensions["clock"](), "127.0.0.1"
             db.session.commit()
             return Person(app or self.app, user.id, user.email, key)
 
@@ -87,6 +107,14 @@ class World:
             made.append(analysis)
         return analysis
 
+    def delivery(self, analysis: Analysis, event: str = "analysis.queued", **columns: Any) -> WebhookDelivery:
+        """A webhook as it is written; given up unless the columns say otherwise."""
+        with self._making() as made:
+            delivery = WebhookDelivery(event=event, analysis_id=analysis.id, **{"body": "{}", **columns})
+            db.session.add(delivery)
+            made.append(delivery)
+        return delivery
+
     def reload(self, row: Any) -> Any:
         """The row as it is in the database now; None when it is gone."""
         with self.app.app_context():
@@ -98,7 +126,7 @@ class World:
     def rows(self, model: type[Any], **columns: Any) -> list[Any]:
         """Every row of a table with these values, oldest first."""
         with self.app.app_context():
-            statement = db.select(model).filter_by(**columns).order_by(model.id)
+            statement = db.select(model).filter_by(**columns).order_by(*inspect(model).primary_key)
             found = list(db.session.scalars(statement))
             db.session.expunge_all()
             return found

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -60,8 +61,8 @@ class LintClient(FlaskClient):
         """
         response = self.get(page)
         assert response.status_code == 200, f"GET {page}: {response.status_code}"
-        form = find_form(parse_page(response.text)[0], page, action)
-        fields = form_fields(form)
+        form = find_form(parse_page(response.text)[0], page, action, data or {})
+        fields: dict[str, Any] = {**form_fields(form)}
         for name, value in (data or {}).items():
             assert name in fields or has_field(form, name), f"the form {action} has no field {name!r}"
             fields[name] = value
@@ -193,36 +194,36 @@ def _lint_form(form: Element) -> list[str]:
     return problems
 
 
-def find_form(root: Element, page: str, action: str) -> Element:
-    """The form whose action leads to the path `action`."""
+def find_form(root: Element, page: str, action: str, names: Iterable[str] = ()) -> Element:
+    """The form whose action leads to the path `action`; of several the first that has fields with these names."""
     forms = [element for element in elements(root) if tag(element) == "form"]
     paths = [urlsplit(urljoin(page, form.get("action") or page)).path for form in forms]
-    for form, path in zip(forms, paths, strict=True):
-        if path == urlsplit(action).path:
-            return form
-    raise AssertionError(f"no form with action {action} on {page}, only {paths}")
+    found = [form for form, path in zip(forms, paths, strict=True) if path == urlsplit(action).path]
+    if not found:
+        raise AssertionError(f"no form with action {action} on {page}, only {paths}")
+    return next((form for form in found if all(has_field(form, name) for name in names)), found[0])
 
 
 def has_field(form: Element, name: str) -> bool:
     return any(field.get("name") == name for field in elements(form))
 
 
-def form_fields(form: Element) -> dict[str, Any]:
+def form_fields(form: Element) -> dict[str, list[str]]:
     """What a browser would send if nobody touched the form, but for files and buttons."""
-    fields: dict[str, Any] = {}
+    fields: dict[str, list[str]] = {}
     for field in elements(form):
         name = field.get("name")
         if not name or "disabled" in field.attrib:
             continue
         kind = field.get("type", "").lower()
         if tag(field) == "input" and kind in TEXT_INPUTS:
-            fields[name] = field.get("value", "")
+            fields.setdefault(name, []).append(field.get("value", ""))
         elif tag(field) == "input" and kind in ("checkbox", "radio") and "checked" in field.attrib:
-            fields[name] = field.get("value", "on")
+            fields.setdefault(name, []).append(field.get("value", "on"))
         elif tag(field) == "textarea":
-            fields[name] = field.text or ""
+            fields.setdefault(name, []).append(field.text or "")
         elif tag(field) == "select":
-            fields[name] = _selected(field)
+            fields.setdefault(name, []).append(_selected(field))
     return fields
 
 

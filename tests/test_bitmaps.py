@@ -24,15 +24,18 @@ from app.bitmaps import (
     COLOR_MAPS,
     EDGE_ALPHA,
     FILL_ALPHA,
+    HEADER,
     MAX_PIXELS,
     MAX_SIDE,
     color_map_named,
     colour_mask,
+    kind_of,
     mask_layer,
     recolour,
+    with_colours,
 )
 from app.errors import InvalidPayload
-from app.geometry import Frame, Raster, runs_from_text
+from app.geometry import Frame, Raster, Rect, runs_from_text
 
 PALETTE = ("#ff0000", "#00ff00", "#0000ff")
 
@@ -177,6 +180,51 @@ def test_metadata_is_left_behind() -> None:
     for values in (np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3), np.uint8)):
         assert b"script" not in recolour(png(values, pnginfo=info), "grey")
         assert b"script" not in colour_mask(png(values, pnginfo=info), 0, PALETTE)
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 100), (20, 60), (99, 100), (0, 1)])
+def test_other_colours_replace_two_chunks_and_no_pixel(low: int, high: int) -> None:
+    values = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    base = recolour(png(values), "viridis")
+    other = with_colours(base, "magma", low, high)
+    assert np.array_equal(np.asarray(opened(other)), values)
+    assert other == recolour(png(values), "magma", low, high)
+    pixels = rgba(other).reshape(256, 4)
+    below, above = pixels[: int(255 * low / 100) + 1], pixels[-(-255 * high // 100) :]
+    assert (below == [*COLOR_MAPS["magma"][0], 0]).all()
+    assert (above == [*COLOR_MAPS["magma"][-1], 255]).all()
+
+
+def test_sixteen_bits_keep_what_a_narrow_range_shows() -> None:
+    values = np.arange(655, 1311, dtype=np.uint16).reshape(1, -1)  # one per cent of the range
+    assert np.unique(np.asarray(opened(recolour(png(values), "grey")))).size < 5
+    assert np.unique(np.asarray(opened(recolour(png(values), "grey", 1, 2)))).size > 250
+
+
+KINDS = {"1": "grey", "L": "grey", "I;16": "deep", "LA": "deep", "RGB": "coloured", "P": "coloured"}
+
+
+@pytest.mark.parametrize(("mode", "kind"), KINDS.items())
+def test_the_header_says_what_a_heatmap_is(mode: str, kind: str) -> None:
+    out = io.BytesIO()
+    Image.new(mode, (3, 3)).save(out, "PNG")
+    assert kind_of(out.getvalue()[:HEADER]) == kind
+    assert kind_of(b"") == kind_of(b"no PNG, but long enough to be the header of one") == "grey"
+
+
+def test_tiles_of_masks_fit_together() -> None:
+    random = np.random.default_rng(3)
+    masks = [
+        (raster_of(random.random((60, 70)) < 0.8), 0),
+        (box(70, 60, 5, 9, 66, 50), 1),
+        (box(35, 30, 2, 2, 9, 28), 2),
+    ]
+    whole = np.asarray(opened(mask_layer(masks, Frame(70, 60), PALETTE)))
+    for left in range(0, 70, 16):
+        for top in range(0, 60, 16):
+            part = Rect(left, top, min(left + 16, 70), min(top + 16, 60))
+            tile = np.asarray(opened(mask_layer(masks, Frame(70, 60), PALETTE, part, 16)))
+            assert np.array_equal(tile, whole[top : top + 16, left : left + 16])
 
 
 # --- stored masks

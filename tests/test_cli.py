@@ -5,6 +5,7 @@ import re
 import stat
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,10 @@ import pytest
 from click.testing import Result
 from flask import Flask
 
+from app import sealing
 from app.extensions import db
-from app.models import AuditEvent, Image, Membership, Project, User, UserKey
+from app.models import Analysis, AuditEvent, Image, Membership, PipelineKey, Project, User, UserKey
+from app.models.columns import now
 from app.services import accounts, passwords
 from tests.cast import Person
 from tests.factories import World, picture, some_id
@@ -59,7 +62,8 @@ def memberships(app: Flask) -> dict[str, str]:
 
 def test_every_command_has_help(app: Flask, run: Any) -> None:
     commands = ["user create", "user password", "user disable", "user-key create", "user-key revoke"]
-    for command in (*commands, "project create", "project member", "demo"):
+    commands += [f"pipeline-key {name}" for name in ("create", "list", "rotate", "revoke", "seal-anew")]
+    for command in (*commands, "project create", "project member", "webhooks deliver", "sweep", "demo"):
         assert "Usage:" in done(run(*command.split(), "--help"))
 
 
@@ -204,6 +208,118 @@ def test_project_member_refuses(app: Flask, run: Any, project: Project, owner: P
     refused(run("project", "member", project.id, owner.email, "boss"))
     refused(run("project", "member", "not-an-id", owner.email, "viewer"))
     assert memberships(app) == before
+
+
+# --- the keys of pipelines ---------------------------------------------------------------------------------------
+
+MADE = re.compile(r"Key id: (\w{16})\nKey: (mlpip_\1_[\w-]{43})\nSigning secret: (mlsec_[\w-]{43})\n")
+
+
+@pytest.fixture
+def encrypted(app: Flask) -> None:
+    app.config["ML_KEY_ENCRYPTION_KEYS"] = ("the newer key", "the older key")
+
+
+def made_key(output: str) -> tuple[str, str, str]:
+    """Its id, the whole key, its signing secret."""
+    match = MADE.fullmatch(output)
+    assert match, output
+    return match[1], match[2], match[3]
+
+
+def opens(app: Flask, key: str, analysis: Analysis) -> bool:
+    client = app.test_client(use_cookies=False)
+    return client.get(f"/api/analyses/{analysis.id}", headers={"X-API-Key": key}).status_code == 200
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_pipeline_key_create(
+    app: Flask, run: Any, world: World, project: Project, analysis: Analysis
+) -> None:
+    other = world.project("Moss")
+    arguments = ["leaf worker", "--project", project.id, "--project", other.id, "--expires", 30]
+    key_id, full, secret = made_key(done(run("pipeline-key", "create", *arguments, "--min-scheme", "plain")))
+    assert opens(app, full, analysis)
+    [row] = world.rows(PipelineKey)
+    assert (row.id, row.name, row.min_scheme) == (key_id, "leaf worker", "plain")
+    assert timedelta(days=29) < row.expires_at - now() <= timedelta(days=30)
+    [event] = world.rows(AuditEvent, action="pipeline_key.created")
+    assert event.actor_label == "system" and event.after["projects"] == sorted(
+        [str(project.id), str(other.id)]
+    )
+    kept = f"{row.secret_hash} {row.signing_secret} {event.after}"
+    assert full.split("_", 2)[2] not in kept and secret not in kept
+
+
+@pytest.mark.usefixtures("encrypted")
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["x"], "--project"),
+        (["x", "--project", some_id()], "no such project"),
+        (["x", "--project", "leaves"], "UUID"),
+        ([" ", "--project", None], "name"),
+        (["x", "--project", None, "--min-scheme", "v1"], "v1"),
+        (["x", "--project", None, "--expires", "0"], "0"),
+    ],
+)
+def test_pipeline_key_create_refuses(
+    run: Any, world: World, project: Project, arguments: list[Any], reason: str
+) -> None:
+    """None stands for a project that is there."""
+    sent = [project.id if one is None else one for one in arguments]
+    assert reason in refused(run("pipeline-key", "create", *sent))
+    assert world.count(PipelineKey) == 0
+
+
+def test_pipeline_keys_need_a_key_to_encrypt_under(run: Any, world: World, project: Project) -> None:
+    create = refused(run("pipeline-key", "create", "x", "--project", project.id))
+    assert "ML_KEY_ENCRYPTION_KEYS is not set" in create
+    assert world.count(PipelineKey) == 0
+    assert done(run("pipeline-key", "seal-anew")) == "0 sealed anew.\n"
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_pipeline_key_list(run: Any, project: Project) -> None:
+    assert done(run("pipeline-key", "list")) == ""
+    first, *_ = made_key(done(run("pipeline-key", "create", "one", "--project", project.id)))
+    second, *_ = made_key(done(run("pipeline-key", "create", "two", "--project", project.id)))
+    done(run("pipeline-key", "revoke", first))
+    assert done(run("pipeline-key", "list")) == f"{second}\tlive\tv2\tnever\ttwo\t{project.id}\n"
+    lines = done(run("pipeline-key", "list", "--all")).splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [[second, "live"], [first, "revoked"]]
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_pipeline_key_rotate_and_revoke(
+    app: Flask, run: Any, world: World, project: Project, analysis: Analysis
+) -> None:
+    first, old, _ = made_key(done(run("pipeline-key", "create", "one", "--project", project.id)))
+    second, new, _ = made_key(done(run("pipeline-key", "rotate", first, "--overlap", "90m")))
+    assert opens(app, old, analysis) and opens(app, new, analysis)
+    left = world.rows(PipelineKey, id=first)[0].expires_at - now()
+    assert timedelta(minutes=89) < left <= timedelta(minutes=90)
+    made_key(done(run("pipeline-key", "rotate", first, "--overlap", "0")))
+    assert not opens(app, old, analysis)
+    assert "is over" in refused(run("pipeline-key", "rotate", first))
+    done(run("pipeline-key", "revoke", second))
+    done(run("pipeline-key", "revoke", second))
+    assert not opens(app, new, analysis)
+    assert len(world.rows(AuditEvent, action="pipeline_key.revoked")) == 1
+    assert "no length of time" in refused(run("pipeline-key", "rotate", second, "--overlap", "a week"))
+    assert "no such key" in refused(run("pipeline-key", "revoke", "nothing"))
+
+
+def test_pipeline_key_seal_anew(app: Flask, run: Any, world: World, project: Project) -> None:
+    app.config["ML_KEY_ENCRYPTION_KEYS"] = ("the older key",)
+    key_id, _, secret = made_key(done(run("pipeline-key", "create", "one", "--project", project.id)))
+    app.config["ML_KEY_ENCRYPTION_KEYS"] = ("the newer key", "the older key")
+    assert done(run("pipeline-key", "seal-anew")) == "1 sealed anew.\n"
+    [row] = world.rows(PipelineKey, id=key_id)
+    assert sealing.unseal(["the newer key"], row.signing_secret) == secret
+    app.config["ML_KEY_ENCRYPTION_KEYS"] = ("a third key",)
+    assert "encrypted under a key that is not set" in refused(run("pipeline-key", "seal-anew"))
+    assert world.rows(PipelineKey, id=key_id)[0].signing_secret == row.signing_secret
 
 
 # --- the demo ----------------------------------------------------------------------------------------------------

@@ -24,6 +24,10 @@ def test_defaults(tmp_path: Path) -> None:
         "ML_ALLOWED_MODELS": ("*",),
         "ML_MAX_ANALYSES_PER_IMAGE": 50,
         "ML_MAX_BULK_ANNOTATIONS": 10_000,
+        "ML_MAX_PENDING_PER_USER": 0,
+        "RATE_LIMIT_PIPELINE_PER_IP": "18000/minute",
+        "RATE_LIMIT_PIPELINE_PER_KEY": "36000/minute",
+        "REDIS_URL": "",
         "ML_PRESIGNED_URL_EXPIRY_SECONDS": 900,
         "ML_DEFAULT_STATUS": "queued",
         "ML_SIGNATURE_MAX_SKEW_SECONDS": 300,
@@ -31,6 +35,9 @@ def test_defaults(tmp_path: Path) -> None:
         "S3_BUCKET": "",
         "PUBLIC_URL": "",
         "TRUSTED_PROXIES": 0,
+        "ML_PIPELINE_PUSH_WEBHOOKS_ENABLED": False,
+        "ML_WEBHOOK_URL": "",
+        "ML_WEBHOOK_ALLOW_PRIVATE": False,
     }
     assert {name: values[name] for name in told} == told
 
@@ -48,13 +55,15 @@ def test_everything_that_is_wrong_is_named_at_once(tmp_path: Path) -> None:
         "ML_DEFAULT_STATUS": "completed",
         "ML_MAX_BULK_ANNOTATIONS": "1e3",
         "ML_SIGNATURE_MAX_SKEW_SECONDS": "٣",
+        "REDIS_URL": "http://:secret-word@redis.example.org",
+        "RATE_LIMIT_PIPELINE_PER_IP": "many",
     }
     with pytest.raises(WrongSettings) as raised:
         load(environ, str(tmp_path))
     message = str(raised.value)
     for name in (*environ, "SECRET_KEY", "S3_BUCKET", "S3_SECRET_KEY"):
         assert re.search(rf"^  .*\b{name}\b", message, re.M), name
-    assert len(message.splitlines()) == 1 + 12
+    assert len(message.splitlines()) == 1 + 14
     assert "secret-user" not in message and "secret-word" not in message and "only-one" not in message
 
 
@@ -83,7 +92,17 @@ def test_the_app_does_not_start_with_wrong_settings(tmp_path: Path) -> None:
         ("DATABASE_URL", "sqlite:////var/lib/loupe.sqlite", "sqlite:////var/lib/loupe.sqlite"),
         ("SECRET_KEY", "  kept as it is  ", "  kept as it is  "),
         ("TRUSTED_PROXIES", "2", 2),
+        ("REDIS_URL", " rediss://:word@redis.example.org:6380/2 ", "rediss://:word@redis.example.org:6380/2"),
+        ("RATE_LIMIT_PIPELINE_PER_IP", " 600/minute ", "600/minute"),
+        ("RATE_LIMIT_PIPELINE_PER_KEY", "off", "off"),
+        ("ML_MAX_PENDING_PER_USER", "0", 0),
         ("AUTH_PROXY_CREATE_USERS", "yes", True),
+        (
+            "ML_WEBHOOK_URL",
+            " https://a:b@hooks.example/in/?token=x ",
+            "https://a:b@hooks.example/in/?token=x",
+        ),
+        ("ML_WEBHOOK_URL", "https://[2606:2800::1]:8443", "https://[2606:2800::1]:8443"),
     ],
 )
 def test_values(tmp_path: Path, name: str, text: str, value: Any) -> None:
@@ -105,12 +124,51 @@ def test_values(tmp_path: Path, name: str, text: str, value: Any) -> None:
         ("ML_PRESIGNED_URL_EXPIRY_SECONDS", "0"),
         ("ML_MAX_BULK_ANNOTATIONS", "9" * 5000),
         ("TRUSTED_PROXIES", "1.0"),
+        ("REDIS_URL", "redis.example.org:6379"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://redis.example.org:port"),
+        ("RATE_LIMIT_PIPELINE_PER_IP", "600"),
+        ("RATE_LIMIT_PIPELINE_PER_IP", "0/minute"),
+        ("RATE_LIMIT_PIPELINE_PER_IP", "600 per minute; 5/second"),
+        ("RATE_LIMIT_PIPELINE_PER_KEY", "600/fortnight"),
+        ("RATE_LIMIT_PIPELINE_PER_KEY", "٣/minute"),
+        ("ML_MAX_PENDING_PER_USER", "-1"),
         ("ML_PIPELINE_REQUIRE_HMAC", "tru"),
+        ("ML_WEBHOOK_URL", "hooks.example"),
+        ("ML_WEBHOOK_URL", "ftp://hooks.example"),
+        ("ML_WEBHOOK_URL", "https:///in"),
+        ("ML_WEBHOOK_URL", "https://hooks.example:0"),
+        ("ML_WEBHOOK_URL", "https://hooks.example/#part"),
+        ("ML_WEBHOOK_URL", "https://hooks.example/two words"),
+        ("ML_WEBHOOK_URL", "https://höoks.example"),
+        ("ML_WEBHOOK_URL", "http://hooks.example"),  # unless it is allowed
     ],
 )
 def test_wrong_values(tmp_path: Path, name: str, text: str) -> None:
     with pytest.raises(WrongSettings, match=name):
         load({**KEY, name: text}, str(tmp_path))
+
+
+def test_webhooks_need_an_address_and_a_secret(tmp_path: Path) -> None:
+    on = {**KEY, "ML_PIPELINE_PUSH_WEBHOOKS_ENABLED": "true"}
+    with pytest.raises(WrongSettings) as raised:
+        load(on, str(tmp_path))
+    assert "ML_WEBHOOK_URL must be set" in str(raised.value)
+    assert "ML_CALLBACK_HMAC_SECRET must be set" in str(raised.value)
+    on |= {"ML_CALLBACK_HMAC_SECRET": "a-secret-of-some-length", "ML_WEBHOOK_URL": "http://hooks.example"}
+    with pytest.raises(WrongSettings, match="unless ML_WEBHOOK_ALLOW_PRIVATE"):
+        load(on, str(tmp_path))
+    values = load({**on, "ML_WEBHOOK_ALLOW_PRIVATE": "true"}, str(tmp_path))
+    assert values["ML_WEBHOOK_URL"] == "http://hooks.example"
+
+
+@pytest.mark.parametrize(
+    "text", ["https://ann:pass/word@hooks.example", "https://x:tokenword", "https://[word"]
+)
+def test_a_wrong_address_of_webhooks_is_not_quoted(tmp_path: Path, text: str) -> None:
+    with pytest.raises(WrongSettings) as raised:
+        load({**KEY, "ML_WEBHOOK_URL": text}, str(tmp_path))
+    assert "word" not in str(raised.value)
 
 
 def test_an_empty_variable_counts_as_not_set(tmp_path: Path) -> None:

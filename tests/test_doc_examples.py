@@ -16,6 +16,7 @@ import pytest
 
 from app.annotations import TYPES
 from app.annotations.base import Frame
+from scripts.loupe_client import Signable, sign, string_to_sign
 from tests.cast import SECRET
 from tests.factories import picture
 
@@ -63,29 +64,62 @@ def reader(live_server):
     }
 
 
+def in_scheme(scheme: str, example: str) -> str:
+    """The example as a reader changes it who signs in this scheme."""
+    assert example.count('SCHEME = "v2"') + example.count("scheme=v2 ") == 1
+    return example.replace('SCHEME = "v2"', f'SCHEME = "{scheme}"').replace("scheme=v2 ", f"scheme={scheme} ")
+
+
+both_schemes = pytest.mark.parametrize("scheme", ["v2", "plain"])
+
+
 def test_the_shell_examples_of_the_guide(reader, tmp_path):
     script = "".join(blocks(GUIDE, "sh"))
     assert script.count("annotations:bulk") >= 1 and "finalize" in script
     run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
 
 
-def test_the_python_examples_of_the_guide(reader, tmp_path):
+def test_the_shell_examples_of_the_guide_sign_plain_too(reader, tmp_path):
+    """The signing and the steps up to the first status, as all others sign alike."""
+    script = in_scheme("plain", "".join(blocks(GUIDE, "sh")[:4]))
+    assert '"status": "processing"' in script
+    run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
+
+
+@both_schemes
+def test_the_python_examples_of_the_guide(scheme, reader, tmp_path):
     programs = list(python_programs(blocks(GUIDE, "python")))
     assert len(programs) >= 2
     for program in programs:
+        if "SCHEME" in program:
+            program = in_scheme(scheme, program)
         run([sys.executable, "-W", "error", "-c", program], reader, tmp_path)
 
 
-def test_the_javascript_example_of_the_guide(reader, tmp_path):
+@both_schemes
+def test_the_javascript_example_of_the_guide(scheme, node, reader, tmp_path):
     programs = blocks(GUIDE, "javascript")
     assert programs
     for program in programs:
-        run(["node", "--input-type=module", "-e", program], reader, tmp_path)
+        run([node, "--input-type=module", "-e", in_scheme(scheme, program)], reader, tmp_path)
 
 
-def test_the_mock_pipeline(reader, tmp_path):
+def test_the_worked_example_of_the_guide():
+    secret, key_id, nonce = "an-example-secret", "default", "A" * 22
+    (text,) = (block[:-1] for block in blocks(GUIDE, "text") if block.startswith("mlv2"))
+    _, method, target, *_ = text.split("\n")
+    body = b'{"status":"processing"}'
+    request = Signable(method, target, body, "1767225600", key_id, nonce)
+    assert string_to_sign("v2", request).decode() == text
+    shown = [block.strip() for block in blocks(GUIDE, "text")]
+    assert sign("v2", secret, request) in shown
+    assert sign("plain", secret, request) in shown
+
+
+@both_schemes
+def test_the_mock_pipeline(scheme, reader, tmp_path):
     script = str(ROOT / "scripts" / "test_ml_pipeline.py")
-    command = [sys.executable, "-W", "error", script, "--image-id", reader["IMAGE_ID"]]
+    command = [sys.executable, "-W", "error", script, "--image-id", reader["IMAGE_ID"], "--scheme", scheme]
     said = run([*command, "--base-url", reader["LOUPE_URL"]], reader, tmp_path)
     assert "passed" in said
 

@@ -1,12 +1,16 @@
 """The headers every answer carries, and the cookies."""
 
+import re
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 from flask import Flask
 
 from app.models import Image, Project
 from tests.cast import Person
+from tests.fakes import FixedClock
 from tests.html import LintClient
 from tests.support.s3 import Bucket
 
@@ -93,3 +97,23 @@ def test_the_cookie_behind_https(make_app: Callable[..., Flask], owner: Person) 
     assert name.startswith("__Host-loupe=")
     assert {"HttpOnly", "SameSite=Lax", "Path=/", "Secure"} <= set(attributes)
     assert not [text for text in attributes if text.startswith("Domain")]
+
+
+def test_the_cookie_is_written_once_a_day_and_never_with_what_is_kept(
+    owner: Person, image: Image, clock: FixedClock
+) -> None:
+    def cookies(path: str) -> list[str]:
+        return owner.client.get(path, buffered=True).headers.getlist("Set-Cookie")
+
+    kept = f"/images/{image.id}/content?v={image.sha256[:16]}"
+    owner.client.get("/")  # signs in, and gets the token of its forms
+    assert cookies("/") == cookies(kept) == cookies("/static/style.css") == []
+    clock.advance(days=1)
+    assert cookies(kept) == cookies("/static/style.css") == []
+    (renewed,) = cookies("/")
+    expires = re.search("Expires=([^;]+)", renewed)
+    assert expires and parsedate_to_datetime(expires[1]) - datetime.now(UTC) > timedelta(days=14)
+    assert cookies("/") == []
+    answer = owner.client.get(kept, buffered=True)
+    assert answer.headers["Cache-Control"] == "private, max-age=31536000, immutable"
+    assert "Cookie" in answer.vary

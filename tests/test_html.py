@@ -65,4 +65,4 @@ def test_a_fragment_has_one_root_and_reachable_targets(text: str, problem: str |
 
 def test_a_form_is_filled_in_as_a_browser_would() -> None:
     form = find_form(parse_page(PAGE)[0], "/", "/projects")
-    assert form_fields(form) == {"csrf_token": "t", "name": "Oak", "sort": "name"}
+    assert form_fields(form) == {"csrf_token": ["t"], "name": ["Oak"], "sort": ["name"]}

@@ -111,7 +111,7 @@ def test_the_route_is_the_rule_and_null_where_there_is_none(
 ) -> None:
     editor.api("GET", f"/api/images/{image.id}").close()
     editor.api("GET", "/api/no\nwhere").close()
-    editor.api("DELETE", f"/api/images/{image.id}").close()
+    editor.api("PUT", f"/api/images/{image.id}").close()
     found = [(line["route"], line["status"], line["actor"]) for line in lines()]
     assert found == [
         ("/api/images/<uuid:image_id>", 200, f"user:{editor.id}"),

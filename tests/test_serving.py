@@ -13,6 +13,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -142,7 +143,7 @@ def written(live_server):
 def test_a_new_process_keeps_the_program_out_of_the_garbage_collection() -> None:
     settings = runpy.run_path(str(ROOT / "deploy" / "gunicorn.conf.py"))
     try:
-        settings["post_worker_init"](None)
+        settings["post_worker_init"](SimpleNamespace(wsgi=SimpleNamespace(config={"BACKGROUND_LOOP": False})))
         assert gc.get_freeze_count() > 10_000
     finally:
         gc.unfreeze()

@@ -1,12 +1,14 @@
 import hashlib
 import hmac
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from standardwebhooks.webhooks import Webhook
 from werkzeug.datastructures import Headers
 
 from app import signing
@@ -14,14 +16,13 @@ from app.errors import (
     Forbidden,
     LoupeError,
     MalformedRequest,
-    SchemeNotAllowed,
     SignatureInvalid,
     SignatureMissing,
-    SigningNotConfigured,
     TimestampSkew,
 )
 
 VECTORS = json.loads((Path(__file__).parent / "data" / "signature-vectors.json").read_text())
+PLAIN_VECTORS = [vector for vector in VECTORS["valid"] if vector["scheme"] == "plain"]
 SECRET = "a secret of the callbacks"
 OLD = "the secret before it"
 BODY = b'{"status":"completed"}'
@@ -30,41 +31,146 @@ HEX = "ab" * 32
 NONCE = "Zm9vYmFyYmF6cXV4MDEyMw"
 
 
+SENT = signing.Sent("POST", "/api/analyses/1/finalize", BODY)
+
+
+def plain(secret: str, timestamp: str, body: bytes) -> str:
+    headers = signing.SignatureHeaders(int(timestamp), timestamp, (), None, None)
+    return signing.sign("sha256", secret, headers, signing.Sent("", "", body))
+
+
 def signed(secret: str = SECRET, timestamp: str = str(NOW), **more: str) -> dict[str, str]:
-    signature = signing.sign_plain(secret, timestamp, BODY)
-    return {"X-ML-Timestamp": timestamp, "X-ML-Signature": signature, **more}
+    return {"X-ML-Timestamp": timestamp, "X-ML-Signature": plain(secret, timestamp, BODY), **more}
 
 
-def verify(headers: dict[str, str], secrets=(SECRET,), body: bytes = BODY, now: float = NOW) -> None:
+def verify(
+    headers: dict[str, str],
+    secrets=(SECRET,),
+    body: bytes = BODY,
+    now: float = NOW,
+    *,
+    method: str = "POST",
+    target: str = "/",
+) -> str:
+    """The scheme that verified."""
     parsed = signing.parse_headers(headers)
     assert parsed is not None
-    signing.verify_plain(secrets, parsed, body, now, 300)
+    signing.refuse_old(parsed, now, 300)
+    for scheme in ("v2", "sha256"):
+        if signing.matching(scheme, secrets, parsed, signing.Sent(method, target, body)):
+            return scheme
+    raise SignatureInvalid
 
 
-@pytest.mark.parametrize("vector", VECTORS["valid"], ids=lambda vector: vector["name"])
+def headers_of(vector) -> dict[str, str]:
+    named = {"X-ML-Timestamp": "timestamp", "X-ML-Signature": "signature", "X-ML-Key-Id": "key_id"}
+    named["X-ML-Nonce"] = "nonce"
+    return {header: vector[name] for header, name in named.items() if name in vector}
+
+
+def verify_vector(vector) -> str:
+    asked = {"method": vector.get("method", "POST"), "target": vector.get("target", "/")}
+    moment = vector["timestamp"]
+    clock = float(moment) if moment.isascii() and moment.isdigit() else NOW
+    return verify(headers_of(vector), [vector["secret"]], bytes.fromhex(vector["body_hex"]), clock, **asked)
+
+
+@pytest.mark.parametrize("vector", PLAIN_VECTORS, ids=lambda vector: vector["name"])
 def test_a_worked_case_verifies(vector):
-    body = bytes.fromhex(vector["body_hex"])
-    assert signing.sign_plain(vector["secret"], vector["timestamp"], body) == vector["signature"]
-    headers = {"X-ML-Timestamp": vector["timestamp"], "X-ML-Signature": vector["signature"]}
-    verify(headers, [vector["secret"]], body, float(vector["timestamp"]))
+    scheme = {"plain": "sha256", "v2": "v2"}[vector["scheme"]]
+    assert verify_vector(vector) == scheme
+    parsed = signing.parse_headers(headers_of(vector))
+    sent = signing.Sent(vector.get("method", ""), vector.get("target", ""), bytes.fromhex(vector["body_hex"]))
+    assert signing.sign(scheme, vector["secret"], parsed, sent) == vector["signature"]
+    if scheme == "v2":
+        assert signing.string_to_sign("v2", parsed, sent).decode() == vector["string_to_sign"]
 
 
 @pytest.mark.parametrize("vector", VECTORS["invalid"], ids=lambda vector: vector["name"])
 def test_a_worked_case_is_refused(vector):
-    headers = {
-        "X-ML-Timestamp": vector["timestamp"],
-        "X-ML-Signature": vector["signature"],
-        "X-ML-Key-Id": vector["key_id"],
-        "X-ML-Nonce": vector["nonce"],
-    }
     with pytest.raises(LoupeError) as refusal:
-        verify(headers, [vector["secret"]], bytes.fromhex(vector["body_hex"]), NOW)
+        verify_vector(vector)
     assert refusal.value.status == vector["expect"]
+
+
+V2_VECTORS = [vector for vector in VECTORS["valid"] if vector["scheme"] == "v2"]
+
+
+def flips(data: bytes):
+    return (
+        data[:place] + bytes([data[place] ^ (1 << bit)]) + data[place + 1 :]
+        for place in range(len(data))
+        for bit in range(8)
+    )
+
+
+@pytest.mark.parametrize("vector", V2_VECTORS, ids=lambda vector: vector["name"])
+def test_no_bit_of_a_v2_request_may_change(vector):
+    """Of the string, the key, the body and the signature, each by itself."""
+    body, text = bytes.fromhex(vector["body_hex"]), vector["string_to_sign"].encode()
+    digest = vector["signature"].removeprefix("v2=")
+    assert hmac.new(vector["secret"].encode(), text, hashlib.sha256).hexdigest() == digest
+    for changed in flips(text):
+        assert hmac.new(vector["secret"].encode(), changed, hashlib.sha256).hexdigest() != digest
+    for changed in flips(body):
+        with pytest.raises(SignatureInvalid):
+            verify_vector(vector | {"body_hex": changed.hex()})
+    for changed in flips(vector["secret"].encode()):
+        with pytest.raises(SignatureInvalid):
+            verify_vector(vector | {"secret": changed.decode("latin-1")})
+    for changed in flips(bytes.fromhex(digest)):
+        with pytest.raises(SignatureInvalid):
+            verify_vector(vector | {"signature": f"v2={changed.hex()}"})
+
+
+@pytest.mark.parametrize("vector", V2_VECTORS, ids=lambda vector: vector["name"])
+def test_no_character_of_what_v2_binds_may_change(vector):
+    """As a header or an address may carry it; what has the form of neither is refused for that."""
+    for name in ("method", "target", "key_id", "timestamp", "nonce"):
+        for place in range(len(vector[name])):
+            for bit in range(7):
+                other = chr(ord(vector[name][place]) ^ (1 << bit))
+                changed = vector[name][:place] + other + vector[name][place + 1 :]
+                with pytest.raises(LoupeError):
+                    verify_vector(vector | {name: changed})
+
+
+def test_the_parts_of_v2_cannot_be_moved_between_its_lines():
+    """What stands in one line cannot come to stand in another: none of them can hold a line's end."""
+    parsed = signing.parse_headers(
+        {"X-ML-Timestamp": "17", "X-ML-Signature": f"v2={HEX}", "X-ML-Nonce": NONCE, "X-ML-Key-Id": "abcd"}
+    )
+    lines = signing.string_to_sign("v2", parsed, SENT).decode().split("\n")
+    assert lines == ["mlv2", "POST", SENT.target, "abcd", "17", NONCE, hashlib.sha256(BODY).hexdigest()]
+    for header, value in (
+        ("X-ML-Nonce", NONCE + "\n"),
+        ("X-ML-Key-Id", "ab\ncd"),
+        ("X-ML-Timestamp", "1\n7"),
+    ):
+        headers = {
+            "X-ML-Timestamp": "17",
+            "X-ML-Signature": f"v2={HEX}",
+            "X-ML-Nonce": NONCE,
+            "X-ML-Key-Id": "abcd",
+        }
+        with pytest.raises(MalformedRequest):
+            signing.parse_headers(headers | {header: value})
+
+
+@pytest.mark.parametrize("path", ["/a%2fb", "/a//b", "/a/./b", "/a/../b", "//", "/.", "/a/.."])
+def test_a_path_that_may_be_rewritten_on_its_way_is_no_path_of_v2(path):
+    with pytest.raises(MalformedRequest):
+        signing.demand_plain_path(path)
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/a?x=%2f//..", "/a.b/..c", "/annotations:bulk"])
+def test_other_paths_are(path):
+    assert signing.demand_plain_path(path) is None
 
 
 def test_the_mac_is_what_the_contract_says():
     expected = hmac.new(SECRET.encode(), f"{NOW}.".encode() + BODY, hashlib.sha256).hexdigest()
-    assert signing.sign_plain(SECRET, str(NOW), BODY) == f"sha256={expected}"
+    assert plain(SECRET, str(NOW), BODY) == f"sha256={expected}"
 
 
 def test_without_signature_headers_there_is_nothing_to_check():
@@ -176,7 +282,10 @@ def test_v2_needs_nonce_and_key_id(missing):
 def test_v2_alone_does_not_pass_as_plain():
     headers = {"X-ML-Timestamp": str(NOW), "X-ML-Signature": f"v2={HEX}"}
     headers |= {"X-ML-Nonce": NONCE, "X-ML-Key-Id": "default"}
-    with pytest.raises(SchemeNotAllowed):
+    with pytest.raises(SignatureInvalid):
+        verify(headers)
+    headers["X-ML-Signature"] = plain(SECRET, str(NOW), BODY).replace("sha256=", "v2=")
+    with pytest.raises(SignatureInvalid):
         verify(headers)
 
 
@@ -224,7 +333,7 @@ def test_the_timestamp_is_signed_as_it_was_sent():
 
 @pytest.mark.parametrize("now", [NOW - 300, NOW, NOW + 300])
 def test_within_the_window(now):
-    assert verify(signed(), now=now) is None
+    assert verify(signed(), now=now) == "sha256"
 
 
 @pytest.mark.parametrize("now", [NOW - 300.5, NOW + 300.5, NOW + 301])
@@ -234,15 +343,10 @@ def test_outside_the_window(now):
     assert refusal.value.extra == {"server_time": int(now)}
 
 
-def test_without_a_secret_nothing_can_be_checked():
-    with pytest.raises(SigningNotConfigured):
-        verify(signed(), secrets=())
-
-
 @given(st.text(), st.integers(0, 10**11 - 1), st.binary(max_size=200))
 def test_what_was_signed_verifies(secret, timestamp, body):
     headers = {"X-ML-Timestamp": str(timestamp)}
-    headers["X-ML-Signature"] = signing.sign_plain(secret, str(timestamp), body)
+    headers["X-ML-Signature"] = plain(secret, str(timestamp), body)
     verify(headers, [secret], body, timestamp)
 
 
@@ -332,3 +436,23 @@ def test_parameters_cannot_be_added_or_moved_between_names():
     for altered in ({**query, "inline": "1"}, {**query, "filename": "a", "inline": "1"}):
         with pytest.raises(Forbidden):
             signing.verify_url(SECRET, "GET", KEY, altered, NOW)
+
+
+# --- webhooks ----------------------------------------------------------------------------------------------------
+
+
+@given(st.lists(st.text(min_size=1), min_size=1, max_size=4), st.integers(1, 2**32), st.text())
+def test_webhooks_are_signed_as_the_library_of_their_receivers_does(
+    secrets: list[str], timestamp: int, text: str
+) -> None:
+    moment = datetime.fromtimestamp(timestamp, UTC)
+    found = signing.sign_webhook(secrets, "msg-1", timestamp, text.encode())
+    keys = [hmac.new(secret.encode(), b"loupe-webhook-1", hashlib.sha256).digest() for secret in secrets]
+    assert found.split(" ") == [Webhook(key).sign("msg-1", moment, text) for key in keys]
+
+
+def test_a_receiver_of_webhooks_cannot_sign_as_a_pipeline() -> None:
+    key = signing.webhook_secret(SECRET)
+    assert key != SECRET.encode() and len(key) == 32
+    with pytest.raises(SignatureInvalid):
+        verify(signed(key.decode("latin-1")))

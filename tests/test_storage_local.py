@@ -136,6 +136,28 @@ def test_delete(storage, tmp_path):
     assert list((tmp_path / "storage" / "ml_outputs").iterdir()) == []
 
 
+def test_listing(storage, tmp_path):
+    keys = [
+        "images/a",
+        "images/b",
+        "renders/images/a/0/1-2",
+        "renders/images/a/base",
+        "renders/images/b/base",
+    ]
+    for key in reversed(keys):
+        storage.put(key, PNG, "image/png")
+    listed = list(storage.listed("renders/images/"))
+    assert sorted(found.key for found in listed) == keys[2:]
+    assert [found.key.split("/")[2] for found in listed] == ["a", "a", "b"]
+    assert all(found.modified_at == storage.stat(found.key).modified_at for found in listed)
+    assert [found.key for found in storage.listed("images/")] == keys[:2]
+    assert list(storage.listed("ml_outputs/")) == []
+    going = storage.listed("images/")
+    assert next(going).key == "images/a"
+    storage.delete(["images/b"])
+    assert list(going) == []
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -349,7 +371,8 @@ def test_writers_beside_deleters(storage):
 def test_a_disk_that_cannot_be_used(tmp_path):
     (tmp_path / "file").write_text("in the way")
     storage = LocalStorage(tmp_path / "file" / "storage", SECRET)
-    for call in (storage.check, lambda: storage.put(KEY, PNG, "image/png")):
+    listing = lambda: list(storage.listed("images/"))  # noqa: E731
+    for call in (storage.check, lambda: storage.put(KEY, PNG, "image/png"), listing):
         with pytest.raises(StorageUnavailable) as refusal:
             call()
         assert refusal.value.headers["Retry-After"]
@@ -378,6 +401,17 @@ def test_a_download_address_never_lives_longer_than_asked(now, expires_in):
     storage = LocalStorage(Path("/srv"), SECRET, lambda: now)
     left = storage.download_url(KEY, expires_in, "http://here").expires_at.timestamp() - now
     assert expires_in * 0.8 - 1 <= left <= expires_in
+
+
+def test_an_address_of_what_never_changes_is_the_same_until_shortly_before_its_end(storage, clock):
+    clock.now = NOW // 840 * 840
+    first = storage.download_url(KEY, 900, "http://here", "image/png", inline=True, unchanging=True)
+    assert first.same_until.timestamp() == clock.now + 840
+    clock.now += 839.9
+    assert storage.download_url(KEY, 900, "http://here", "image/png", inline=True, unchanging=True) == first
+    assert 60 <= first.expires_at.timestamp() - clock.now <= 61
+    clock.now += 0.2
+    assert storage.download_url(KEY, 900, "http://here", "image/png", inline=True, unchanging=True) != first
 
 
 def test_a_download_address_is_the_same_for_a_while(storage, clock):
@@ -411,7 +445,7 @@ def test_nothing_but_artifacts_can_be_uploaded(storage, key):
         ("image/svg+xml", None, True, "attachment"),
         ("text/html", "a.html", True, "attachment; filename=a.html"),
         (None, "a b.png", True, 'attachment; filename="a b.png"'),
-        ("image/jpeg", 'a"b\\c/d\r\n.jpg', True, 'inline; filename="a\\"b_c_d.jpg"'),
+        ("image/jpeg", 'a"b\\c/d\r\n.jpg', True, "inline; filename=a_b_c_d.jpg"),
         ("image/png", "Zähne.png", True, "inline; filename=Zahne.png; filename*=UTF-8''Z%C3%A4hne.png"),
         ("image/png", "歯", False, "attachment; filename=\"\"; filename*=UTF-8''%E6%AD%AF"),
         ("image/png", "\r\n", False, "attachment"),

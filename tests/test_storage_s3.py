@@ -152,6 +152,46 @@ def test_a_key_of_the_wrong_form(storage, key):
             call()
 
 
+def test_listing(storage):
+    keys = [
+        "images/a",
+        "images/b",
+        "renders/images/a/0/1-2",
+        "renders/images/a/base",
+        "renders/images/b/base",
+    ]
+    for key in reversed(keys):
+        storage.put(key, PNG, "image/png")
+    listed = list(storage.listed("renders/images/"))
+    assert [found.key for found in listed] == keys[2:]
+    assert all(found.modified_at == storage.stat(found.key).modified_at for found in listed)
+    assert [found.key for found in storage.listed("images/")] == keys[:2]
+    assert list(storage.listed("ml_outputs/")) == []
+
+
+def test_a_listing_of_several_pages(storage, monkeypatch):
+    for n in range(5):
+        storage.put(f"images/{n}", b"x", "image/png")
+    pages = []
+    whole = storage._client.get_paginator
+
+    def in_twos(name):
+        paginator = whole(name)
+        paginate = paginator.paginate
+
+        def few(**wanted):
+            for page in paginate(**wanted, PaginationConfig={"PageSize": 2}):
+                pages.append(page)
+                yield page
+
+        paginator.paginate = few
+        return paginator
+
+    monkeypatch.setattr(storage._client, "get_paginator", in_twos)
+    assert [found.key for found in storage.listed("images/")] == [f"images/{n}" for n in range(5)]
+    assert len(pages) == 3
+
+
 def test_many_at_once(storage):
     def work(n):
         content = os.urandom(20_000)
@@ -176,10 +216,13 @@ def dead_endpoint() -> str:
     [{"S3_ENDPOINT": dead_endpoint()}, {"S3_BUCKET": "there-is-no-such-bucket"}],
     ids=["nobody listens", "no such bucket"],
 )
-@pytest.mark.parametrize("method", ["put", "open", "delete", "check"])
+@pytest.mark.parametrize("method", ["put", "open", "delete", "check", "list"])
 def test_a_store_that_cannot_be_used_is_503(bucket, change, method):
     storage = S3Storage({**bucket.environ, **change})
-    arguments = {"put": (KEY, PNG, "image/png"), "open": (KEY,), "delete": ([KEY],), "check": ()}[method]
+    storage.list = lambda: list(storage.listed("images/"))
+    arguments = {"put": (KEY, PNG, "image/png"), "open": (KEY,), "delete": ([KEY],), "check": (), "list": ()}[
+        method
+    ]
     with pytest.raises(StorageUnavailable) as refusal:
         getattr(storage, method)(*arguments)
     assert refusal.value.headers["Retry-After"]
@@ -331,6 +374,8 @@ def test_down(storage, session):
     expected = "inline; filename=\"Zahne und mehr.png\"; filename*=UTF-8''Z%C3%A4hne%20und%20mehr.png"
     assert parameters(download.url)["response-content-disposition"] == expected
     assert parameters(download.url)["response-cache-control"] == "private, no-cache"
+    kept = parameters(storage.download_url(KEY, 900, "", "image/png", unchanging=True).url)
+    assert kept["response-cache-control"] == "private, max-age=900, immutable"
 
 
 @pytest.mark.parametrize(
@@ -341,6 +386,17 @@ def test_what_is_no_picture_is_a_download_of_a_type_from_the_list(storage, conte
     query = parameters(storage.download_url(KEY, 900, "", content_type, inline=True).url)
     assert query["response-content-type"] == served
     assert query["response-content-disposition"] == "attachment"
+
+
+def test_an_address_of_what_never_changes_is_the_same_until_shortly_before_its_end(storage, clock):
+    clock.now = NOW // 840 * 840
+    first = storage.download_url(KEY, 900, "", "image/png", inline=True, unchanging=True)
+    assert first.same_until.timestamp() == clock.now + 840
+    clock.now += 839.9
+    assert storage.download_url(KEY, 900, "", "image/png", inline=True, unchanging=True) == first
+    assert 60 <= first.expires_at.timestamp() - clock.now <= 61
+    clock.now += 0.2
+    assert storage.download_url(KEY, 900, "", "image/png", inline=True, unchanging=True) != first
 
 
 def test_a_download_address_is_the_same_for_a_while(storage, clock):

@@ -1,4 +1,4 @@
-"""The admin pages: accounts, projects, exports, the audit trail, the settings as they are in force."""
+"""The admin pages: accounts, projects, pipeline keys, exports, the audit trail, webhooks, the settings."""
 
 from flask import Blueprint
 
@@ -7,6 +7,16 @@ from app import guards
 admin = Blueprint("admin", __name__, url_prefix="/admin")
 admin.before_request(guards.admin)
 
-from app.admin import audit, exports, projects, returns, settings, users  # noqa: E402
+from app.admin import audit, exports, pipeline_keys, projects, returns, settings, users, webhooks  # noqa: E402
 
-__all__ = ["admin", "audit", "exports", "projects", "returns", "settings", "users"]
+__all__ = [
+    "admin",
+    "audit",
+    "exports",
+    "pipeline_keys",
+    "projects",
+    "returns",
+    "settings",
+    "users",
+    "webhooks",
+]

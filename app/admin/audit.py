@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from flask import Response, current_app, render_template, request, url_for
-from marshmallow import ValidationError
 
 from app.admin import admin
-from app.admin.paging import PAGE_SIZE, read_text
+from app.admin.paging import read_text, stretch
 from app.models import AuditEvent
-from app.schemas.queries import Cursor, cursor
 from app.services import accounts, audit, projects
 
 TEXTS = ("who", "action", "subject_type", "subject", "request")
@@ -27,8 +26,6 @@ class AuditQuery:
     wanted: audit.Wanted
     texts: Mapping[str, str]
     faults: Mapping[str, str]
-    older: audit.Place | None = None
-    newer: audit.Place | None = None
 
     def address(self, **more: str) -> str:
         return url_for("admin.list_events", **self.texts, **more)  # type: ignore[arg-type]
@@ -59,19 +56,20 @@ def read_query(args: Mapping[str, str]) -> AuditQuery:
     faults |= {name: "This is no time." for name in shown if args.get(name) and not shown[name]}
     texts |= {"project": read_text(args, "project")} if "project" in faults else {}
     filled = {name: text for name, text in texts.items() if text}
-    return AuditQuery(wanted, filled, faults, _place(args.get("older", "")), _place(args.get("newer", "")))
+    return AuditQuery(wanted, filled, faults)
 
 
 @admin.get("/audit")
 def list_events() -> Response:
     query, ml = read_query(request.args), current_app.config["ML_ANALYSIS_ENABLED"]
-    history = Trail.load(query, ml=ml)
     wanted = query.wanted
+    history = stretch(request.args, query.address, partial(audit.page, wanted, ml=ml))
     types = [name for name in audit.SUBJECTS.values() if ml or name not in audit.OF_ANALYSES]
     text = render_template(
         "admin/audit/list.html",
         history=history,
-        lines=lines(history.events, ml=ml),
+        texts=query.texts,
+        lines=lines(history.rows, ml=ml),
         actions=offered(audit.actions(ml=ml), wanted.action),
         subject_types=offered(types, wanted.subject_type),
         kinds=[kind for kind in audit.ACTOR_KINDS if ml or kind != "pipeline"],
@@ -87,37 +85,6 @@ def list_events() -> Response:
 def offered(names: Sequence[str], chosen: str) -> list[str]:
     """What a select offers: also what is chosen, though nothing is called so any more."""
     return sorted({*names, chosen} - {""})
-
-
-@dataclass(frozen=True)
-class Trail:
-    """A page of the trail, and the addresses of the pages beside it."""
-
-    query: AuditQuery
-    events: Sequence[AuditEvent]
-    has_newer: bool
-    has_older: bool
-
-    @classmethod
-    def load(cls, query: AuditQuery, *, ml: bool) -> "Trail":
-        """Back at the beginning there may be less than a page: then it is the first page."""
-        if query.newer:
-            events, more = audit.page(query.wanted, ml=ml, limit=PAGE_SIZE, newer_than=query.newer)
-            if more or len(events) == PAGE_SIZE:
-                return cls(query, events, more, True)
-        older = None if query.newer else query.older
-        events, more = audit.page(query.wanted, ml=ml, limit=PAGE_SIZE, older_than=older)
-        return cls(query, events, older is not None, more)
-
-    @property
-    def newer(self) -> str | None:
-        if not self.has_newer:
-            return None
-        return self.query.address(newer=_cursor(self.events[0])) if self.events else self.query.address()
-
-    @property
-    def older(self) -> str | None:
-        return self.query.address(older=_cursor(self.events[-1])) if self.has_older else None
 
 
 @dataclass(frozen=True)
@@ -163,6 +130,8 @@ def lines(events: Sequence[AuditEvent], *, ml: bool) -> list[Line]:
 
 def _page_of(event: AuditEvent, subject_id: UUID | None, name: str | None, *, ml: bool) -> str | None:
     """The page of the subject, where it has one and is still there."""
+    if event.subject_type == "pipeline_key" and ml:
+        return url_for("admin.show_pipeline_key", key_id=event.subject_id)
     if subject_id is None:
         return None
     if event.subject_type == "project" and name is not None:
@@ -202,15 +171,3 @@ def _minute(text: str, otherwise: str) -> datetime | None:
 
 def _shown(moment: datetime | None) -> str:
     return f"{moment:%Y-%m-%dT%H:%M}" if moment and moment.year >= 1000 else ""
-
-
-def _cursor(event: AuditEvent) -> str:
-    return cursor([event.created_at.isoformat(), str(event.id)])
-
-
-def _place(text: str) -> audit.Place | None:
-    try:
-        created_at, event_id = map(str, Cursor().deserialize(text))
-        return datetime.fromisoformat(created_at).astimezone(UTC), UUID(event_id)
-    except (ValidationError, ValueError, OverflowError):
-        return None

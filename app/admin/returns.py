@@ -6,6 +6,7 @@ from flask import Response, url_for
 
 from app import access
 from app.admin import admin
+from app.admin.webhooks import webhooks_feature
 from app.guards import ml_feature, principal
 from app.responses import see_other
 
@@ -31,6 +32,14 @@ def return_to_exports() -> Response:
     return see_other(url_for("admin.show_exports"))
 
 
+@admin.get("/webhooks/enable")
+@admin.get("/webhooks/<uuid:delivery_id>/redeliver")
+@ml_feature
+@webhooks_feature
+def return_to_webhooks(delivery_id: UUID | None = None) -> Response:
+    return see_other(url_for("admin.list_webhooks"))
+
+
 @admin.get("/users/<uuid:user_id>/role")
 @admin.get("/users/<uuid:user_id>/state")
 @admin.get("/users/<uuid:user_id>/password")
@@ -44,3 +53,17 @@ def return_to_user(user_id: UUID) -> Response:
 def return_to_keys(user_id: UUID, key_id: str) -> Response:
     key = access.user_key_for(principal(), user_id, key_id)
     return see_other(url_for("admin.show_user", user_id=key.user_id))
+
+
+@admin.get("/pipeline-keys/new")
+@ml_feature
+def return_to_pipeline_keys() -> Response:
+    return see_other(url_for("admin.list_pipeline_keys"))
+
+
+@admin.get("/pipeline-keys/<key_id>/rotate")
+@admin.get("/pipeline-keys/<key_id>/revoke")
+@ml_feature
+def return_to_pipeline_key(key_id: str) -> Response:
+    key = access.pipeline_key_for(principal(), key_id)
+    return see_other(url_for("admin.show_pipeline_key", key_id=key.id))

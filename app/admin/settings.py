@@ -3,7 +3,6 @@
 import platform
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Response, current_app, render_template
 
@@ -11,6 +10,7 @@ from app import config, storage
 from app.admin import admin
 from app.errors import StorageUnavailable
 from app.extensions import db
+from app.outgoing import without_secrets
 from app.storage import LocalStorage, Storage
 
 DATABASES = {"sqlite": "SQLite", "postgresql": "PostgreSQL"}
@@ -29,8 +29,10 @@ class Shown:
 @admin.get("/settings")
 def show_settings() -> Response:
     """With ML analyses switched off only the switch itself is shown of what belongs to them."""
-    off = () if current_app.config["ML_ANALYSIS_ENABLED"] else config.GROUPS["ML analyses"]
-    left_out = set(off) - {"ML_ANALYSIS_ENABLED"}
+    off = not current_app.config["ML_ANALYSIS_ENABLED"]
+    of_analyses = {name for name in config.SETTINGS if name.startswith(("ML_", "RATE_LIMIT_PIPELINE"))}
+    # images, too, are kept for so long when they are deleted
+    left_out = of_analyses - {"ML_ANALYSIS_ENABLED", "ML_RETENTION_DAYS"} if off else set()
     settings = {name: current_app.config[name] for name in config.SETTINGS if name not in left_out}
     sources = current_app.config["SETTING_SOURCES"]
     database = database_version()
@@ -75,12 +77,7 @@ def plain(value: Any) -> str:
     if isinstance(value, tuple):
         return ", ".join(value)
     text = str(value)
-    return without_user(text) if "://" in text else text
-
-
-def without_user(address: str) -> str:
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+    return without_secrets(text) if "://" in text else text
 
 
 def database_version() -> str:

@@ -1,4 +1,4 @@
-"""What the image shows as a whole: classes with confidences. Listed, never drawn."""
+"""What the image shows as a whole: classes with confidences. Listed beside it, the likeliest on a badge."""
 
 from typing import Any, ClassVar
 

@@ -7,19 +7,20 @@ from flask import Response, request
 
 from app import access
 from app.api import api
-from app.guards import ml_feature, principal
+from app.guards import open_to_pipelines, principal
 from app.openapi import operation
 from app.responses import answer
 from app.schemas.analyses import AnalysesPageOut, AnalysisDetailOut, ProjectAnalysesOut, analysis_out
 from app.schemas.annotations import AnnotationsPageOut, annotation_out
 from app.schemas.base import load
-from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, cursor
-from app.services import analyses, annotations
+from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, ReceiptsQuery, cursor
+from app.schemas.receipts import KeptReceiptsOut, kept_receipt_out
+from app.services import analyses, annotations, receipts
 
 
 @api.get("/images/<uuid:image_id>/analyses")
 @operation("Analyses", {200: AnalysesPageOut}, query=Page)
-@ml_feature
+@open_to_pipelines
 def list_image_analyses(image_id: UUID) -> Response:
     """The analyses of an image, newest first, without their annotations."""
     image = access.image_for(principal(), image_id)
@@ -30,7 +31,7 @@ def list_image_analyses(image_id: UUID) -> Response:
 
 @api.get("/projects/<uuid:project_id>/analyses")
 @operation("Analyses", {200: ProjectAnalysesOut}, query=ProjectAnalyses)
-@ml_feature
+@open_to_pipelines
 def list_project_analyses(project_id: UUID) -> Response:
     """The analyses of a project, newest first, without their annotations.
 
@@ -45,7 +46,7 @@ def list_project_analyses(project_id: UUID) -> Response:
 
 @api.get("/analyses/<uuid:analysis_id>")
 @operation("Analyses", {200: AnalysisDetailOut})
-@ml_feature
+@open_to_pipelines
 def show_analysis(analysis_id: UUID) -> Response:
     """An analysis with all its annotations."""
     analysis = access.analysis_for(principal(), analysis_id)
@@ -55,7 +56,7 @@ def show_analysis(analysis_id: UUID) -> Response:
 
 @api.get("/analyses/<uuid:analysis_id>/annotations")
 @operation("Annotations", {200: AnnotationsPageOut}, query=AnnotationPage)
-@ml_feature
+@open_to_pipelines
 def list_annotations(analysis_id: UUID) -> Response:
     """The annotations of an analysis, a page at a time.
 
@@ -73,6 +74,20 @@ def list_annotations(analysis_id: UUID) -> Response:
         "next_cursor": cursor(last) if last else None,
     }
     return _listed(body, ignored)
+
+
+@api.get("/analyses/<uuid:analysis_id>/receipts")
+@operation("Annotations", {200: KeptReceiptsOut}, query=ReceiptsQuery)
+@open_to_pipelines
+def list_receipts(analysis_id: UUID) -> Response:
+    """The receipts of the last bulk requests that changed something, newest first.
+
+    An analysis keeps twenty, each with the beginning of what its answer said.
+    """
+    analysis = access.analysis_for(principal(), analysis_id)
+    query, ignored = load(ReceiptsQuery(), request.args.to_dict())
+    rows = receipts.of_analysis(analysis.id, query["limit"])
+    return _listed({"receipts": [kept_receipt_out(row) for row in rows]}, ignored)
 
 
 def _listed(body: dict[str, Any], ignored: list[str]) -> Response:

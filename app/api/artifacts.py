@@ -6,7 +6,7 @@ from app import access, storage
 from app.api import api
 from app.errors import Deleted, InvalidPayload, NotFound, StorageUnavailable
 from app.extensions import db
-from app.guards import ml_feature, principal
+from app.guards import open_to_pipelines, principal
 from app.openapi import binary, operation
 from app.responses import ATTACHMENT_HEADERS, answer, base_url, stored_file
 from app.schemas.artifacts import ArtifactDownloadOut
@@ -21,7 +21,7 @@ RAISES = (NotFound, Deleted, StorageUnavailable)
 
 @api.get("/ml/artifacts/download")
 @operation("Artifacts", {200: ArtifactDownloadOut}, query=ArtifactQuery, raises=RAISES)
-@ml_feature
+@open_to_pipelines
 def download_artifact() -> Response:
     """A signed address to download an artifact from."""
     path, content_type, ignored = _artifact()
@@ -43,7 +43,7 @@ def download_artifact() -> Response:
     query=ArtifactQuery,
     raises=RAISES,
 )
-@ml_feature
+@open_to_pipelines
 def artifact_content() -> Response:
     """The bytes of an artifact, streamed."""
     path, content_type, _ = _artifact()

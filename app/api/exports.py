@@ -7,7 +7,7 @@ from flask import Response, request
 from app import access, exports, storage
 from app.api import api
 from app.errors import StorageUnavailable
-from app.guards import ml_feature, principal
+from app.guards import open_to_pipelines, principal
 from app.openapi import Answer, operation
 from app.responses import download
 from app.schemas.analyses import ExportOut
@@ -22,7 +22,7 @@ from app.schemas.queries import ExportQuery
     query=ExportQuery,
     raises=(StorageUnavailable,),
 )
-@ml_feature
+@open_to_pipelines
 def export_analysis(analysis_id: UUID) -> Response:
     """An analysis as a file, with its annotations and what became of its artifacts.
 

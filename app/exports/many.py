@@ -36,7 +36,7 @@ class Selection:
         return [*live, image.project_id == self.project_id] if self.project_id else live
 
     def of_analyses(self) -> list[ColumnElement[bool]]:
-        clauses: list[ColumnElement[bool]] = []
+        clauses: list[ColumnElement[bool]] = [Analysis.deleted_at.is_(None)]
         if self.model_name:
             clauses.append(Analysis.model_name == self.model_name)
         if self.status:

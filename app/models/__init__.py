@@ -5,10 +5,14 @@ from app.models.annotations import Annotation
 from app.models.artifacts import Artifact
 from app.models.audit import AuditEvent
 from app.models.images import Image
-from app.models.principal import SYSTEM, Principal
+from app.models.pipeline_keys import PipelineKey, UsedNonce
+from app.models.principal import SYSTEM, Principal, ProvenKey
 from app.models.projects import Membership, Project, Role
+from app.models.receipts import Receipt
 from app.models.sign_ins import SignInFailure
+from app.models.turns import Turn
 from app.models.users import User, UserKey
+from app.models.webhooks import WebhookDelivery, WebhookTarget
 
 __all__ = [
     "SYSTEM",
@@ -18,11 +22,18 @@ __all__ = [
     "AuditEvent",
     "Image",
     "Membership",
+    "PipelineKey",
     "Principal",
     "Project",
+    "ProvenKey",
+    "Receipt",
     "Role",
     "SignInFailure",
     "Status",
+    "Turn",
+    "UsedNonce",
     "User",
     "UserKey",
+    "WebhookDelivery",
+    "WebhookTarget",
 ]

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.errors import IllegalTransition
@@ -47,6 +47,13 @@ class Analysis(Base):
         Index("ix_ml_analyses_created_at_id", "created_at", "id"),
         Index("ix_ml_analyses_model_name_created_at_id", "model_name", "created_at", "id"),
         Index("ix_ml_analyses_status_created_at_id", "status", "created_at", "id"),
+        # of the few that are: one of all would be taken to find those that are not
+        Index(
+            "ix_ml_analyses_deleted_at",
+            "deleted_at",
+            sqlite_where=text("deleted_at IS NOT NULL"),
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
     )
 
     id: Mapped[PrimaryKey]
@@ -71,11 +78,31 @@ class Analysis(Base):
     # rises with every change of the row or of what hangs on it: the version a page or a cached layer shows
     revision: Mapped[int] = mapped_column(default=1)
 
+    deleted_at: Mapped[Time | None]
+    # an attempt that failed by its lease is followed by another analysis; the first one is attempt 1
+    attempt: Mapped[int] = mapped_column(default=1, server_default="1")
+    retry_of_id: Mapped[UUID | None] = mapped_column(index=True)
+    # keys are revoked, never deleted
+    pipeline_key_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    # rises with every claim and with the end of a lease, so that a worker of an earlier epoch can write nothing
+    lease_epoch: Mapped[int] = mapped_column(default=0, server_default="0")
+    lease_owner: Mapped[Short | None]
+    lease_expires_at: Mapped[Time | None] = mapped_column(index=True)
+    # how long the worker asked for, and so what each of its heartbeats adds
+    lease_seconds: Mapped[int | None]
+    # of the request that claimed it: the same request again gets the same lease
+    claim_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+
     image: Mapped[Image] = relationship()
 
     @property
     def state(self) -> Status:
         return Status(self.status)
+
+    @property
+    def is_leased(self) -> bool:
+        """Whether it is a worker's, also after the time of the lease until somebody ends the analysis."""
+        return self.lease_expires_at is not None and not self.state.is_terminal
 
     def touch(self) -> None:
         self.updated_at = now()
@@ -103,3 +130,7 @@ class Analysis(Base):
         self.status = status.value
         self.touch()
         return True
+
+
+# the queue, in the order in which it is claimed
+Index("ix_ml_analyses_queue", Analysis.status, Analysis.priority.desc(), Analysis.created_at, Analysis.id)

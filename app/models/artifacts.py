@@ -21,7 +21,8 @@ FILENAME = r"[A-Za-z0-9][A-Za-z0-9_.-]{0,254}"
 
 
 class Artifact(Base):
-    """A row from the first presign on; size, etag and hash are recorded when the analysis is finalized."""
+    """A row from the first presign on; size, etag and hash are recorded when the analysis is finalized, or a day
+    after its end by the sweeper."""
 
     __tablename__ = "artifacts"
     __table_args__ = (UniqueConstraint("analysis_id", "storage_path"),)

@@ -3,7 +3,7 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, ForeignKey, Index, String
+from sqlalchemy import BigInteger, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.extensions import Base
@@ -15,7 +15,16 @@ class Image(Base):
     """Size, hash, width and height (pixels) are those of the stored upright copy."""
 
     __tablename__ = "data_instances"
-    __table_args__ = (Index("ix_data_instances_project_id_created_at", "project_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("ix_data_instances_project_id_created_at", "project_id", "created_at", "id"),
+        # of the few that are: one of all would be taken to find those that are not
+        Index(
+            "ix_data_instances_deleted_at",
+            "deleted_at",
+            sqlite_where=text("deleted_at IS NOT NULL"),
+            postgresql_where=text("deleted_at IS NOT NULL"),
+        ),
+    )
 
     id: Mapped[PrimaryKey]
     project_id: Mapped[UUID] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"))

@@ -12,7 +12,7 @@ from app.models.users import User
 
 
 class Role(StrEnum):
-    """A viewer reads and exports, an editor also writes and cancels, an owner also manages members."""
+    """A viewer reads and exports, an editor also writes, cancels and deletes, an owner also manages members."""
 
     VIEWER = "viewer"
     EDITOR = "editor"

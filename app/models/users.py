@@ -39,6 +39,9 @@ class UserKey(Base):
     secret_hash: Mapped[str] = mapped_column(String(64))
     created_at: Mapped[Time] = mapped_column(default=now)
     revoked_at: Mapped[Time | None]
+    last_used_at: Mapped[Time | None]
+    last_used_from: Mapped[Short | None]
+    last_used_agent: Mapped[Short | None]
 
     user: Mapped[User] = relationship()
 

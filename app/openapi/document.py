@@ -62,7 +62,9 @@ def described(app: Flask) -> Iterator[tuple[Rule, Callable[..., Any], Operation]
 
 def _is_off(app: Flask, rule: Rule, view: Callable[..., Any]) -> bool:
     belongs = is_signed(app, rule) or hasattr(view, "ml_feature")
-    return belongs and not app.config["ML_ANALYSIS_ENABLED"]
+    return (belongs and not app.config["ML_ANALYSIS_ENABLED"]) or (
+        not app.config.get(getattr(view, "switched_on_by", ""), True)
+    )
 
 
 def _build(app: Flask) -> Json:
@@ -112,6 +114,8 @@ def _add_components(spec: APISpec, converter: Converter, app: Flask) -> None:
         schemes |= security.signature_schemes()
         for name, form in security.parameters().items():
             spec.components.parameter(name, "header", form)
+        for name, form in problems.RATE_HEADERS.items():
+            spec.components.header(name, form)
         for name, form in annotation_types.components(converter).items():
             spec.components.schema(name, form)
         # two of these are by type: whatever nests their Marshmallow schema refers to what was made here

@@ -68,11 +68,18 @@ class Writer:
         return hasattr(self.view, "open_to_anyone")
 
     @property
+    def is_required(self) -> bool:
+        return bool(self.app.config["ML_PIPELINE_REQUIRE_HMAC"])
+
+    @property
     def needs_signature(self) -> bool:
-        required = self.app.config["ML_PIPELINE_REQUIRE_HMAC"] and not hasattr(
-            self.view, "unsigned_for_people"
-        )
-        return self.is_signed and bool(required)
+        return self.is_signed and self.is_required and not hasattr(self.view, "unsigned_for_people")
+
+    @property
+    def takes_pipeline_key(self) -> bool:
+        """Whether a pipeline's key is enough without a signature."""
+        marked = any(hasattr(self.view, mark) for mark in ("unsigned_for_keys", "open_to_pipelines"))
+        return marked or (self.is_signed and not self.is_required)
 
     def who(self) -> str:
         role = {"viewer": "any member of the project", "": "anyone with an account"}.get(self.mark.role)
@@ -82,17 +89,22 @@ class Writer:
         if self.needs_signature:
             return "A pipeline: the request is signed."
         if self.is_signed:
-            return f"A pipeline that signs the request, or {person} with a key."
-        return (
-            person.capitalize() + ", with a key" + (" or a session." if method_of(self.rule) == SAFE else ".")
-        )
+            proof = "with its key or a signature" if self.takes_pipeline_key else "that signs the request"
+            return f"A pipeline {proof}, or {person} with a key."
+        asked = person.capitalize() + ", with a key" + (" or a session" if self.is_read else "")
+        return asked + (", or a pipeline with its key or a v2 signature." if self.takes_pipeline_key else ".")
+
+    @property
+    def is_read(self) -> bool:
+        return method_of(self.rule) == SAFE
 
     def security(self) -> list[Json]:
         if self.is_open:
             return []
         if self.is_signed:
             return [*security.SIGNED, *([] if self.needs_signature else security.PEOPLE)]
-        return [*security.PEOPLE, *([security.SESSION] if method_of(self.rule) == SAFE else [])]
+        session = [security.SESSION] if self.is_read else []
+        return [*security.PEOPLE, *session, *([security.V2] if self.takes_pipeline_key else [])]
 
     def parameters(self) -> list[Json | str]:
         in_path: list[Json | str] = [
@@ -114,13 +126,16 @@ class Writer:
         return [without_null(parameter) for parameter in sent]
 
     def _headers(self) -> list[Json | str]:
-        named = [*self.mark.parameters, *(security.SIGNATURE_HEADERS if self.is_signed else ())]
+        named = [*self.mark.parameters, *self._signature_headers()]
         if 304 in self.mark.answers:
             named += security.conditions()
         shared = security.parameters()
         needed = security.SIGNATURE_HEADERS[:2] if self.needs_signature else ()
         # a name alone is apispec's way to refer to a component
         return [shared[name] | {"required": True} if name in needed else name for name in named]
+
+    def _signature_headers(self) -> tuple[str, ...]:
+        return security.SIGNATURE_HEADERS if self.is_signed or self.takes_pipeline_key else ()
 
     def body(self) -> Json:
         schema, kind = self.mark.body or self.mark.form, "application/json"
@@ -166,7 +181,8 @@ class Writer:
         """What the guard, the address and the payload may meet, and what the route says besides."""
         if self.is_open:
             return {errors.PayloadTooLarge, errors.InternalError, *self.mark.raises}
-        raised = {*(security.BY_PIPELINE if self.is_signed else security.BY_PERSON), *self.mark.raises}
+        by_reader = security.BY_READER if self.takes_pipeline_key else security.BY_PERSON
+        raised = {*(security.BY_PIPELINE if self.is_signed else by_reader), *self.mark.raises}
         raised.add(errors.InternalError)
         if self.rule.arguments:
             raised.add(errors.NotFound)
@@ -174,6 +190,6 @@ class Writer:
             raised.add(errors.Deleted)
         if self.mark.query or self.mark.body or self.mark.form:
             raised.add(errors.InvalidPayload)
-        if method_of(self.rule) != SAFE:
+        if not self.is_read:
             raised.add(errors.UnsupportedMediaType)
         return raised

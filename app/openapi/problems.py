@@ -31,6 +31,12 @@ EXTRAS: dict[str, Json] = {
         "actual": NUMBER,
     },
 }
+# what a 429 carries beside Retry-After; of signed operations alone
+RATE_HEADERS: Json = {
+    "X-RateLimit-Limit": {"description": "How many requests the window takes.", "schema": NUMBER},
+    "X-RateLimit-Remaining": {"description": "How many of them are left.", "schema": NUMBER},
+    "X-RateLimit-Reset": {"description": "When the next is free, Unix seconds.", "schema": NUMBER},
+}
 ALL: tuple[Kind, ...] = (*CODES.values(), InternalError)
 
 
@@ -120,8 +126,10 @@ def _response(errors: list[Kind]) -> Json:
 
 def _headers(errors: list[Kind]) -> list[str]:
     names = ["X-Request-ID"]
-    if any(error.status == 503 for error in errors):
+    if any(error.status in (429, 503) for error in errors):
         names.append("Retry-After")
+    if any(error.status == 429 for error in errors):
+        names += RATE_HEADERS
     if any(error.code == "unauthenticated" for error in errors):
         names.append("WWW-Authenticate")
     return names

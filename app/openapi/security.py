@@ -7,24 +7,25 @@ from app.signing import FORMS
 
 PEOPLE: list[Json] = [{"key": []}, {"bearer": []}, {"proxyUser": [], "proxySecret": []}]
 SESSION: Json = {"session": []}
-SIGNATURE: Json = {"signature": [], "timestamp": []}
-SIGNED: list[Json] = [SIGNATURE, *(SIGNATURE | proof for proof in PEOPLE)]  # a key may stand beside it
+PLAIN: Json = {"signature": [], "timestamp": []}
+V2: Json = PLAIN | {"keyId": [], "nonce": []}
+# a key may stand beside a signature
+SIGNED: list[Json] = [one | proof for one in (PLAIN, V2) for proof in ({}, *PEOPLE)]
 SIGNATURE_HEADERS = ("X-ML-Timestamp", "X-ML-Signature", "X-ML-Nonce", "X-ML-Key-Id")
 
 _READING = (errors.MalformedRequest, errors.PayloadTooLarge, errors.DatabaseUnavailable, errors.Forbidden)
 _ASKING = (errors.Unauthenticated, errors.SignatureMissing, errors.SignatureInvalid, errors.SchemeNotAllowed)
 BY_PERSON = (*_READING, *_ASKING)
-BY_PIPELINE = (
-    *BY_PERSON,
-    errors.TimestampSkew,
-    errors.UnsupportedMediaType,
-    errors.SigningNotConfigured,
-)
+BY_READER = (*BY_PERSON, errors.TimestampSkew, errors.SigningNotConfigured)  # a person, or a pipeline
+BY_PIPELINE = (*BY_READER, errors.RateLimited, errors.Replay, errors.UnsupportedMediaType)
 
 
 SIGNING = (
-    "`sha256=` and 64 lower-case hex digits: HMAC-SHA256 with `ML_CALLBACK_HMAC_SECRET` over the timestamp, a dot and "
-    "the raw bytes of the body. It binds neither method nor path, so it authorises no GET."
+    "`v2=` and 64 lower-case hex digits: HMAC-SHA256 over seven lines with LF between: `mlv2`, the method, the address "
+    "as sent (path and `?query`), the key id, the timestamp, the nonce and the hex SHA-256 of the body. It needs "
+    "`X-ML-Key-Id` (the id in a pipeline key, or `default` for `ML_CALLBACK_HMAC_SECRET`) and `X-ML-Nonce`. Or "
+    "`sha256=`: over the timestamp, a dot and the raw bytes of the body; that binds neither method nor path, so it "
+    "authorises no GET."
 )
 
 
@@ -33,7 +34,8 @@ def schemes(cookie: str) -> Json:
     return {
         "key": _header(
             "X-API-Key",
-            "A person's key, `mluser_…`, made on the account page; it may do what that person may.",
+            "A person's key, `mluser_…`, made on the account page; it may do what that person may. Or a pipeline's, "
+            "`mlpip_…`, made by an admin: for analyses, annotations and artifacts of its projects.",
         ),
         "bearer": {"type": "http", "scheme": "bearer", "description": "The same key, after `Bearer`."},
         "session": {
@@ -53,6 +55,8 @@ def signature_schemes() -> Json:
     return {
         "signature": _header("X-ML-Signature", SIGNING),
         "timestamp": _header("X-ML-Timestamp", "Unix seconds, as they were signed."),
+        "keyId": _header("X-ML-Key-Id", "Of a v2 signature: which key made it."),
+        "nonce": _header("X-ML-Nonce", "Of a v2 signature: random characters, new for each request."),
     }
 
 
@@ -71,11 +75,15 @@ def parameters() -> Json:
     says = {
         "X-ML-Timestamp": "Unix seconds; at most `ML_SIGNATURE_MAX_SKEW_SECONDS` from the server's clock.",
         "X-ML-Signature": SIGNING + " Up to four, with one space between, while a secret is changed.",
-        "X-ML-Nonce": "22 to 64 random characters, one request each; only its form is checked.",
-        "X-ML-Key-Id": "Which key a signature was made with; only its form is checked.",
+        "X-ML-Nonce": "22 to 64 random characters: one request that succeeds, and none after it.",
+        "X-ML-Key-Id": "Which key a v2 signature was made with: the id of a pipeline key, or `default`.",
     }
-    says["Idempotency-Key"] = "Names the batch: items without a `client_id` are called `{batch}#{index}`."
-    forms = FORMS | {"Idempotency-Key": IDEMPOTENCY_KEY.pattern}
+    says["Idempotency-Key"] = (
+        "Of a bulk request: names the batch, and items without a `client_id` are called `{batch}#{index}`. "
+        "Of a claim: names the request, and the same one again gets the same leases."
+    )
+    says["X-ML-Lease-Token"] = "The `lease_token` of the claim, while the analysis is leased."
+    forms = FORMS | {"Idempotency-Key": IDEMPOTENCY_KEY.pattern, "X-ML-Lease-Token": "[A-Za-z0-9_-]{43}"}
     return {
         name: _parameter(name, text, {"type": "string", "pattern": f"^{forms[name]}$"})
         for name, text in says.items()

@@ -1,125 +1,134 @@
 """Annotations turned into coloured, labelled layers in the viewBox of the upright image.
 
-Numbers only: the angle brackets are in `templates/overlay/*.svg`. Every coordinate is in pixels of the
-upright image, rounded to 0.1 (whole numbers are `int`, so that they print without `.0`). The SVG has
-`viewBox="{{ layer.view_box }}"`; a palette index `k` is drawn with the CSS class `k0` … `k9`.
+Numbers only: the angle brackets are in `templates/overlay/*.svg`. Every coordinate is in pixels of the upright image,
+rounded to 0.1, or to 0.01 where the image is seen larger than four times (whole numbers are `int`, so that they print
+without `.0`). A palette index `k` is drawn with the CSS class `k0` … `k9`.
+
+`plan` decides what is drawn of an analysis and how, `draw` draws it, `labels` writes on it.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
+
+import numpy as np
 
 from app.annotations import TYPES
-from app.geometry import Frame, Points, Polygon, Raster, Rect, clamp, shape_bounds, union
-from app.overlay.labels import Wanted, font_size, place_labels
+from app.geometry import Frame, Rect, clamp
+from app.overlay.colours import PALETTE, Colours
+from app.overlay.labels import FONT_SIZE, Wanted, place_labels
 from app.overlay.parts import (
-    PALETTE,
     AnnotationLike,
     ClassPath,
     Item,
     Label,
-    Layers,
     StoredBitmap,
     VectorLayer,
-    class_index,
+    name_and_confidence,
+    title_of,
 )
-from app.overlay.paths import lines_path, number, polygon_path, shape_path
+from app.overlay.paths import pen_for
+from app.overlay.plan import Plan, plan, rows_needed
+from app.overlay.shapes import box_paths, class_paths, items, shapes_of
+from app.overlay.snapshot import BOX, KINDS, RLE, UNSURE, Snapshot
+from app.overlay.tiles import tiles_in
+from app.overlay.window import Window
 
 __all__ = [
     "PALETTE",
     "AnnotationLike",
     "ClassPath",
+    "Colours",
     "Item",
     "Label",
-    "Layers",
+    "Plan",
+    "Snapshot",
     "StoredBitmap",
     "VectorLayer",
-    "class_index",
+    "Window",
+    "bitmaps_of",
+    "draw",
     "font_size",
-    "layers_of",
-    "masks_of",
+    "labels",
+    "plan",
+    "rows_needed",
+    "shapes_of",
     "title_of",
-    "vector_layer",
 ]
 
-TILE = 500
+MOST_LABELLED = 1_200  # are tried, the surest and largest first
+STROKE = 1.3  # CSS pixels
+NONE = np.empty(0, dtype=np.int64)
+_TITLES = [TYPES[kind].title if kind in TYPES else TYPES["segmentation"].title for kind in KINDS]
 
 
-def vector_layer(annotations: Iterable[AnnotationLike], frame: Frame, budget: int = 2000) -> VectorLayer:
-    """The SVG layer of these annotations over an image of this frame.
-
-    Boxes are cut to the image; polygons lose points that matter less than half a pixel. Above `budget`
-    annotations there is one path per class and tile instead of an element each, because a browser slows down.
-    """
-    undrawn: Counter[str] = Counter()
-    drawings = []
-    received = 0
-    for annotation in annotations:
-        received += 1
-        drawing = _drawing(annotation, frame)
-        if isinstance(drawing, str):
-            undrawn[drawing] += 1
-        else:
-            drawings.append(drawing)
-    size = font_size(frame)
-    grouped = len(drawings) > budget
+def draw(
+    snapshot: Snapshot, wanted: Plan, rows: Iterable[AnnotationLike], window: Window, frame: Frame
+) -> VectorLayer:
+    """The SVG of a plan; `rows` are those that `rows_needed` asked for."""
+    pen = pen_for(window.zoom)
+    shapes = [row for row in rows if _layer_kind(row) == "vector"]
+    paths: Sequence[ClassPath] = ()
+    if wanted.tier == "paths":
+        boxes = wanted.vector[snapshot.kinds[wanted.vector] == BOX]
+        # at most half of the paths for each, as they are put together apart
+        most = wanted.most_paths // 2
+        paths = (
+            *box_paths(snapshot, boxes, frame, pen, most),
+            *class_paths(shapes, frame, pen, snapshot.colours, most),
+        )
     return VectorLayer(
-        width=frame.width,
-        height=frame.height,
-        items=() if grouped else tuple(_item(drawing) for drawing in drawings),
-        paths=_class_paths(drawings) if grouped else (),
-        labels=place_labels(_wanted(drawings), frame),
-        font_size=size,
-        dot_radius=number(size * 0.3),
-        received=received,
-        drawn=len(drawings),
-        undrawn=dict(undrawn),
+        items=items(shapes, frame, pen, snapshot.colours) if wanted.tier == "elements" else (),
+        paths=tuple(paths),
+        tiles=tiles_in(window, frame) if wanted.tier == "tiles" else (),
+        stroke=round(STROKE / window.zoom, 3),
     )
 
 
-def layers_of(annotations: Iterable[AnnotationLike]) -> Layers:
-    """Which layers there are to draw, without drawing them."""
-    vector = masks = False
-    bitmaps = []
-    for annotation in annotations:
-        kind = _layer_kind(annotation)
-        vector = vector or kind == "vector"
-        masks = masks or kind == "masks"
-        if kind in ("heatmap", "mask") and annotation.storage_path:
-            bitmaps.append(_stored(annotation, annotation.storage_path))
-    return Layers(vector, masks, tuple(bitmaps))
+def font_size(window: Window) -> float:
+    """The height of label text in pixels of the image: the same on the screen at every zoom."""
+    return round(FONT_SIZE / window.zoom, 2)
 
 
-def masks_of(annotations: Iterable[AnnotationLike], frame: Frame) -> list[tuple[Raster, int]]:
-    """The run-length masks and their palette indexes, for `bitmaps.mask_layer`."""
-    return [
-        (shape, class_index(annotation.class_name))
+def labels(
+    snapshot: Snapshot,
+    wanted: Plan,
+    window: Window,
+    frame: Frame,
+    *,
+    boxes: bool = True,
+    bitmaps: bool = True,
+) -> tuple[Label, ...]:
+    """The names of shapes, and then those of masks, the surest and largest first; as many as there is room for.
+
+    Without `boxes` none of shapes, without `bitmaps` none of masks.
+    """
+    seen = clamp(window.rect, frame)
+    if seen is None:
+        return ()
+    named = (wanted.vector if boxes else NONE, wanted.masks if bitmaps else NONE)
+    chosen = np.concatenate([snapshot.by_importance(some, MOST_LABELLED) for some in named])
+    return place_labels((_wanted(snapshot, one, frame) for one in chosen.tolist()), seen, font_size(window))
+
+
+def _wanted(snapshot: Snapshot, one: int, frame: Frame) -> Wanted:
+    name, sure = snapshot.names[snapshot.classes[one]], float(snapshot.confidence[one])
+    title = _TITLES[int(snapshot.kinds[one])]
+    text = name_and_confidence(title if name is None else name, None if sure == UNSURE else sure)
+    bounds = Rect(
+        *(float(side[one]) for side in (snapshot.x_min, snapshot.y_min, snapshot.x_max, snapshot.y_max))
+    )
+    return Wanted(
+        snapshot.colours[name], text, clamp(bounds, frame) or bounds, int(snapshot.kinds[one]) == RLE
+    )
+
+
+def bitmaps_of(annotations: Iterable[AnnotationLike], colours: Colours) -> tuple[StoredBitmap, ...]:
+    """Those that have a picture of their own in the storage."""
+    return tuple(
+        _stored(annotation, annotation.storage_path, colours[annotation.class_name])
         for annotation in annotations
-        if _layer_kind(annotation) == "masks"
-        for shape in TYPES[annotation.annotation_type].shapes(annotation.data, frame)
-        if isinstance(shape, Raster)
-    ]
-
-
-def title_of(annotation: AnnotationLike) -> str:
-    """What a person calls it: the class and its confidence, or the type."""
-    name = annotation.class_name
-    if name is None:
-        known = TYPES.get(annotation.annotation_type)
-        name = known.title if known else annotation.annotation_type
-    return name if annotation.confidence is None else f"{name} {float(annotation.confidence):.2f}"
-
-
-# --- one annotation
-
-
-@dataclass(frozen=True, slots=True)
-class _Drawing:
-    annotation: AnnotationLike
-    shapes: Sequence[Rect | Polygon | Points]
-    box: Rect
-    index: int
+        if _layer_kind(annotation) in ("heatmap", "mask") and annotation.storage_path
+    )
 
 
 def _layer_kind(annotation: AnnotationLike) -> Literal["vector", "masks", "heatmap", "mask", "none"]:
@@ -131,12 +140,12 @@ def _layer_kind(annotation: AnnotationLike) -> Literal["vector", "masks", "heatm
     return "vector" if kind in TYPES and TYPES[kind].drawn_as == "vector" else "none"
 
 
-def _stored(annotation: AnnotationLike, storage_path: str) -> StoredBitmap:
+def _stored(annotation: AnnotationLike, storage_path: str, index: int) -> StoredBitmap:
     data = annotation.data
     return StoredBitmap(
         annotation_id=str(annotation.id),
         kind="heatmap" if annotation.annotation_type == "heatmap" else "mask",
-        index=class_index(annotation.class_name),
+        index=index,
         title=title_of(annotation),
         storage_path=storage_path,
         color_map=data.get("color_map"),
@@ -144,79 +153,3 @@ def _stored(annotation: AnnotationLike, storage_path: str) -> StoredBitmap:
         vmax=data.get("vmax"),
         unit=data.get("unit"),
     )
-
-
-def _drawing(annotation: AnnotationLike, frame: Frame) -> _Drawing | str:
-    """The shapes to draw, or why there are none."""
-    kind = _layer_kind(annotation)
-    if kind == "none":
-        return "nothing to draw"
-    if kind != "vector":
-        return "drawn as a picture"
-    shapes = TYPES[annotation.annotation_type].shapes(annotation.data, frame)
-    drawn: list[Rect | Polygon | Points] = []
-    boxes: list[Rect] = []
-    for shape in shapes:
-        box = shape_bounds(shape, frame)
-        inside = clamp(box, frame) if box is not None else None
-        if inside is not None and not isinstance(shape, Raster):
-            drawn.append(inside if isinstance(shape, Rect) else shape)
-            boxes.append(inside)
-    whole = union(boxes)
-    if whole is None:
-        return "outside the image" if shapes else "nothing to draw"
-    return _Drawing(annotation, drawn, whole, class_index(annotation.class_name))
-
-
-def _item(drawing: _Drawing) -> Item:
-    box, first = drawing.box, drawing.shapes[0]
-    x, y = number(box.x_min), number(box.y_min)
-    width, height = number(box.x_max - x), number(box.y_max - y)
-    known: dict[str, Any] = {
-        "annotation_id": str(drawing.annotation.id),
-        "index": drawing.index,
-        "title": title_of(drawing.annotation),
-        "x": x,
-        "y": y,
-        "width": width,
-        "height": height,
-    }
-    if isinstance(first, Rect):
-        return Item(kind="rect", **known)
-    if isinstance(first, Points):
-        dots = tuple((number(x), number(y)) for x, y in first.points)
-        lines = lines_path(first)
-        return Item(kind="points", dots=dots, paths=(lines,) if lines else (), **known)
-    paths = tuple(polygon_path(shape) for shape in drawing.shapes if isinstance(shape, Polygon))
-    return Item(kind="polygon", paths=paths, **known)
-
-
-def _class_paths(drawings: Sequence[_Drawing]) -> tuple[ClassPath, ...]:
-    """One path per class, kind and tile of the middle of the bounds; a browser can leave out a tile."""
-    groups: dict[tuple[str | None, Literal["area", "line"], int, int], list[_Drawing]] = {}
-    for drawing in drawings:
-        box = drawing.box
-        column, row = int((box.x_min + box.x_max) / 2 // TILE), int((box.y_min + box.y_max) / 2 // TILE)
-        kind: Literal["area", "line"] = "line" if isinstance(drawing.shapes[0], Points) else "area"
-        groups.setdefault((drawing.annotation.class_name, kind, row, column), []).append(drawing)
-    return tuple(
-        ClassPath(
-            kind=kind,
-            index=class_index(name),
-            d="".join(shape_path(shape) for drawing in group for shape in drawing.shapes),
-            count=len(group),
-            title=f"{name or 'without a class'}: {len(group)}",
-        )
-        for (name, kind, _, _), group in groups.items()
-    )
-
-
-def _wanted(drawings: Sequence[_Drawing]) -> Iterable[Wanted]:
-    """The surest and largest annotations first."""
-    for one in sorted(drawings, key=_importance, reverse=True):
-        yield Wanted(str(one.annotation.id), one.index, title_of(one.annotation), one.box)
-
-
-def _importance(drawing: _Drawing) -> tuple[float, float]:
-    confidence = drawing.annotation.confidence
-    return float(confidence) if confidence is not None else 0.0, drawing.box.width * drawing.box.height

@@ -4,64 +4,75 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from app.geometry import Frame, Rect
+from app.geometry import Rect
 from app.overlay.parts import Label
 from app.overlay.paths import number
 
 MAX_LABELS = 120
 MAX_LENGTH = 40
 MAX_TRIES = 1200
+COVER = 0.12
+"""The part of the region that labels may cover: the image is what is looked at."""
+FONT_SIZE = 12.0
+"""CSS pixels."""
+FINE = 100  # parts of a pixel of the image, which may be seen very large
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A text that should stand at a box."""
+    """A text that should stand at a box, that of a shape or of a mask."""
 
-    annotation_id: str
     index: int
     text: str
     box: Rect
+    is_of_mask: bool = False
 
 
-def font_size(frame: Frame) -> float:
-    """The height of label text: the same on the screen whatever the image's size, when it fills the stage."""
-    return number(max(2.0, max(frame) / 64))
+def place_labels(wanted: Iterable[Wanted], region: Rect, size: float) -> tuple[Label, ...]:
+    """The labels that fit into a region, those wanted first before the others; `size` is the height of their text.
 
-
-def place_labels(wanted: Iterable[Wanted], frame: Frame) -> tuple[Label, ...]:
-    """The labels that fit, those wanted first before the others."""
-    size = font_size(frame)
-    taken = _Taken(size * 8)
+    A thing that was told twice, as a mask and its border, is labelled once. All in pixels of the image.
+    """
+    taken, room = _Taken(size * 8), region.width * region.height * COVER
     labels: list[Label] = []
+    told: dict[str, list[Rect]] = {}
     for tries, one in enumerate(wanted):
         if len(labels) == MAX_LABELS or tries == MAX_TRIES:
             break
-        label = _placed(one, frame, size, taken)
-        if label is not None:
-            labels.append(label)
+        if any(_same(one.box, other) for other in told.get(one.text, ())):
+            continue
+        label = _placed(one, region, size, taken)
+        if label is None:
+            continue
+        told.setdefault(one.text, []).append(one.box)
+        room -= label.width * label.height
+        if room < 0:
+            break
+        labels.append(label)
     return tuple(labels)
 
 
-def _placed(one: Wanted, frame: Frame, size: float, taken: "_Taken") -> Label | None:
-    """The label above, inside or below its box, moved into the image; None when every place is taken."""
+def _placed(one: Wanted, region: Rect, size: float, taken: "_Taken") -> Label | None:
+    """The label above, inside or below its box, moved into the region; None when every place is taken."""
     box, text = one.box, one.text
     if len(text) > MAX_LENGTH:
         text = text[: MAX_LENGTH - 1] + "…"
-    width, height = min(len(text) * size * 0.58 + size * 0.8, frame.width), min(size * 1.4, frame.height)
-    x = min(max(box.x_min, 0), frame.width - width)
+    width = min(len(text) * size * 0.58 + size * 0.8, region.width)
+    height = min(size * 1.4, region.height)
+    x = min(max(box.x_min, region.x_min), region.x_max - width)
     for top in (box.y_min - height, box.y_min, box.y_max, box.y_max - height):
         plate = Rect(x, top, x + width, top + height)
-        if top >= 0 and top + height <= frame.height and taken.claim(plate):
+        if top >= region.y_min and top + height <= region.y_max and taken.claim(plate):
             return Label(
-                annotation_id=one.annotation_id,
                 index=one.index,
                 text=text,
-                x=number(x),
-                y=number(top),
-                width=number(width),
-                height=number(height),
-                text_x=number(x + size * 0.4),
-                text_y=number(top + size * 1.05),
+                x=number(x, FINE),
+                y=number(top, FINE),
+                width=number(width, FINE),
+                height=number(height, FINE),
+                text_x=number(x + size * 0.4, FINE),
+                text_y=number(top + size * 1.05, FINE),
+                is_of_mask=one.is_of_mask,
             )
     return None
 
@@ -85,6 +96,12 @@ class _Taken:
         for key in keys:
             self.cells.setdefault(key, []).append(plate)
         return True
+
+
+def _same(a: Rect, b: Rect) -> bool:
+    """Whether they are off by a pixel at most, as a border is that was drawn around a mask."""
+    pairs = ((a.x_min, b.x_min), (a.y_min, b.y_min), (a.x_max, b.x_max), (a.y_max, b.y_max))
+    return all(abs(one - other) <= 1 for one, other in pairs)
 
 
 def _overlap(a: Rect, b: Rect) -> bool:

@@ -1,24 +1,11 @@
 """What a template draws: plain values, documented for whoever writes `templates/overlay/*.svg`."""
 
-import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 from uuid import UUID
 
-PALETTE = (  # the same ten as --c0 … --c9 in static/style.css; the last is for annotations without a class
-    "#e69f00",
-    "#56b4e9",
-    "#2fd0a0",
-    "#f0e442",
-    "#5b8dff",
-    "#ff7a45",
-    "#e48bc0",
-    "#b9f27c",
-    "#c9a7ff",
-    "#ffffff",
-)
-UNNAMED = len(PALETTE) - 1
+from app.annotations import TYPES
+from app.overlay.window import Tile
 
 
 class AnnotationLike(Protocol):
@@ -41,9 +28,9 @@ class Item:
     """One annotation drawn as elements of its own. `kind` says which of the fields are filled.
 
     - `rect`: `x y width height` for `<rect>`.
-    - `polygon`: `paths`, one `d` for each part of the shape, holes included: `<path fill-rule="evenodd">`.
-    - `points`: `dots`, a `(x, y)` each for `<circle r="{{ layer.dot_radius }}">`, and `paths`, at most one
-      `d` with the lines of the skeleton (no fill). Keypoints sent as `visible: false` or 0 are left out.
+    - `polygon`: `d`, all parts of the shape with their holes (the default fill-rule, nonzero).
+    - `points`: `dots`, lines of no length (`stroke-linecap="round"` makes them dots), and `d`, the lines of the
+      skeleton, empty without one. Keypoints sent as `visible: false` or 0 are left out.
 
     `annotation_id` is the UUID as text, for element ids and links; `index` the palette index; `title` the
     full text for `<title>`: class and confidence. `x y width height` are the bounds of the other kinds too.
@@ -57,13 +44,13 @@ class Item:
     y: float
     width: float
     height: float
-    paths: tuple[str, ...] = ()
-    dots: tuple[tuple[float, float], ...] = ()
+    d: str = ""
+    dots: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ClassPath:
-    """Many annotations of one class in one 500 px tile as one `<path d>` (the default fill-rule, nonzero).
+    """Many annotations of one class or colour in one tile as one `<path d>` (the default fill-rule, nonzero).
 
     `kind` is `area` (outlined and filled) or `line` (dots and skeletons: stroke only, and
     `stroke-linecap="round"` makes the dots).
@@ -81,7 +68,6 @@ class ClassPath:
 class Label:
     """A text on a plate: `<rect x y width height>` and `<text x="text_x" y="text_y">` (y is the baseline)."""
 
-    annotation_id: str
     index: int
     text: str
     x: float
@@ -90,36 +76,20 @@ class Label:
     height: float
     text_x: float
     text_y: float
+    is_of_mask: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VectorLayer:
-    """Everything that is drawn as SVG shapes.
+    """What is drawn as SVG: `items`, an element each; above the budget `paths`, many in each; far above it `tiles`.
 
-    Either `items` (up to the budget, an element each) or `paths` (above it, `grouped` is true) is filled.
-    `labels` are at most 120, never overlapping, inside the viewBox, set in `font_size`. `received` counts the
-    annotations handed in, `drawn` those that are in this layer, `undrawn` says why the others are not:
-    reason in words → how many (`received == drawn + sum(undrawn.values())`).
+    `stroke` is the width of the outlines of paths in pixels of the image.
     """
 
-    width: int
-    height: int
-    items: tuple[Item, ...]
-    paths: tuple[ClassPath, ...]
-    labels: tuple[Label, ...]
-    font_size: float
-    dot_radius: float
-    received: int
-    drawn: int
-    undrawn: Mapping[str, int]
-
-    @property
-    def view_box(self) -> str:
-        return f"0 0 {self.width} {self.height}"
-
-    @property
-    def grouped(self) -> bool:
-        return bool(self.paths)
+    items: tuple[Item, ...] = ()
+    paths: tuple[ClassPath, ...] = ()
+    tiles: tuple[Tile, ...] = ()
+    stroke: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,15 +111,14 @@ class StoredBitmap:
     unit: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """Which layers a set of annotations needs: SVG shapes, the composed RLE masks, stored pictures."""
+def title_of(annotation: AnnotationLike) -> str:
+    """What a person calls it: the class and its confidence, or the type."""
+    name = annotation.class_name
+    if name is None:
+        known = TYPES.get(annotation.annotation_type)
+        name = known.title if known else annotation.annotation_type
+    return name_and_confidence(name, annotation.confidence)
 
-    vector: bool
-    masks: bool
-    bitmaps: tuple[StoredBitmap, ...]
 
-
-def class_index(class_name: str | None) -> int:
-    """The palette index of a class: 0 to 8 from a stable hash of its name, 9 for no class."""
-    return UNNAMED if class_name is None else zlib.crc32(class_name.encode()) % UNNAMED
+def name_and_confidence(name: str, confidence: float | None) -> str:
+    return name if confidence is None else f"{name} {float(confidence):.2f}"

@@ -1,8 +1,11 @@
 """Making an analysis, moving it through its states, ending it."""
 
+from functools import partial
+from typing import Any, cast
 from uuid import UUID
 
-from flask import Response, current_app, g
+from flask import Flask, Response, current_app, g
+from sqlalchemy.exc import SQLAlchemyError
 
 from app import access, storage
 from app.errors import (
@@ -10,19 +13,21 @@ from app.errors import (
     Forbidden,
     IllegalTransition,
     ImageMismatch,
+    LeaseLost,
     LimitReached,
+    LoupeError,
     ModelNotAllowed,
     StorageUnavailable,
 )
 from app.extensions import db
-from app.guards import principal, unsigned_for_people
+from app.guards import principal, unsigned_for_keys, unsigned_for_people
 from app.models import Analysis, Role, Status
 from app.openapi import Answer, operation
-from app.pipeline import pipeline
+from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer
 from app.schemas.analyses import AnalysisWrittenOut, CreateAnalysis, Finalize, SetStatus, analysis_out
 from app.schemas.base import load
-from app.services import analyses, artifacts
+from app.services import analyses, artifacts, snapshots
 
 
 @pipeline.post("/images/<uuid:image_id>/analyses")
@@ -42,7 +47,7 @@ from app.services import analyses, artifacts
     },
     raises=(ModelNotAllowed, ImageMismatch, LimitReached, Conflict),
 )
-@unsigned_for_people
+@unsigned_for_keys
 def create_analysis(image_id: UUID) -> Response:
     """Makes an analysis of an image.
 
@@ -58,6 +63,7 @@ def create_analysis(image_id: UUID) -> Response:
         values,
         by=principal(),
         limit=current_app.config["ML_MAX_ANALYSES_PER_IMAGE"],
+        pending_limit=current_app.config["ML_MAX_PENDING_PER_USER"],
         models=current_app.config["ML_ALLOWED_MODELS"],
         status=Status(current_app.config["ML_DEFAULT_STATUS"]),
     )
@@ -71,7 +77,8 @@ def create_analysis(image_id: UUID) -> Response:
     role="editor",
     body=SetStatus,
     example={"status": "processing"},
-    raises=(IllegalTransition, StorageUnavailable),
+    parameters=("X-ML-Lease-Token",),
+    raises=(IllegalTransition, LeaseLost, StorageUnavailable),
 )
 @unsigned_for_people
 def set_status(analysis_id: UUID) -> Response:
@@ -82,11 +89,11 @@ def set_status(analysis_id: UUID) -> Response:
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(SetStatus(), g.body)
-    unsigned = principal().kind == "user" and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
+    unsigned = not principal().signed and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
     if unsigned and values["status"] is not Status.CANCELED:
         raise Forbidden("Without a signature an analysis can only be canceled.")
     found = _look_up_artifacts(analysis) if values["status"].is_terminal else {}
-    analyses.set_status(analysis, **values, found=found, by=principal())
+    analyses.set_status(analysis, **values, found=found, by=principal(), proof=lease_proof())
     return _committed(analysis, ignored)
 
 
@@ -97,7 +104,8 @@ def set_status(analysis_id: UUID) -> Response:
     role="editor",
     body=Finalize,
     example={"status": "completed", "expected_annotations": 2},
-    raises=(IllegalTransition, Conflict, StorageUnavailable),
+    parameters=("X-ML-Lease-Token",),
+    raises=(IllegalTransition, Conflict, LeaseLost, StorageUnavailable),
 )
 def finalize_analysis(analysis_id: UUID) -> Response:
     """Ends an analysis, from `queued` or `processing`.
@@ -106,18 +114,32 @@ def finalize_analysis(analysis_id: UUID) -> Response:
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     values, ignored = load(Finalize(), g.body)
-    analyses.finalize(analysis, **values, found=_look_up_artifacts(analysis), by=principal())
+    found = _look_up_artifacts(analysis)
+    analyses.finalize(analysis, **values, found=found, by=principal(), proof=lease_proof())
     return _committed(analysis, ignored)
 
 
 def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found]:
     """What the storage holds of the artifacts; nothing is held in the database while it is asked."""
-    wanted = artifacts.paths(analysis)
+    wanted = artifacts.paths(analysis.id)
     db.session.rollback()
     return artifacts.look_up(wanted, storage.current())
 
 
 def _committed(analysis: Analysis, ignored: list[str], status: int = 200) -> Response:
     body = analysis_out(analysis) | ({"ignored": ignored} if ignored else {})
-    db.session.commit()
-    return answer(body, status)
+    large = snapshots.is_large(analysis)
+    commit()
+    response = answer(body, status)
+    if large:  # the first who looks at it need not wait; the pipeline has its answer by then
+        app = cast(Any, current_app)._get_current_object()
+        response.call_on_close(partial(_prepare, app, analysis_id=analysis.id))
+    return response
+
+
+def _prepare(app: Flask, analysis_id: UUID) -> None:
+    with app.app_context():
+        try:
+            snapshots.prepare(analysis_id, storage.current())
+        except (LoupeError, SQLAlchemyError) as error:
+            app.logger.warning("a snapshot was not prepared; it is made when it is asked for", exc_info=error)

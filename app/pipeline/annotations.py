@@ -7,17 +7,18 @@ from flask import Response, current_app, g, request
 
 from app import access
 from app.annotations import TYPES
-from app.errors import Conflict, TooManyAnnotations
+from app.errors import Conflict, LeaseLost, TooManyAnnotations
 from app.extensions import db
 from app.geometry import Frame
 from app.guards import principal
 from app.models import Role
 from app.openapi import Answer, operation
-from app.pipeline import pipeline
+from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer
-from app.schemas.annotations import BulkIn, ReceiptOut, load_bulk, receipt_out
+from app.schemas.annotations import BulkIn, load_bulk
 from app.schemas.base import load
 from app.schemas.queries import BulkQuery
+from app.schemas.receipts import ReceiptOut, notes_to_keep, receipt_out
 from app.services import annotations
 
 
@@ -39,15 +40,16 @@ from app.services import annotations
             }
         ]
     },
-    parameters=("Idempotency-Key",),
+    parameters=("Idempotency-Key", "X-ML-Lease-Token"),
     limits={"annotations": ("maxItems", "ML_MAX_BULK_ANNOTATIONS")},
-    raises=(TooManyAnnotations, Conflict),
+    raises=(TooManyAnnotations, Conflict, LeaseLost),
 )
 def store_annotations(analysis_id: UUID) -> Response:
     """Stores annotations, all or none of them; safe to send again.
 
     An item whose `client_id` is held with the same content counts as unchanged; with other content it is a conflict,
-    unless `mode` is `upsert` or `replace`.
+    unless `mode` is `upsert` or `replace`. The answer names the items that are kept otherwise than they were sent.
+    With `on_invalid=skip` the valid items are stored and the others named.
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     frame = Frame(analysis.image.width, analysis.image.height)
@@ -55,9 +57,17 @@ def store_annotations(analysis_id: UUID) -> Response:
     query, ignored = load(BulkQuery(), request.args.to_dict())
     batch = request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
     most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
-    bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most)
+    skips = query["on_invalid"] == "skip"
+    bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most, skips=skips)
     counts, ids = annotations.store_bulk(
-        analysis, bulk.items, bulk.mode, dry_run=query["dry_run"], by=principal()
+        analysis,
+        bulk.items,
+        bulk.mode,
+        batch=batch,
+        notes=notes_to_keep(bulk, ignored),
+        dry_run=query["dry_run"],
+        by=principal(),
+        proof=lease_proof(),
     )
-    db.session.commit()
+    commit()
     return answer(receipt_out(counts, ids, bulk, ignored))

@@ -5,17 +5,16 @@ from uuid import UUID
 from flask import Response, current_app, g
 
 from app import access, storage
-from app.errors import Conflict, InvalidPayload, StorageUnavailable
-from app.extensions import db
+from app.errors import Conflict, InvalidPayload, LeaseLost, StorageUnavailable
 from app.guards import principal
 from app.models import Role
 from app.models.artifacts import CONTENT_TYPES
 from app.openapi import operation
-from app.pipeline import pipeline
+from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer, base_url
 from app.schemas.artifacts import Presign, UploadOut
 from app.schemas.base import load
-from app.services import artifacts
+from app.services import artifacts, leases
 from app.services.locking import lock
 
 
@@ -28,7 +27,8 @@ from app.services.locking import lock
     example={"artifact_type": "heatmap", "filename": "heat.png"},
     limits={"size": ("maximum", "MAX_REQUEST_BYTES")},
     uploads=tuple(sorted(set(CONTENT_TYPES.values()))),
-    raises=(Conflict, StorageUnavailable),
+    parameters=("X-ML-Lease-Token",),
+    raises=(Conflict, LeaseLost, StorageUnavailable),
 )
 def presign_artifact(analysis_id: UUID) -> Response:
     """An address to put an artifact at.
@@ -42,13 +42,13 @@ def presign_artifact(analysis_id: UUID) -> Response:
     if (values["size"] or 0) > most:
         raise InvalidPayload(errors=[{"field": "size", "reason": f"must be at most {most} bytes"}])
     lock(analysis)
+    leases.require(analysis, lease_proof())
     filename = values["filename"] or artifacts.default_filename(values["artifact_type"])
     artifact = artifacts.announce(analysis, values["artifact_type"], filename, by=principal())
-    path, content_type = artifact.storage_path, artifact.content_type
-    db.session.commit()
-    upload = storage.current().upload_url(
+    path = artifact.storage_path
+    upload = storage.current().upload_url(  # made here, the store is not asked
         path,
-        content_type,
+        artifact.content_type,
         current_app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"],
         base_url(),
         size=values["size"],
@@ -61,4 +61,5 @@ def presign_artifact(analysis_id: UUID) -> Response:
         "headers": upload.headers,
         "expires_at": upload.expires_at.isoformat(),
     }
+    commit()
     return answer(body | ({"ignored": ignored} if ignored else {}))

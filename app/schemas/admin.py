@@ -1,7 +1,7 @@
 """What the forms of the admin pages send."""
 
 from collections.abc import Callable
-from datetime import date
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, post_load, validate, validates_
 
 from app.models import Status
 from app.schemas.base import Text
-from app.schemas.forms import Form
+from app.schemas.forms import Form, NewKey
 
 
 class UserForm(Form):
@@ -80,3 +80,46 @@ class ExportForm(Form):
     @post_load
     def _whether_annotations(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         return values | {"annotations": values.pop("what") == "annotations"}
+
+
+class ProjectIds(fields.Field[list[UUID]]):
+    """Ids with spaces or commas between them: what was ticked, and what was written."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> list[UUID]:
+        try:
+            return list(dict.fromkeys(UUID(text) for text in value.replace(",", " ").split()))
+        except ValueError:
+            raise ValidationError("Ids of projects look like 01900000-0000-7000-8000-000000000000.") from None
+
+
+def end_of(day: str) -> datetime:
+    """The last second of a day, in UTC."""
+    return datetime.combine(date.fromisoformat(day), time(23, 59, 59), UTC)
+
+
+class PipelineKeyForm(Form):
+    name = Text(required=True)
+    projects = ProjectIds(load_default=list)
+    min_scheme = fields.String(load_default="v2")
+
+
+class NewPipelineKeyForm(PipelineKeyForm, NewKey):
+    """`expires_at` is the last day on which the key is valid, in UTC."""
+
+    expires_at = AnyOr(end_of, NO_DAY)
+
+
+OVERLAPS = {
+    "0": timedelta(),
+    "1h": timedelta(hours=1),
+    "1d": timedelta(days=1),
+    "7d": timedelta(days=7),
+}
+
+
+class RotationForm(NewKey):
+    """How long the old key stays valid."""
+
+    overlap = fields.String(
+        required=True, validate=validate.OneOf(list(OVERLAPS), error="Choose one of these.")
+    )

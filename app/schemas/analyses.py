@@ -6,7 +6,7 @@ from marshmallow import fields, post_load, validate
 
 from app.models import Analysis, Status
 from app.schemas.annotations import AnnotationOut
-from app.schemas.base import ErrorMessage, JsonObject, Noted, Schema, StrictInteger, Text, moment
+from app.schemas.base import Deleted, ErrorMessage, JsonObject, Noted, Schema, StrictInteger, Text, moment
 
 
 class CreateAnalysis(Schema):
@@ -70,10 +70,20 @@ class AnalysisOut(Schema):
     completed_at = fields.DateTime(required=True, allow_none=True)
     updated_at = fields.DateTime(required=True)
     annotation_count = fields.Integer(required=True)
+    attempt = fields.Integer(required=True)
+    retry_of_id = fields.UUID(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The attempt before this one, whose worker was lost."},
+    )
 
 
 class AnalysisWrittenOut(AnalysisOut, Noted):
     """An analysis that was made or changed."""
+
+
+class AnalysisDeletedOut(AnalysisOut, Deleted):
+    """An analysis that was deleted."""
 
 
 class AnalysisDetailOut(AnalysisOut):
@@ -133,4 +143,6 @@ def analysis_out(analysis: Analysis | Any) -> dict[str, Any]:
         "completed_at": moment(analysis.completed_at),
         "updated_at": moment(analysis.updated_at),
         "annotation_count": analysis.annotation_count,
+        "attempt": analysis.attempt,
+        "retry_of_id": str(analysis.retry_of_id) if analysis.retry_of_id else None,
     }

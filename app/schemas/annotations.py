@@ -1,22 +1,23 @@
-"""Annotations on the wire: a bulk request in, annotations and its receipt out."""
+"""Annotations on the wire: a bulk request in, annotations out."""
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 import orjson
 from marshmallow import ValidationError, fields, validate
 
-from app.annotations import ALIASES, TYPES
-from app.annotations.fields import Lean
+from app.annotations import ALIASES, TYPES, Loaded
+from app.annotations.fields import Lean, known_keys
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
 from app.models import Annotation
 from app.models.artifacts import FILENAME
 from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten, moment
+from app.schemas.notes import notes_of, skipped_out
 
 MODES = ("append", "replace", "upsert")
 CLIENT_ID = r"[A-Za-z0-9._:-]{1,128}"
@@ -99,39 +100,6 @@ class AnnotationsPageOut(Noted):
     )
 
 
-class ReceiptEntryOut(Schema):
-    id = fields.UUID(required=True)
-    client_id = fields.String(required=True)
-    index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
-
-
-class ScaledOut(Schema):
-    index = fields.Integer(required=True)
-    from_ = fields.List(
-        fields.Integer(), required=True, data_key="from", metadata={"minItems": 2, "maxItems": 2}
-    )
-    to = fields.List(fields.Integer(), required=True, metadata={"minItems": 2, "maxItems": 2})
-
-
-class ReceiptOut(Noted):
-    """What `receipt_out` gives."""
-
-    inserted = fields.Integer(required=True)
-    unchanged = fields.Integer(required=True)
-    updated = fields.Integer(required=True)
-    removed = fields.Integer(required=True)
-    total = fields.Integer(
-        required=True, metadata={"description": "What the analysis holds after the request."}
-    )
-    annotations = fields.List(fields.Nested(ReceiptEntryOut), required=True)
-    scaled = fields.List(
-        fields.Nested(ScaledOut),
-        metadata={
-            "description": "Items that came in another frame, `[width, height]` each (the first hundred)."
-        },
-    )
-
-
 @dataclass(frozen=True)
 class Item:
     """One annotation in canonical form, ready to be stored: `values` are the columns of its row."""
@@ -144,21 +112,34 @@ class Item:
 
 @dataclass(frozen=True)
 class Bulk:
-    """A whole request in canonical form. `scaled` says which items came in another frame than the image's."""
+    """A whole request in canonical form.
+
+    `scaled` says which items came in another frame than the image's, `normalised` what is otherwise than it was sent,
+    `skipped` which items are not among `items` and why: the first hundred of each.
+    """
 
     items: Sequence[Item]
     mode: str
-    ignored: list[str] = field(default_factory=list)
-    scaled: list[dict[str, Any]] = field(default_factory=list)
+    ignored: list[str]
+    scaled: list[dict[str, Any]]
+    normalised: list[dict[str, Any]]
+    normalised_count: int
+    skipped: list[dict[str, Any]]
+    skipped_count: int
 
 
 _ITEM = AnnotationIn()
+_KNOWN = known_keys(_ITEM)
 
 
-def load_bulk(raw: Any, *, analysis_id: UUID, frame: Frame, batch: str, at_most: int) -> Bulk:
+def load_bulk(
+    raw: Any, *, analysis_id: UUID, frame: Frame, batch: str, at_most: int, skips: bool = False
+) -> Bulk:
     """Validates every item, each by its type. Raises InvalidPayload naming the first hundred faults.
 
-    Raises TooManyAnnotations. `batch` names the items that carry no `client_id`; `frame` is the image's size in pixels.
+    With `skips` those that are not valid are left out and named; but not if none is valid, nor in `replace`, whose set
+    would lack what was held under their ids. Raises TooManyAnnotations. `batch` names the items that carry no
+    `client_id`; `frame` is the image's size in pixels.
     """
     sent, mode, ignored = _envelope(raw)
     if len(sent) > at_most:
@@ -168,13 +149,20 @@ def load_bulk(raw: Any, *, analysis_id: UUID, frame: Frame, batch: str, at_most:
     loader = _Loader(analysis_id, frame, batch)
     for index, item in enumerate(sent):
         loader.load(index, item)
-    if loader.errors:
+    if loader.faulty and not (skips and loader.items and mode != "replace"):
+        errors = [{"index": index} | fault for index, faults in loader.faults for fault in faults]
         raise InvalidPayload(
-            f"{loader.faulty} of {len(sent)} annotations are not valid.", errors=loader.errors
+            f"{loader.faulty} of {len(sent)} annotations are not valid.", errors=errors[:MAX_ERRORS]
         )
-    _refuse_twice(loader.items)
     return Bulk(
-        loader.items, mode, (ignored + sorted(loader.ignored))[:MAX_ERRORS], loader.scaled[:MAX_ERRORS]
+        items=loader.items,
+        mode=mode,
+        ignored=(ignored + sorted(loader.ignored))[:MAX_ERRORS],
+        scaled=loader.scaled[:MAX_ERRORS],
+        normalised=loader.normalised,
+        normalised_count=loader.normalised_count,
+        skipped=[skipped_out(index, faults) for index, faults in loader.faults],
+        skipped_count=loader.faulty,
     )
 
 
@@ -199,23 +187,33 @@ class _Loader:
         self.frame, self.batch = frame, batch
         self.own_path = re.compile(rf"ml_outputs/{analysis_id}/{FILENAME}")
         self.items: list[Item] = []
-        self.errors: list[dict[str, Any]] = []
+        self.faults: list[tuple[int, list[dict[str, str]]]] = []  # of the first hundred items that have some
         self.faulty = 0
+        self.first: dict[str, int] = {}  # which item of the request a client_id belongs to
         self.ignored: set[str] = set()
         self.scaled: list[dict[str, Any]] = []
+        self.normalised: list[dict[str, Any]] = []
+        self.normalised_count = 0
 
     def load(self, index: int, sent: Any) -> None:
         try:
             self.items.append(self._item(index, sent))
         except ValidationError as fault:
-            self.faulty += 1
-            room = MAX_ERRORS - len(self.errors)
-            self.errors += [{"index": index, **entry} for entry in flatten(fault.messages)][:room]
+            self._refuse(index, sent, fault)
+
+    def _refuse(self, index: int, sent: Any, fault: ValidationError) -> None:
+        self.faulty += 1
+        if len(self.faults) < MAX_ERRORS:
+            self.faults.append((index, list(flatten(fault.messages))[:MAX_ERRORS]))
+        name = sent.get("client_id") if isinstance(sent, dict) else None
+        if isinstance(name, str):
+            # it is this item's all the same: once it is mended, a later one would stand in its place
+            self.first.setdefault(name, index)
 
     def _item(self, index: int, sent: Any) -> Item:
         values: dict[str, Any] = _ITEM.load(sent)
-        if len(sent) > len(values) or sent.keys() - values.keys():
-            self.ignored |= {f"annotations.{name}" for name in sent.keys() - values.keys()}
+        if not _KNOWN.issuperset(sent):
+            self.ignored |= {f"annotations.{name}" for name in sent.keys() - _KNOWN}
         data, kind, path = values.pop("data"), values["annotation_type"], values["storage_path"]
         if path is not None and not self.own_path.fullmatch(path):
             raise ValidationError({"storage_path": ["Must be ml_outputs/{this analysis}/{file name}."]})
@@ -225,9 +223,16 @@ class _Loader:
             loaded = annotation_type.load({} if data is None else data, self.frame, path)
         except ValidationError as fault:
             raise ValidationError(_under_data(fault.messages)) from None
-        if loaded.scaled_from is not None:
-            self.scaled.append({"index": index, "from": [*loaded.scaled_from], "to": [*self.frame]})
         client_id = values.pop("client_id") or f"{self.batch}#{index}"
+        if (first := self.first.setdefault(client_id, index)) != index:
+            raise ValidationError({"client_id": [f"The same client_id as item {first}."]})
+        if (
+            loaded.data != sent.get("data")
+            or values["confidence"] != sent.get("confidence")
+            or values["class_name"] != sent.get("class_name")
+            or kind in ALIASES
+        ):
+            self._note(index, client_id, sent, values, loaded)
         values["data"] = loaded.data
         digest = hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()
         bounds = loaded.bounds
@@ -237,6 +242,17 @@ class _Loader:
         values |= {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
         return Item(index, client_id, digest, values)
 
+    def _note(
+        self, index: int, client_id: str, sent: dict[str, Any], values: dict[str, Any], loaded: Loaded
+    ) -> None:
+        """Says what was changed of an item; what came in another frame also by itself."""
+        if loaded.scaled_from is not None:
+            self.scaled.append({"index": index, "from": [*loaded.scaled_from], "to": [*self.frame]})
+        self.normalised_count += 1
+        if len(self.normalised) < MAX_ERRORS:
+            found = notes_of(sent, values, loaded, self.frame)
+            self.normalised.append({"index": index, "client_id": client_id, "notes": found})
+
 
 def _under_data(messages: Any) -> dict[str, Any]:
     """The paths of a type's faults from the item down; what it says of the artifact stands beside `data`."""
@@ -244,18 +260,6 @@ def _under_data(messages: Any) -> dict[str, Any]:
     return {
         name if name == "storage_path" else f"data.{name}".rstrip("."): text for name, text in flat.items()
     }
-
-
-def _refuse_twice(items: Sequence[Item]) -> None:
-    first: dict[str, int] = {}
-    errors = []
-    for item in items:
-        if item.client_id in first:
-            reason = f"The same client_id as item {first[item.client_id]}."
-            errors.append({"index": item.index, "field": "client_id", "reason": reason})
-        first.setdefault(item.client_id, item.index)
-    if errors:
-        raise InvalidPayload("A client_id stands twice in this request.", errors=errors[:MAX_ERRORS])
 
 
 def annotation_out(row: Annotation | Any) -> dict[str, Any]:
@@ -272,19 +276,3 @@ def annotation_out(row: Annotation | Any) -> dict[str, Any]:
         "created_at": moment(row.created_at),
         "client_id": row.client_id,
     }
-
-
-def receipt_out(
-    counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk, ignored: Sequence[str] = ()
-) -> dict[str, Any]:
-    """The answer to a bulk request; its size depends on this request only. `ignored` are parameters of the query."""
-    named = [
-        {"id": str(ids[item.client_id]), "client_id": item.client_id, "index": item.index}
-        for item in bulk.items
-    ]
-    answer: dict[str, Any] = {**counts, "annotations": named}
-    if bulk.scaled:
-        answer["scaled"] = bulk.scaled
-    if noted := [*ignored, *bulk.ignored]:
-        answer["ignored"] = noted[:MAX_ERRORS]
-    return answer

@@ -42,6 +42,17 @@ class Noted(Schema):
     ignored = fields.List(fields.String(), metadata={"description": "Fields that mean nothing here."})
 
 
+class Deleted(Schema):
+    """What `deleted_out` gives."""
+
+    deleted_at = fields.DateTime(required=True)
+    restorable_until = fields.DateTime(
+        required=True,
+        allow_none=True,
+        metadata={"description": "After that it may be purged for good; null is never."},
+    )
+
+
 def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str]]:
     """The clean values and the names of the fields that were ignored. Raises InvalidPayload."""
     try:
@@ -129,6 +140,10 @@ class JsonObject(fields.Dict):
         if len(orjson.dumps(value)) > self.largest:
             raise ValidationError(f"Larger than {self.largest} bytes.")
         return value
+
+
+def deleted_out(deleted_at: datetime | None, restorable_until: datetime | None) -> dict[str, Any]:
+    return {"deleted_at": moment(deleted_at), "restorable_until": moment(restorable_until)}
 
 
 def moment(value: datetime | None) -> str | None:

@@ -49,11 +49,14 @@ class NameForm(Form):
     name = Text(shortest=0, load_default="")
 
 
-class KeyForm(Form):
+class NewKey(Form):
     """`key_id` is chosen when the form is drawn, so that a form that is sent again makes no second key."""
 
-    name = Text(required=True)
     key_id = fields.String(required=True, validate=validate.Regexp(r"[a-z2-7]{16}\Z"))
+
+
+class KeyForm(NewKey):
+    name = Text(required=True)
 
 
 class PasswordForm(Schema):

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from app.models import Image, Project, Role
-from app.schemas.base import Noted, Schema, Text, moment
+from app.schemas.base import Deleted, Noted, Schema, Text, moment
 
 
 class CreateProject(Schema):
@@ -59,6 +59,10 @@ class ImageOut(Schema):
 
 class ImageWrittenOut(ImageOut, Noted):
     """An image that was uploaded."""
+
+
+class ImageDeletedOut(ImageOut, Deleted):
+    """An image that was deleted."""
 
 
 class ImageDownloadOut(Schema):

@@ -129,3 +129,15 @@ class BulkQuery(Schema):
             "description": "`1` or `true`: checks everything and answers the same, but stores nothing."
         },
     )
+    on_invalid = fields.String(
+        load_default="refuse",
+        validate=validate.OneOf(["refuse", "skip"]),
+        metadata={
+            "description": "`refuse`: one invalid item, and none is stored. `skip`: the valid ones are stored and the "
+            "others named, unless none is valid or `mode` is `replace`."
+        },
+    )
+
+
+class ReceiptsQuery(Schema):
+    limit = QueryInteger(1, 20, load_default=20)

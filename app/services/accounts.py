@@ -128,15 +128,14 @@ def keys_of(user: User) -> Sequence[UserKey]:
     return db.session.scalars(statement).all()
 
 
-def user_of_key(text: str) -> User | None:
-    """The person a key `mluser_…` stands for, or None when it is unknown, wrong, revoked or the account disabled."""
-    parsed = signing.split_key(text)
-    if parsed is None or parsed.prefix != "mluser":
+def key_of(parsed: signing.ParsedKey) -> UserKey | None:
+    """The key `mluser_…` that was sent, or None when it is unknown, wrong, revoked or the account disabled."""
+    if parsed.prefix != "mluser":
         return None
     key = db.session.get(UserKey, parsed.key_id)
     if key is None or not signing.secret_matches(parsed.secret, key.secret_hash) or not key.is_live:
         return None
-    return key.user
+    return key
 
 
 def revoke_user_key(key: UserKey, *, by: Principal) -> None:

@@ -8,13 +8,15 @@ from uuid import UUID
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.exc import IntegrityError
 
-from app.errors import Conflict, LimitReached, ModelNotAllowed
+from app.errors import Conflict, Deleted, LimitReached, ModelNotAllowed
 from app.extensions import db
-from app.models import Analysis, Image, Principal, Status
+from app.models import Analysis, Image, Principal, Status, User
 from app.models.columns import new_id, now
-from app.services import artifacts, audit
+from app.services import artifacts, leases, states
 from app.services.locking import lock
 
+# of an analysis joined with its image: neither was deleted
+LIVE = (Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
 IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
 
 
@@ -24,13 +26,16 @@ def create(
     *,
     by: Principal,
     limit: int,
+    pending_limit: int = 0,
     models: Sequence[str],
     status: Status,
 ) -> tuple[Analysis, bool]:
     """A new analysis and True, or the one this `external_job_id` already made and False.
 
-    Raises Conflict (the id made another one), ModelNotAllowed, LimitReached. The image's row is locked first, so
-    that simultaneous requests can neither pass the limit together nor make the same job twice.
+    `limit` is how many an image can have, `pending_limit` how many that have not ended a person can have asked for (0:
+    any number). Raises Conflict (the id made another one), Deleted (the one it made was deleted), ModelNotAllowed,
+    LimitReached. The image's row is locked first, so that simultaneous requests can neither pass the limit together nor
+    make the same job twice.
     """
     lock(image)
     made = _made_before(image, wanted)
@@ -38,15 +43,16 @@ def create(
         return made, False
     if "*" not in models and wanted["model_name"] not in models:
         raise ModelNotAllowed(f"The model {wanted['model_name']} is not on the list of allowed models.")
-    count = db.session.scalar(select(func.count()).where(Analysis.image_id == image.id)) or 0
-    if count >= limit:
-        raise LimitReached(f"An image can have {limit} analyses at the most.", limit=limit)
+    refuse_more(image, limit)
+    if pending_limit and by.user:
+        refuse_more_pending(by.user, pending_limit)
     moment = now()
     analysis = Analysis(
         id=new_id(),
         image_id=image.id,
         status=status.value,
         requested_by_id=by.user.id if by.user else None,
+        pipeline_key_id=by.key.id if by.key else None,
         external_job_id=wanted.get("external_job_id"),
         created_at=moment,
         updated_at=moment,
@@ -62,9 +68,24 @@ def create(
         if made is None:
             raise
         return made, False
-    after = {"status": status.value, "model": f"{analysis.model_name} {analysis.model_version}"}
-    audit.record(by, "analysis.created", analysis, after=after, project_id=image.project_id)
+    states.made(analysis, by=by)
     return analysis, True
+
+
+def refuse_more(image: Image, limit: int) -> None:
+    """Raises LimitReached when the image has so many analyses. The caller holds the image's row."""
+    if count_of_image(image) >= limit:
+        raise LimitReached(f"An image can have {limit} analyses at the most.", limit=limit)
+
+
+def refuse_more_pending(user: User, limit: int) -> None:
+    """Raises LimitReached when so many that the person asked for have not ended. Holds the person's row."""
+    lock(user, referred_to=True)  # on another image the same person waits here too
+    pending = [status.value for status in Status if not status.is_terminal]
+    theirs = (Analysis.requested_by_id == user.id, Analysis.status.in_(pending), *LIVE)
+    count = db.session.scalar(select(func.count()).select_from(Analysis).join(Image).where(*theirs)) or 0
+    if count >= limit:
+        raise LimitReached(f"A person can have {limit} analyses under way at the most.", limit=limit)
 
 
 def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
@@ -79,6 +100,8 @@ def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
         differing.insert(0, "image_id")
     if differing:
         raise Conflict("This external_job_id made another analysis.", differing=differing)
+    if made.deleted_at is not None:
+        raise Deleted("The analysis that this external_job_id made has been deleted.")
     return made
 
 
@@ -98,22 +121,40 @@ def set_status(
     found: Mapping[str, artifacts.Found] | None = None,
     *,
     by: Principal,
+    proof: leases.Proof,
 ) -> Analysis:
-    """Raises IllegalTransition. The same status again changes nothing.
+    """Raises IllegalTransition, and LeaseLost but for a person who cancels. The same status again changes nothing.
 
     `found` is what the storage holds of the artifacts; a terminal status writes it down, and asks for nothing.
     """
     lock(analysis)
+    if by.kind != "user" or status is not Status.CANCELED:
+        leases.require(analysis, proof)
+    return _set(analysis, status, error_message, found, by=by)
+
+
+def _set(
+    analysis: Analysis,
+    status: Status,
+    error_message: str | None = None,
+    found: Mapping[str, artifacts.Found] | None = None,
+    *,
+    by: Principal,
+) -> Analysis:
     before = analysis.status
     if analysis.move_to(status):
         if analysis.state.is_terminal:
             artifacts.write_down(analysis, found or {})
-        _note_change(analysis, before, error_message, by)
+        states.changed(analysis, before, error_message, by=by)
     return analysis
 
 
-def cancel(analysis: Analysis, *, by: Principal) -> Analysis:
-    return set_status(analysis, Status.CANCELED, by=by)
+def cancel(
+    analysis: Analysis, found: Mapping[str, artifacts.Found] | None = None, *, by: Principal
+) -> Analysis:
+    """Whoever may cancel needs no lease: its worker is told with the next heartbeat. Raises IllegalTransition."""
+    lock(analysis)
+    return _set(analysis, Status.CANCELED, found=found, by=by)
 
 
 def finalize(
@@ -124,12 +165,14 @@ def finalize(
     found: Mapping[str, artifacts.Found],
     *,
     by: Principal,
+    proof: leases.Proof,
 ) -> Analysis:
     """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand.
 
-    Raises IllegalTransition, or Conflict when the count is another or a referenced artifact is not there.
+    Raises LeaseLost, IllegalTransition, or Conflict when the count is another or a referenced artifact is not there.
     """
     lock(analysis)
+    leases.require(analysis, proof)
     before = analysis.status
     if analysis.state == status:
         return analysis
@@ -142,52 +185,46 @@ def finalize(
         )
     artifacts.refuse_missing(analysis, found)
     artifacts.write_down(analysis, found)
-    _note_change(analysis, before, error_message, by)
+    states.changed(analysis, before, error_message, by=by)
     return analysis
-
-
-def _note_change(analysis: Analysis, before: str, error_message: str | None, by: Principal) -> None:
-    after = {"status": analysis.status}
-    if error_message is not None:
-        analysis.error_message = after["error_message"] = error_message
-    audit.record(
-        by,
-        f"analysis.{analysis.status}",
-        analysis,
-        before={"status": before},
-        after=after,
-        project_id=analysis.image.project_id,
-    )
 
 
 def of_image(image: Image, *, skip: int = 0, limit: int | None = None) -> Sequence[Analysis]:
     """Newest first."""
-    statement = select(Analysis).where(Analysis.image_id == image.id)
+    statement = select(Analysis).where(Analysis.image_id == image.id, Analysis.deleted_at.is_(None))
     ordered = statement.order_by(Analysis.created_at.desc(), Analysis.id.desc())
     return db.session.scalars(ordered.offset(skip).limit(limit)).all()
 
 
 def count_of_image(image: Image) -> int:
-    return db.session.scalar(select(func.count()).where(Analysis.image_id == image.id)) or 0
+    live = (Analysis.image_id == image.id, Analysis.deleted_at.is_(None))
+    return db.session.scalar(select(func.count()).where(*live)) or 0
+
+
+def is_deleted(image: Image, analysis_id: UUID) -> bool:
+    """Whether the image had this analysis and can have it again."""
+    one = (Analysis.id == analysis_id, Analysis.image_id == image.id, Analysis.deleted_at.is_not(None))
+    return db.session.scalar(select(Analysis.id).where(*one)) is not None
 
 
 def of_images(image_ids: Sequence[UUID]) -> dict[UUID, list[Analysis]]:
     """The analyses of many images in one query, newest first, for the gallery's badges."""
     rows: dict[UUID, list[Analysis]] = {image_id: [] for image_id in image_ids}
-    statement = select(Analysis).where(Analysis.image_id.in_(image_ids)).order_by(Analysis.created_at.desc())
-    for analysis in db.session.scalars(statement):
+    statement = select(Analysis).where(Analysis.image_id.in_(image_ids), Analysis.deleted_at.is_(None))
+    for analysis in db.session.scalars(statement.order_by(Analysis.created_at.desc())):
         rows[analysis.image_id].append(analysis)
     return rows
 
 
 def models_of_project(project_id: UUID) -> Sequence[str]:
-    statement = select(Analysis.model_name).join(Image).where(Image.project_id == project_id)
+    statement = select(Analysis.model_name).join(Image).where(Image.project_id == project_id, *LIVE)
     return db.session.scalars(statement.distinct().order_by(Analysis.model_name)).all()
 
 
 def models_in_use(*, limit: int) -> Sequence[str]:
     """The models of all projects, by name; the first `limit`."""
-    statement = select(Analysis.model_name).distinct().order_by(Analysis.model_name)
+    statement = select(Analysis.model_name).join(Image).where(*LIVE)
+    statement = statement.distinct().order_by(Analysis.model_name)
     return db.session.scalars(statement.limit(limit)).all()
 
 
@@ -202,7 +239,7 @@ def of_project(
     after: tuple[datetime, UUID] | None = None,
 ) -> tuple[Sequence[Analysis], bool]:
     """Newest first, beginning after the place `after` (created_at, id); and whether there are more."""
-    statement = select(Analysis).join(Image).where(Image.project_id == project_id, Image.deleted_at.is_(None))
+    statement = select(Analysis).join(Image).where(Image.project_id == project_id, *LIVE)
     if status:
         statement = statement.where(Analysis.status == status)
     if model:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Protocol, cast
 from uuid import UUID
 
@@ -13,11 +14,12 @@ from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
 from app.models.columns import new_id, now
-from app.services import audit
+from app.services import audit, leases, receipts
 from app.services.locking import lock
 
 CHUNK = 500  # SQLite takes a limited number of variables in one statement
 MAX_NAMED = 100
+RANGE_ABOVE = 50
 
 
 class NewAnnotation(Protocol):
@@ -57,14 +59,23 @@ class Change:
 
 
 def store_bulk(
-    analysis: Analysis, items: Sequence[NewAnnotation], mode: str, *, dry_run: bool, by: Principal
+    analysis: Analysis,
+    items: Sequence[NewAnnotation],
+    mode: str,
+    *,
+    batch: str,
+    notes: dict[str, Any] | None,
+    dry_run: bool,
+    by: Principal,
+    proof: leases.Proof,
 ) -> tuple[dict[str, int], dict[str, UUID]]:
     """Applies a validated request under the lock of the analysis; the counts of the receipt and the id of each item.
 
-    Raises Conflict: an id with other content (not in `upsert` or `replace`), or a terminal analysis that does
-    not hold this batch already.
+    What changes something is audited, and its receipt kept with `notes`. Raises LeaseLost, or Conflict: an id with
+    other content (not in `upsert` or `replace`), or a terminal analysis that does not hold this batch already.
     """
     lock(analysis)
+    leases.require(analysis, proof)
     ended, held_before = analysis.state.is_terminal, analysis.annotation_count
     change, differing = _compare(analysis, items, mode)
     if ended and (differing or not change.is_empty or not items):
@@ -84,6 +95,7 @@ def store_bulk(
             after=counts | {"mode": mode},
             project_id=analysis.image.project_id,
         )
+        receipts.record(by, analysis, batch=batch, mode=mode, counts=counts, notes=notes)
     return counts, change.ids
 
 
@@ -228,3 +240,29 @@ def of_analysis(analysis: Analysis) -> Sequence[Row[Any]]:
     """All of them in the order of insertion, as rows of columns."""
     statement = select(*Annotation.__table__.columns).where(Annotation.analysis_id == analysis.id)
     return db.session.execute(statement.order_by(Annotation.position)).all()
+
+
+def at(analysis_id: UUID, positions: Sequence[int]) -> Sequence[Row[Any]]:
+    """Those that stand at these positions, which rise, as rows of columns and in their order."""
+    columns, of_analysis = list(Annotation.__table__.columns), Annotation.analysis_id == analysis_id
+    if len(positions) > RANGE_ABOVE and positions[-1] - positions[0] < 2 * len(positions):
+        # nearly all that lie between the first and the last: they are read at once
+        between = Annotation.position.between(positions[0], positions[-1])
+        statement = select(*columns).where(of_analysis, between).order_by(Annotation.position)
+        wanted = set(positions)
+        return [row for row in db.session.execute(statement) if row.position in wanted]
+    rows = [
+        row
+        for chunk in _chunks(positions)
+        for row in db.session.execute(
+            found_by_key(columns, of_analysis, Annotation.position.expression, list(chunk))
+        )
+    ]
+    return sorted(rows, key=attrgetter("position"))
+
+
+def by_id(analysis_id: UUID, annotation_id: UUID) -> Row[Any] | None:
+    """One of this analysis, as a row of columns."""
+    statement = select(*Annotation.__table__.columns)
+    of_analysis = Annotation.analysis_id == analysis_id
+    return db.session.execute(statement.where(Annotation.id == annotation_id, of_analysis)).one_or_none()

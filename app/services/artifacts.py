@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, select, update
 
-from app.errors import Conflict
+from app.errors import Conflict, StorageUnavailable
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Principal
 from app.models.artifacts import CONTENT_TYPES, EXTENSIONS, FILENAME
@@ -28,6 +28,15 @@ class Found:
     etag: str
     sha256: str | None
     modified_at: datetime
+
+    def columns(self) -> dict[str, Any]:
+        """Of the artifact's row."""
+        return {
+            "size_bytes": self.size,
+            "sha256": self.sha256,
+            "etag": self.etag,
+            "uploaded_at": self.modified_at,
+        }
 
 
 def path_for(analysis_id: UUID, filename: str) -> str:
@@ -79,10 +88,10 @@ def at(analysis: Analysis, path: str) -> Artifact | None:
     return db.session.scalar(statement)
 
 
-def paths(analysis: Analysis) -> set[str]:
+def paths(analysis_id: UUID) -> set[str]:
     """Every path that was presigned or that an annotation refers to."""
-    announced = db.session.scalars(select(Artifact.storage_path).where(Artifact.analysis_id == analysis.id))
-    return set(announced) | _referenced(analysis)
+    announced = db.session.scalars(select(Artifact.storage_path).where(Artifact.analysis_id == analysis_id))
+    return set(announced) | _referenced(analysis_id)
 
 
 def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
@@ -95,9 +104,17 @@ def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
     return found
 
 
+def look_up_if_possible(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
+    """The same for an end that waits for no storage; what is not known then is written down by the sweeper."""
+    try:
+        return look_up(wanted, storage)
+    except StorageUnavailable:
+        return {}
+
+
 def refuse_missing(analysis: Analysis, found: Mapping[str, Found]) -> None:
     """Raises Conflict when an annotation refers to an artifact that is not there."""
-    missing = sorted(_referenced(analysis) - found.keys())
+    missing = sorted(_referenced(analysis.id) - found.keys())
     if missing:
         raise Conflict("Annotations refer to artifacts that were not uploaded.", missing=missing[:100])
 
@@ -107,8 +124,14 @@ def write_down(analysis: Analysis, found: Mapping[str, Found]) -> None:
     rows = {artifact.storage_path: artifact for artifact in of_analysis(analysis)}
     for path, thing in found.items():
         row = rows.get(path) or _unannounced(analysis, path)
-        row.size_bytes, row.sha256, row.etag = thing.size, thing.sha256, thing.etag
-        row.uploaded_at = thing.modified_at
+        for name, value in thing.columns().items():
+            setattr(row, name, value)
+
+
+def write_down_late(artifact_id: UUID, thing: Found) -> None:
+    """The same for one of which it was not known; what was written down before stays."""
+    unknown = update(Artifact).where(Artifact.id == artifact_id, Artifact.etag.is_(None))
+    db.session.execute(unknown.values(**thing.columns()), execution_options={"synchronize_session": False})
 
 
 def _unannounced(analysis: Analysis, path: str) -> Artifact:
@@ -123,9 +146,9 @@ def _unannounced(analysis: Analysis, path: str) -> Artifact:
     return row
 
 
-def _referenced(analysis: Analysis) -> set[str]:
+def _referenced(analysis_id: UUID) -> set[str]:
     statement = select(Annotation.storage_path).where(
-        Annotation.analysis_id == analysis.id, Annotation.storage_path.is_not(None)
+        Annotation.analysis_id == analysis_id, Annotation.storage_path.is_not(None)
     )
     return {path for path in db.session.scalars(statement.distinct()) if path}
 

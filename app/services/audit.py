@@ -6,10 +6,24 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, select, tuple_
+from sqlalchemy import ColumnElement, select
 
 from app.extensions import db
-from app.models import Analysis, Artifact, AuditEvent, Image, Principal, Project, Status, User, UserKey
+from app.models import (
+    Analysis,
+    Artifact,
+    AuditEvent,
+    Image,
+    PipelineKey,
+    Principal,
+    Project,
+    Status,
+    User,
+    UserKey,
+    WebhookDelivery,
+    WebhookTarget,
+)
+from app.services.newest_first import Place, beside
 
 SUBJECTS = {
     Project: "project",
@@ -18,21 +32,38 @@ SUBJECTS = {
     Artifact: "artifact",
     User: "user",
     UserKey: "user_key",
+    PipelineKey: "pipeline_key",
+    WebhookDelivery: "webhook",
+    WebhookTarget: "webhook_target",
 }
 ACTOR_KINDS = ("user", "pipeline", "system")
 # what is written down about analyses; these are not shown while the feature is off
-OF_ANALYSES = ("analysis", "artifact")
+OF_ANALYSES = ("analysis", "artifact", "pipeline_key", "webhook", "webhook_target")
 EXPORTED = "analyses.exported"
 # everything that is ever written down, by name
 ACTIONS = tuple(
     sorted(
         {
             EXPORTED,
+            "analysis.claimed",
             "analysis.created",
+            "analysis.lease_expired",
+            "analysis.deleted",
+            "analysis.purged",
+            "analysis.restored",
             *(f"analysis.{status}" for status in Status),
             "annotations.stored",
             "artifact.presigned",
+            "artifact.swept",
+            "image.deleted",
+            "image.purged",
+            "image.restored",
             "image.uploaded",
+            "pipeline_key.changed",
+            "pipeline_key.created",
+            "pipeline_key.revoked",
+            "pipeline_key.rotated",
+            "pipeline_key.sealed",
             "project.changed",
             "project.created",
             "project.member_removed",
@@ -48,17 +79,26 @@ ACTIONS = tuple(
             "user.signed_out_everywhere",
             "user_key.created",
             "user_key.revoked",
+            "webhook.redelivered",
+            "webhook_target.disabled",
+            "webhook_target.enabled",
         }
     )
 )
-
-Place = tuple[datetime, UUID]
 
 
 def record(
     by: Principal,
     action: str,
-    subject: Project | Image | Analysis | Artifact | User | UserKey,
+    subject: Project
+    | Image
+    | Analysis
+    | Artifact
+    | User
+    | UserKey
+    | PipelineKey
+    | WebhookDelivery
+    | WebhookTarget,
     *,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
@@ -113,23 +153,13 @@ def page(
     wanted: Wanted, *, ml: bool, limit: int, older_than: Place | None = None, newer_than: Place | None = None
 ) -> tuple[Sequence[AuditEvent], bool]:
     """Newest first, beside the place (created_at, id) that is given; and whether more follow in that direction."""
-    place = tuple_(AuditEvent.created_at, AuditEvent.id)
     statement = select(AuditEvent).where(*wanted.clauses(), *_shown(ml))
-    if newer_than:
-        following = statement.where(place > tuple_(*newer_than))
-        rows = db.session.scalars(following.order_by(AuditEvent.created_at, AuditEvent.id).limit(limit + 1))
-        found = rows.all()
-        return found[:limit][::-1], len(found) > limit
-    if older_than:
-        statement = statement.where(place < tuple_(*older_than))
-    ordered = statement.order_by(AuditEvent.created_at.desc(), AuditEvent.id.desc())
-    found = db.session.scalars(ordered.limit(limit + 1)).all()
-    return found[:limit], len(found) > limit
+    return beside(statement, AuditEvent, limit=limit, older_than=older_than, newer_than=newer_than)
 
 
 def actions(*, ml: bool) -> Sequence[str]:
     """Every action that may occur in the trail."""
-    of_analyses = ("analys", "annotations.", "artifact.")
+    of_analyses = ("analys", "annotations.", "artifact.", "pipeline_key.", "webhook")
     return [name for name in ACTIONS if ml or not name.startswith(of_analyses)]
 
 

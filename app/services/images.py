@@ -103,7 +103,9 @@ def gallery(project: Project, wanted: GalleryFilter, *, skip: int, limit: int) -
     if wanted.text:
         statement = statement.where(Image.filename.icontains(wanted.text, autoescape=True))
     if wanted.status or wanted.model:
-        analyses = select(Analysis.image_id).where(Analysis.image_id == Image.id)
+        analyses = select(Analysis.image_id).where(
+            Analysis.image_id == Image.id, Analysis.deleted_at.is_(None)
+        )
         if wanted.status:
             analyses = analyses.where(Analysis.status == wanted.status)
         if wanted.model:

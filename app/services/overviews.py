@@ -33,7 +33,7 @@ def statuses(project_ids: Sequence[UUID]) -> dict[UUID, dict[str, int]]:
     statement = (
         select(Image.project_id, Analysis.status, func.count().label("number"))
         .join(Image, Analysis.image_id == Image.id)
-        .where(Image.project_id.in_(project_ids), Image.deleted_at.is_(None))
+        .where(Image.project_id.in_(project_ids), Image.deleted_at.is_(None), Analysis.deleted_at.is_(None))
         .group_by(Image.project_id, Analysis.status)
     )
     found: dict[UUID, dict[str, int]] = {project_id: {} for project_id in project_ids}
@@ -56,7 +56,8 @@ def totals(project_id: UUID) -> Totals:
     statement = select(func.count(), func.coalesce(func.sum(Analysis.annotation_count), 0)).select_from(
         Analysis
     )
-    made, said = db.session.execute(statement.join(Image, Analysis.image_id == Image.id).where(*live)).one()
+    statement = statement.join(Image, Analysis.image_id == Image.id).where(*live)
+    made, said = db.session.execute(statement.where(Analysis.deleted_at.is_(None))).one()
     return Totals(images, made, said)
 
 

@@ -10,20 +10,35 @@ import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
-from app.bitmaps import color_map_named, colour_mask, mask_layer, recolour
-from app.errors import InvalidPayload, NotFound
-from app.geometry import Frame
+from app.bitmaps import (
+    HEADER,
+    MAX_SIDE,
+    color_map_named,
+    colour_mask,
+    kind_of,
+    mask_layer,
+    palette_png,
+    recolour,
+    with_colours,
+)
+from app.errors import InvalidPayload, NotFound, StorageUnavailable
+from app.geometry import Frame, Raster, Rect
 from app.imaging import DECODING, make_preview
-from app.overlay import PALETTE, masks_of
+from app.overlay.colours import PALETTE
+from app.overlay.masks import MASK_PALETTE
 from app.overlay.parts import StoredBitmap
+from app.overlay.snapshot import Mask, Snapshot
+from app.overlay.tiles import paint
+from app.overlay.window import Tile
 from app.storage import Storage
 
 PREVIEW_SIDE = 640
 LARGEST_ARTIFACT = 64 * 1024 * 1024
 KEPT = 2
+MASKS_FORM = "distinct"  # another word when the same masks come to be drawn differently
+OUTLINE_ALPHA = 235
 WEBP, PNG = "image/webp", "image/png"
 
 
@@ -60,20 +75,96 @@ def layer(analysis_id: UUID, bitmap: StoredBitmap, storage: Storage) -> str:
     return _newest(place, made_from, lambda: _coloured(bitmap, storage), storage)
 
 
-def _coloured(bitmap: StoredBitmap, storage: Storage) -> bytes:
+def etag(bitmap: StoredBitmap, storage: Storage) -> str:
+    """Of what the pipeline uploaded. Raises NotFound when it has not."""
+    source = storage.stat(bitmap.storage_path)
+    if source is None:
+        raise NotFound("The pipeline has not uploaded this layer.")
+    return source.etag
+
+
+def heatmap(
+    analysis_id: UUID, bitmap: StoredBitmap, color_map: str, low: int, high: int, storage: Storage
+) -> bytes:
+    """A heatmap in a colour map over a range, which is not stored; one that has colours already is as it is.
+
+    Of 8-bit ones only the palette of the stored layer is replaced; others are made from their values again.
+    """
     with storage.open(bitmap.storage_path) as stream:
-        if stream.info.size > LARGEST_ARTIFACT:
-            raise InvalidPayload(f"The artifact is larger than {LARGEST_ARTIFACT} bytes and is not drawn.")
-        png = stream.read()
+        kind = kind_of(stream.read(HEADER))
+    if kind == "deep":
+        with DECODING:
+            return recolour(artifact(bitmap.storage_path, storage), color_map, low, high)
+    with storage.open(layer(analysis_id, bitmap, storage)) as stream:
+        made = stream.read()
+    return with_colours(made, color_map, low, high) if kind == "grey" else made
+
+
+_KINDS: dict[tuple[str, int], str] = {}
+MOST_KINDS = 10_000
+
+
+def remembered(bitmap: StoredBitmap, revision: int) -> bool:
+    """Whether `is_coloured` knows without asking the storage."""
+    return (bitmap.storage_path, revision) in _KINDS
+
+
+def is_coloured(bitmap: StoredBitmap, revision: int, storage: Storage) -> bool:
+    """Whether a heatmap has colours of its own, so that a colour map and a scale say nothing of it.
+
+    Only its header is read, once for each revision of its analysis. What was not uploaded yet, or cannot be reached
+    now, counts as a heatmap like any other until it is there.
+    """
+    key = (bitmap.storage_path, revision)
+    if key not in _KINDS:
+        try:
+            with storage.open(bitmap.storage_path) as stream:
+                kind = kind_of(stream.read(HEADER))
+        except (NotFound, StorageUnavailable):
+            return False
+        if len(_KINDS) >= MOST_KINDS:
+            _KINDS.clear()
+        _KINDS[key] = kind
+    return _KINDS[key] == "coloured"
+
+
+def _coloured(bitmap: StoredBitmap, storage: Storage) -> bytes:
+    png = artifact(bitmap.storage_path, storage)
     if bitmap.kind == "heatmap":
         return recolour(png, bitmap.color_map)
     return colour_mask(png, bitmap.index, PALETTE)
 
 
-def masks(analysis_id: UUID, revision: int, said: Sequence[Any], frame: Frame, storage: Storage) -> str:
-    """The key of all run-length masks of an analysis in one picture; `said` are its annotations."""
+def artifact(storage_path: str, storage: Storage) -> bytes:
+    """What the pipeline uploaded. Raises NotFound, and InvalidPayload when it is too large to be drawn."""
+    with storage.open(storage_path) as stream:
+        if stream.info.size > LARGEST_ARTIFACT:
+            raise InvalidPayload(f"The artifact is larger than {LARGEST_ARTIFACT} bytes and is not drawn.")
+        return stream.read()
+
+
+def masks(
+    analysis_id: UUID, revision: int, shown: Sequence[tuple[Raster, int]], frame: Frame, storage: Storage
+) -> str:
+    """The key of all run-length masks of an analysis in one picture; their indexes are in MASK_PALETTE."""
     place = f"renders/analyses/{analysis_id}/masks"
-    return _newest(place, str(revision), lambda: mask_layer(masks_of(said, frame), frame, PALETTE), storage)
+    made_from = f"{revision}-{MASKS_FORM}"
+    return _newest(place, made_from, lambda: mask_layer(shown, frame, MASK_PALETTE), storage)
+
+
+def mask_part(
+    shown: Sequence[tuple[Raster, int]], frame: Frame, part: Rect | None = None, side: int = MAX_SIDE
+) -> bytes:
+    """Masks over a part of the image, or all of it, which are not stored."""
+    with DECODING:
+        return mask_layer(shown, frame, MASK_PALETTE, part, side)
+
+
+def outlines(snapshot: Snapshot, among: Mask, tile: Tile) -> bytes:
+    """The outlines of very many shapes, which are not stored."""
+    colours = b"".join(bytes.fromhex(colour[1:]) for colour in PALETTE)
+    alphas = bytes([0]) + bytes([OUTLINE_ALPHA] * len(PALETTE))
+    return palette_png(paint(snapshot, among, tile), bytes(3) + colours, alphas)
 
 
 def _newest(place: str, made_from: str, make: Callable[[], bytes], storage: Storage) -> str:

@@ -138,8 +138,9 @@ def _wait(subject: str, most: int, at: datetime) -> timedelta:
 def _sweep(at: datetime) -> None:
     """Deletes some of what is too old to count, of anyone; what another sweeps just now is left to it."""
     old = select(SignInFailure.id).where(SignInFailure.at <= at - WINDOW).limit(SWEPT_AT_ONCE)
-    old = old.with_for_update(skip_locked=True)
+    # a subquery may be asked again for every row, and would then give others; a WITH that locks is asked once
+    some = old.with_for_update(skip_locked=True).cte("some")
     db.session.execute(
-        delete(SignInFailure).where(SignInFailure.id.in_(old)),
+        delete(SignInFailure).where(SignInFailure.id.in_(select(some.c.id))),
         execution_options={"synchronize_session": False},
     )

@@ -11,11 +11,12 @@ from typing import Any, cast
 
 from flask import current_app
 
-from app.storage.base import Clock, ObjectStream, SignedUpload, SignedUrl, Storage, StoredObject
+from app.storage.base import Clock, ListedObject, ObjectStream, SignedUpload, SignedUrl, Storage, StoredObject
 from app.storage.local import LocalStorage
 from app.storage.s3 import S3Storage
 
 __all__ = [
+    "ListedObject",
     "LocalStorage",
     "ObjectStream",
     "S3Storage",

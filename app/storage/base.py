@@ -4,7 +4,7 @@ import hashlib
 import io
 import re
 import unicodedata
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import IO, Protocol
@@ -24,6 +24,7 @@ class Readable(Protocol):
 Source = Readable | bytes
 CHUNK = 64 * 1024
 SPOOL = 8 * 1024 * 1024
+LEFT_AT_LEAST = 60  # seconds for a browser to follow an address that it kept
 UPLOADS = "ml_outputs/"  # nothing else can be uploaded from outside
 
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
@@ -49,9 +50,20 @@ class StoredObject:
 
 
 @dataclass(frozen=True)
+class ListedObject:
+    """What a listing tells of a file."""
+
+    key: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True)
 class SignedUrl:
+    """Asked for again until `same_until`, the address is the same."""
+
     url: str
     expires_at: datetime
+    same_until: datetime
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,12 @@ class Storage(Protocol):
     def delete(self, keys: Iterable[str]) -> None:
         """Keys that name nothing are passed over."""
 
+    def listed(self, place: str) -> Iterator[ListedObject]:
+        """Every file whose key begins with `place`, which ends with a slash. Those of one folder come together."""
+
+    def clear_partial(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Removes what writers that died before then left half written; how many pieces that are."""
+
     def upload_url(
         self,
         key: str,
@@ -111,11 +129,14 @@ class Storage(Protocol):
         content_type: str | None = None,
         filename: str | None = None,
         inline: bool = False,
+        unchanging: bool = False,
     ) -> SignedUrl:
         """An address for GET and HEAD, valid for at least 4/5 of `expires_in`, and never longer than that.
 
         Asked again within a fifth of `expires_in` it is the same address, so that a browser can keep the
-        answer. It is a download unless it is `inline` and `content_type` names a picture.
+        answer. It is a download unless it is `inline` and `content_type` names a picture. Where what stands at
+        the key is `unchanging`, browsers are told so, and the address is the same until shortly before it
+        ends: then it is valid for at least a minute, or a fifth of a shorter life.
         """
 
     def check(self) -> None:
@@ -131,7 +152,7 @@ def served_type(content_type: str | None) -> str:
 
 
 # what a name in a header may not hold, whatever a system makes of it
-_PLACES = str.maketrans(dict.fromkeys("/\\<>:|?*", "_"))
+_PLACES = str.maketrans(dict.fromkeys('/\\<>:|?*"', "_"))
 
 
 def disposition(content_type: str | None, filename: str | None, inline: bool) -> str:
@@ -169,10 +190,17 @@ def as_time(seconds: float) -> datetime:
     return datetime.fromtimestamp(seconds, UTC)
 
 
-def window_start(now: float, expires_in: int) -> int:
-    """The moment from which a download address counts: the same for a fifth of its life."""
-    step = max(1, expires_in // 5)
-    return int(now) // step * step
+def window(now: float, expires_in: int, unchanging: bool) -> tuple[int, int]:
+    """The moments from which a download address counts, and until which it is the same."""
+    fifth = max(1, expires_in // 5)
+    step = max(1, expires_in - min(LEFT_AT_LEAST, fifth)) if unchanging else fifth
+    start = int(now) // step * step
+    return start, start + step
+
+
+def caching(expires_in: int, unchanging: bool) -> str:
+    """The Cache-Control of a file that is given out."""
+    return f"private, max-age={expires_in}, immutable" if unchanging else "private, no-cache"
 
 
 def copy(source: Source, target: IO[bytes]) -> tuple[int, str]:

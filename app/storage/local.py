@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlencode
@@ -20,6 +21,7 @@ from app.errors import NotFound, StorageUnavailable
 from app.storage.base import (
     INLINE_TYPES,
     Clock,
+    ListedObject,
     ObjectStream,
     SignedUpload,
     SignedUrl,
@@ -29,7 +31,7 @@ from app.storage.base import (
     checked,
     checked_upload,
     copy,
-    window_start,
+    window,
 )
 
 if TYPE_CHECKING:
@@ -138,6 +140,27 @@ class LocalStorage:
                 directory.rmdir()
                 directory = directory.parent
 
+    def listed(self, place: str) -> Iterator[ListedObject]:
+        with _disk_errors():
+            for folder, folders, files in os.walk(self._root / place, onerror=_unless_missing):
+                folders.sort()
+                for name in sorted(files):
+                    path = Path(folder, name)
+                    with suppress(FileNotFoundError):  # deleted since the folder was read
+                        modified_at = as_time(path.stat().st_mtime)
+                        yield ListedObject(path.relative_to(self._root).as_posix(), modified_at)
+
+    def clear_partial(self, before: datetime, *, dry_run: bool = False) -> int:
+        found = 0
+        with _disk_errors(), suppress(FileNotFoundError):  # nothing was ever stored
+            for partial in self._incoming.iterdir():
+                with suppress(FileNotFoundError):
+                    if partial.stat().st_mtime < before.timestamp():
+                        found += 1
+                        if not dry_run:
+                            partial.unlink()
+        return found
+
     def upload_url(
         self,
         key: str,
@@ -164,15 +187,18 @@ class LocalStorage:
         content_type: str | None = None,
         filename: str | None = None,
         inline: bool = False,
+        unchanging: bool = False,
     ) -> SignedUrl:
-        expires_at = window_start(self._clock(), expires_in) + expires_in
+        start, same_until = window(self._clock(), expires_in, unchanging)
+        expires_at = start + expires_in
         conditions = {"type": content_type or "", "filename": filename or ""}
         if inline and content_type in INLINE_TYPES:
             conditions["inline"] = "1"
+        if unchanging:
+            conditions["keep"] = str(expires_in)
         stated = {name: value for name, value in conditions.items() if value}
-        return SignedUrl(
-            self._address("GET", checked(key), base_url, expires_at, stated), as_time(expires_at)
-        )
+        url = self._address("GET", checked(key), base_url, expires_at, stated)
+        return SignedUrl(url, as_time(expires_at), as_time(same_until))
 
     def _address(
         self, method: str, key: str, base_url: str, expires_at: int, conditions: Mapping[str, str]
@@ -191,10 +217,7 @@ class LocalStorage:
             self._incoming.mkdir(parents=True, exist_ok=True)
             probe.write_bytes(MAGIC)
             probe.unlink()
-            for abandoned in self._incoming.iterdir():
-                with suppress(FileNotFoundError):
-                    if abandoned.stat().st_mtime < time.time() - ABANDONED_AFTER:
-                        abandoned.unlink()
+        self.clear_partial(as_time(time.time() - ABANDONED_AFTER))
 
     def public_origin(self) -> str | None:
         return None
@@ -252,6 +275,11 @@ def _read_footer(file: BinaryIO) -> tuple[int, dict[str, Any]]:
         raise ValueError("a footer longer than the file")
     file.seek(size)
     return size, json.loads(file.read(total - TAIL - size))
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync(directory: Path) -> None:

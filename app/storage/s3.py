@@ -13,6 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -27,18 +28,20 @@ from app.errors import NotFound, StorageUnavailable
 from app.storage.base import (
     SPOOL,
     Clock,
+    ListedObject,
     ObjectStream,
     SignedUpload,
     SignedUrl,
     Source,
     StoredObject,
     as_time,
+    caching,
     checked,
     checked_upload,
     copy,
     disposition,
     served_type,
-    window_start,
+    window,
 )
 
 if TYPE_CHECKING:
@@ -46,7 +49,6 @@ if TYPE_CHECKING:
 
 DELETE_AT_ONCE = 1000  # the most one DeleteObjects takes
 MISSING = {"NoSuchKey", "NotFound", "404"}
-CACHE = "private, no-cache"  # keep it, but ask whether it is still the same
 
 _log = logging.getLogger(__name__)
 
@@ -141,6 +143,17 @@ class S3Storage:
                 _log.warning("S3 did not delete %s", answer["Errors"][:3])
                 raise StorageUnavailable("The object store did not delete every file.")
 
+    def listed(self, place: str) -> Iterator[ListedObject]:
+        pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=place)
+        with _s3_errors():
+            for page in pages:
+                for found in page.get("Contents", ()):
+                    yield ListedObject(found["Key"], found["LastModified"])
+
+    def clear_partial(self, before: datetime, *, dry_run: bool = False) -> int:
+        """Nothing: here a file is there whole or not at all."""
+        return 0
+
     def upload_url(
         self,
         key: str,
@@ -168,16 +181,18 @@ class S3Storage:
         content_type: str | None = None,
         filename: str | None = None,
         inline: bool = False,
+        unchanging: bool = False,
     ) -> SignedUrl:
         params = self._place(checked(key)) | {
-            "ResponseCacheControl": CACHE,
+            "ResponseCacheControl": caching(expires_in, unchanging),
             "ResponseContentDisposition": disposition(content_type, filename, inline),
         }
         if content_type:
             params["ResponseContentType"] = served_type(content_type)
         url = self._addresses.generate_presigned_url("get_object", Params=params)
-        signed_at = window_start(self._clock(), expires_in)
-        return SignedUrl(self._sign("GET", url, {}, signed_at, expires_in), as_time(signed_at + expires_in))
+        signed_at, same_until = window(self._clock(), expires_in, unchanging)
+        signed = self._sign("GET", url, {}, signed_at, expires_in)
+        return SignedUrl(signed, as_time(signed_at + expires_in), as_time(same_until))
 
     def _place(self, key: str) -> dict[str, str]:
         return {"Bucket": self._bucket, "Key": key}

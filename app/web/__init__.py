@@ -2,12 +2,19 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, request
+from flask import Blueprint, Response, request
 
 from app import guards
 
 web = Blueprint("web", __name__)
 web.before_request(guards.browser)
+
+
+@web.after_request
+def part_people(response: Response) -> Response:
+    """What a browser keeps for one person is not for the next who signs in with it, be it at a reverse proxy."""
+    response.vary.add("Cookie")
+    return response
 
 
 def asked_by_htmx() -> bool:
@@ -42,4 +49,18 @@ def duration(length: timedelta) -> str:
     return f"{hours} h {minutes} min" if minutes else f"{hours} h"
 
 
-from app.web import account, analyses, images, layers, members, projects, reference, returns, session  # noqa: E402, F401  (routes)
+from app.web import (  # noqa: E402, F401  (routes)
+    account,
+    analyses,
+    deletions,
+    downloads,
+    images,
+    layers,
+    members,
+    overlay,
+    pictures,
+    projects,
+    reference,
+    returns,
+    session,
+)

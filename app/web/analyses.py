@@ -12,7 +12,7 @@ from app.models import Role
 from app.responses import download, page_or, see_other
 from app.schemas.base import load
 from app.schemas.queries import ExportQuery
-from app.services import analyses
+from app.services import analyses, artifacts
 from app.web import asked_by_htmx, scene, web
 from app.web.view import read_view
 
@@ -31,8 +31,11 @@ def show_analysis(analysis_id: UUID) -> Response:
 def cancel_analysis(analysis_id: UUID) -> Response:
     """The image page again; an analysis that ended meanwhile stays as it ended, and the page shows how."""
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
+    wanted = artifacts.paths(analysis.id)
+    db.session.rollback()  # nothing is held while the storage is asked
+    found = artifacts.look_up_if_possible(wanted, storage.current())
     try:
-        analyses.cancel(analysis, by=principal())
+        analyses.cancel(analysis, found, by=principal())
         db.session.commit()
     except IllegalTransition:
         db.session.rollback()

@@ -8,11 +8,14 @@ from werkzeug.datastructures import FileStorage
 from app import access, storage
 from app.errors import InvalidPayload
 from app.extensions import db
+from app.geometry import Frame
 from app.guards import ml_feature, principal, takes_images
 from app.models import Project, Role
 from app.responses import page_or, see_other, stored_file
-from app.services import images, renders
+from app.services import analyses, images, renders
 from app.web import asked_by_htmx, filesize, scene, web
+from app.web.pictures import for_good
+from app.web.place import read_window
 from app.web.projects import project_page
 from app.web.view import read_view
 
@@ -78,7 +81,9 @@ def wanted_analysis() -> UUID | None:
 @web.get("/images/<uuid:image_id>")
 def show_image(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
-    shown = scene.build(principal(), image, read_view(request.args), wanted_analysis())
+    view = read_view(request.args)
+    window = read_window(request.args, view, Frame(image.width, image.height))
+    shown = scene.build(principal(), image, view, wanted_analysis(), window)
     response = page_or("images/show.html", "images/_viewer.html", scene=shown, image=image)
     if asked_by_htmx():
         response.headers["HX-Push-Url"] = shown.address()
@@ -93,7 +98,12 @@ def show_panel(image_id: UUID) -> Response:
     version, rows = request.args.get("version", ""), scene.analyses_shown(image)
     if version == scene.version_of(rows) and asked_by_htmx():
         return Response(status=204)
-    shown = scene.build(principal(), image, read_view(request.args), wanted_analysis())
+    view = read_view(request.args)
+    window = read_window(request.args, view, Frame(image.width, image.height))
+    wanted = wanted_analysis()
+    if wanted and wanted not in {row.id for row in rows} and analyses.is_deleted(image, wanted):
+        wanted = None  # deleted while it was shown: what the image has left is shown instead
+    shown = scene.build(principal(), image, view, wanted, window)
     changed, redrawn = scene.differences(version, shown)
     changed = changed if asked_by_htmx() else []
     fragment = "images/_viewer.html" if redrawn else "analyses/_panel.html"
@@ -108,7 +118,7 @@ def image_content(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
     path, content_type, etag = image.storage_path, image.content_type, image.sha256
     db.session.rollback()  # nothing is held while the storage is asked
-    return stored_file(storage.current(), path, content_type, etag=etag)
+    return for_good(stored_file(storage.current(), path, content_type, etag=etag), etag)
 
 
 @web.get("/images/<uuid:image_id>/preview")

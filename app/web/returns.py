@@ -36,6 +36,13 @@ def return_to_project(project_id: UUID) -> Response:
     return see_other(url_for("web.show_project", project_id=project.id))
 
 
+@web.get("/images/<uuid:image_id>/delete")
+@web.get("/images/<uuid:image_id>/restore")
+def return_to_image(image_id: UUID) -> Response:
+    image = access.image_for(principal(), image_id)
+    return see_other(url_for("web.show_image", image_id=image.id))
+
+
 @web.get("/projects/<uuid:project_id>/members/<uuid:user_id>")
 @web.get("/projects/<uuid:project_id>/members/<uuid:user_id>/remove")
 def return_to_members(project_id: UUID, user_id: UUID) -> Response:
@@ -44,6 +51,8 @@ def return_to_members(project_id: UUID, user_id: UUID) -> Response:
 
 
 @web.get("/analyses/<uuid:analysis_id>/cancel")
+@web.get("/analyses/<uuid:analysis_id>/delete")
+@web.get("/analyses/<uuid:analysis_id>/restore")
 @ml_feature
 def return_to_analysis(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id)

@@ -1,31 +1,32 @@
-"""What the image page shows: the analyses of an image, and of the chosen one its layers, legend and annotations."""
+"""What the image page shows: the analyses of an image, those that are drawn, and of the chosen one the annotations."""
 
-import hashlib
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+import numpy as np
 from flask import current_app, url_for
 
-from app import overlay
+from app import overlay, storage
 from app.access import role_in
-from app.bitmaps import COLOR_MAPS, color_map_named
-from app.errors import NotFound
+from app.errors import Deleted, NotFound
 from app.geometry import Frame
 from app.models import Analysis, Image, Principal, Role, Status
-from app.services import analyses, annotations, images
-from app.web.view import View
+from app.overlay.plan import OUT_OF_VIEW
+from app.overlay.snapshot import CLASSIFICATION, CUSTOM, Indexes
+from app.overlay.window import Window
+from app.services import analyses, annotations, images, receipts, snapshots
+from app.web.drawing import Drawing, Subject, counted, draw
+from app.web.keeping import FORM
+from app.web.picked import Picked, picked
+from app.web.place import Place
+from app.web.release import release
+from app.web.view import MAX_OTHERS, View
 
 PAGE_SIZE = 200
-LABELS_COVER = 0.12  # of the image at the most
-RAMP_STOPS = 16
-# the reasons of overlay.vector_layer: one is no reason at all here, as the picture is a layer of its own
-AS_PICTURE = "drawn as a picture"
-NOT_DRAWN = {"nothing to draw": "without a shape"}
 COLOURLESS = ("classification", "custom", "heatmap")
-PICTURED = ("segmentation", "heatmap")
+RECEIPTS_SHOWN = 5
 SHOWN_APART = 20  # classifications and custom objects that are shown beside the table
 LETTERS = {
     Status.QUEUED: "q",
@@ -37,87 +38,41 @@ LETTERS = {
 
 
 @dataclass(frozen=True)
-class Bitmap:
-    """A picture over the image, fetched by the browser from `href`; `count` annotations are in it."""
-
-    id: str
-    kind: str
-    href: str
-    title: str
-    count: int
-
-
-@dataclass(frozen=True)
-class ClassCount:
-    name: str | None
-    index: int
-    count: int
-
-
-@dataclass(frozen=True)
-class Scale:
-    """What the colours of a heatmap mean; `stops` are places from 0 to 1 with their colours."""
-
-    id: str
-    name: str
-    low: str
-    high: str
-    label: str
-    stops: Sequence[tuple[float, str]]
-
-
-@dataclass(frozen=True)
-class Spot:
-    """Where the annotation of a row is: seen when it is chosen, whatever is drawn."""
-
-    id: UUID
-    x: float
-    y: float
-    width: float
-    height: float
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """The chosen analysis as it is drawn: shapes, pictures, what they mean, how many there are."""
-
-    vector: overlay.VectorLayer
-    labels: Sequence[overlay.Label]
-    bitmaps: Sequence[Bitmap]
-    scales: Sequence[Scale]
-    legend: Sequence[ClassCount]
-    in_bitmaps: int
-    not_drawn: Mapping[str, int]
-
-    @property
-    def received(self) -> int:
-        return self.vector.received
-
-    @property
-    def drawable(self) -> int:
-        return self.vector.drawn + self.in_bitmaps
-
-
-@dataclass(frozen=True)
 class Table:
+    """A page of the annotations that are shown; `total` is how many there are with those that are filtered out."""
+
     rows: Sequence[Any]
     first: int
     page: int
     pages: int
+    shown: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Apart:
+    """Annotations without a place, as they are shown beside the table: the first of so many."""
+
+    rows: Sequence[Any]
     total: int
 
 
 @dataclass(frozen=True)
 class Scene:
+    """`drawings` are in the order in which they lie over the image, that of the chosen analysis last."""
+
     image: Image
     view: View
+    window: Window
     role: Role
     analyses: Sequence[Analysis]
     selected: Analysis | None
-    drawing: Drawing | None
+    drawings: Sequence[Drawing]
+    colours: overlay.Colours
     table: Table | None
-    classifications: Sequence[Any]
-    customs: Sequence[Any]
+    classifications: Apart
+    customs: Apart
+    picked: Picked | None
     previous_id: UUID | None
     next_id: UUID | None
 
@@ -130,8 +85,85 @@ class Scene:
         return version_of(self.analyses)
 
     @property
+    def drawing_version(self) -> str:
+        return drawing_version(self.version)
+
+    @property
     def may_edit(self) -> bool:
         return self.role.includes(Role.EDITOR)
+
+    @property
+    def drawing(self) -> Drawing | None:
+        """That of the chosen analysis."""
+        return self.drawings[-1] if self.drawings else None
+
+    @property
+    def receipts(self) -> Sequence[Any]:
+        """The last of the chosen analysis, newest first. Asks the database, so only what shows them should."""
+        return receipts.of_analysis(self.selected.id, RECEIPTS_SHOWN) if self.selected else ()
+
+    @property
+    def place(self) -> Place:
+        return Place(self.view.at, Frame(self.image.width, self.image.height))
+
+    @property
+    def font_size(self) -> float:
+        return overlay.font_size(self.window)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all that passes the filter is drawn, so that another place needs no new drawing but its labels."""
+        return not any(
+            drawing.vector.tiles or OUT_OF_VIEW in drawing.plan.hidden for drawing in self.drawings
+        )
+
+    @property
+    def received(self) -> int:
+        return sum(drawing.received for drawing in self.drawings)
+
+    @property
+    def vectors(self) -> int:
+        return sum(drawing.vectors for drawing in self.drawings)
+
+    @property
+    def in_bitmaps(self) -> int:
+        return sum(drawing.in_bitmaps for drawing in self.drawings)
+
+    @property
+    def hidden(self) -> Mapping[str, int]:
+        return counted(self.drawings, "hidden")
+
+    @property
+    def undrawn(self) -> Mapping[str, int]:
+        return counted(self.drawings, "undrawn")
+
+    @property
+    def besides(self) -> Sequence[Analysis]:
+        """Those that can be drawn below the chosen one."""
+        return [row for row in self.analyses if row is not self.selected and row.annotation_count]
+
+    @property
+    def attempt_before(self) -> Analysis | None:
+        """The one whose worker was lost, so that the chosen one was made."""
+        return next(
+            (row for row in self.analyses if self.selected and row.id == self.selected.retry_of_id), None
+        )
+
+    @property
+    def attempt_after(self) -> Analysis | None:
+        """The one that was made when the worker of the chosen one was lost."""
+        return next(
+            (row for row in self.analyses if self.selected and row.retry_of_id == self.selected.id), None
+        )
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no other analysis can be drawn besides."""
+        return len(self.view.others) >= MAX_OTHERS
+
+    def opacity_of(self, analysis: Analysis) -> int | None:
+        """That of an analysis which is drawn besides the chosen one; None for all others."""
+        return dict(self.view.others).get(analysis.id) if analysis is not self.selected else None
 
     def address(self, analysis: Analysis | None = None, **changes: Any) -> str:
         """This view with another analysis or other settings."""
@@ -139,53 +171,55 @@ class Scene:
         return self.view.address(self.image, chosen.id if chosen else None, **changes)
 
     def other_image(self, image_id: UUID) -> str:
-        """Another image in the same way of looking; its own analysis is chosen there."""
-        return url_for("web.show_image", image_id=image_id, **self.view.query(page=1))
+        """Another image in the same way of looking; its own analysis is chosen there, and all of it is seen."""
+        query = self.view.query(page=1, at=None, others=(), pick=None)
+        return url_for("web.show_image", image_id=image_id, **query)
 
     def colour_of(self, row: Any) -> int | None:
         """The place in the palette; none for what is not drawn in the colour of its class."""
-        return None if row.annotation_type in COLOURLESS else overlay.class_index(row.class_name)
-
-    @property
-    def spots(self) -> list[Spot]:
-        if self.drawing is None or self.table is None:
-            return []
-        frame = Frame(self.image.width, self.image.height)
-        return [_spot(row, frame) for row in self.table.rows if row.x_min is not None]
-
-    def table_link(self, page: int) -> str:
-        return self.address(page=page) + "#annotations"
+        return None if row.annotation_type in COLOURLESS else self.colours[row.class_name]
 
     @property
     def poll_address(self) -> str:
-        query = self.view.query(self.selected.id if self.selected else None)
-        return url_for("web.show_panel", image_id=self.image.id, version=self.version, **query)
+        return url_for("web.show_panel", image_id=self.image.id, version=self.version)
+
+
+def drawing_version(version: str) -> str:
+    """Of a drawing: another one also when Loupe comes to draw differently."""
+    return f"{version}-{FORM}"
 
 
 def version_of(rows: Sequence[Analysis]) -> str:
-    """The states and revisions of the analyses, newest first: `q1.c5`. Told apart, so that changes can be named."""
-    return ".".join(f"{LETTERS[row.state]}{row.revision}" for row in rows)
+    """The analyses, newest first, each with its state and revision and the end of its id: `q1-a0b1c2.c5-d3e4f5`. Told
+    apart, so that changes can be named."""
+    return ".".join(map(_version, rows))
+
+
+def _version(row: Analysis) -> str:
+    return f"{LETTERS[row.state]}{row.revision}-{row.id.hex[-6:]}"
 
 
 def differences(version: str, scene: "Scene") -> tuple[list[Analysis], bool]:
-    """What is new since a version: the analyses in another state, and whether the chosen one must be drawn again."""
-    shown = [part for part in version.split(".") if part]
-    new, now = len(scene.analyses) - len(shown), scene.version.split(".")
-    if not shown or new < 0:
+    """What is new since a version: the analyses in another state, and whether one that is drawn changed or went."""
+    shown = {part.partition("-")[2]: part for part in version.split(".") if part}
+    now = {row.id.hex[-6:]: row for row in scene.analyses}
+    if not shown.keys() <= now.keys() or not shown:
         return [], True
-    before = [""] * new + shown
-    changed = [row for row, old in zip(scene.analyses, before, strict=True) if old[:1] != LETTERS[row.state]]
-    redrawn = any(
-        row is scene.selected and old != current
-        for row, old, current in zip(scene.analyses, before, now, strict=True)
-    )
+    changed = [row for end, row in now.items() if shown.get(end, "")[:1] != LETTERS[row.state]]
+    drawn = {drawing.analysis.id for drawing in scene.drawings}
+    redrawn = any(row.id in drawn and shown.get(end) != _version(row) for end, row in now.items())
     return changed, redrawn
 
 
-def choose(rows: Sequence[Analysis], wanted: UUID | None) -> Analysis | None:
-    """The analysis asked for, else the newest completed one, else the newest. Raises NotFound."""
+def choose(image: Image, rows: Sequence[Analysis], wanted: UUID | None) -> Analysis | None:
+    """Of the image's analyses the one asked for, else the newest completed one, else the newest.
+
+    Raises NotFound, or Deleted.
+    """
     if wanted is not None:
         found = next((row for row in rows if row.id == wanted), None)
+        if found is None and analyses.is_deleted(image, wanted):
+            raise Deleted("This analysis has been deleted.")
         if found is None:
             raise NotFound("This image has no such analysis.")
         return found
@@ -198,104 +232,92 @@ def analyses_shown(image: Image) -> Sequence[Analysis]:
     return analyses.of_image(image) if current_app.config["ML_ANALYSIS_ENABLED"] else []
 
 
-def build(principal: Principal, image: Image, view: View, wanted: UUID | None) -> Scene:
+def build(
+    principal: Principal,
+    image: Image,
+    view: View,
+    wanted: UUID | None,
+    window: Window | None = None,
+    *,
+    draws: bool = True,
+) -> Scene:
+    """All that the page shows. `window` is what is drawn, if not what the view says a stage would show.
+
+    Without `draws` it is for one that is picked: nothing is drawn, and the table is on the page that has its row.
+    """
     rows = analyses_shown(image)
-    selected = choose(rows, wanted) if current_app.config["ML_ANALYSIS_ENABLED"] else None
-    said = annotations.of_analysis(selected) if selected else []
+    selected = choose(image, rows, wanted) if current_app.config["ML_ANALYSIS_ENABLED"] else None
+    role = role_in(principal, image.project_id) or Role.VIEWER
     before, after = images.neighbours(image)
+    shown = window or Place(view.at, Frame(image.width, image.height)).window
+    release()  # nothing is held while snapshots are read or fetched
+    subjects = subjects_of(drawn(rows, selected, view), view, shown)
+    chosen = subjects[-1] if subjects else None
+    one = picked(chosen, view.pick, view.sort, PAGE_SIZE) if chosen and view.pick else None
+    if not draws and one and one.page:
+        view = view.on_page(one.page)
     return Scene(
         image=image,
         view=view,
-        role=role_in(principal, image.project_id) or Role.VIEWER,
+        window=shown,
+        role=role,
         analyses=rows,
         selected=selected,
-        drawing=_draw(selected, said, Frame(image.width, image.height)) if selected else None,
-        table=_table(said, view.page) if selected else None,
-        classifications=[row for row in said if row.annotation_type == "classification"][:SHOWN_APART],
-        customs=[row for row in said if row.annotation_type == "custom"][:SHOWN_APART],
+        drawings=[draw(each, rows_of(each), view, labelled=each is chosen) for each in subjects if draws],
+        colours=chosen.snapshot.colours if chosen else overlay.Colours(()),
+        table=_table(chosen, view) if chosen else None,
+        classifications=_apart(chosen, CLASSIFICATION) if chosen else Apart((), 0),
+        customs=_apart(chosen, CUSTOM) if chosen else Apart((), 0),
+        picked=one,
         previous_id=before,
         next_id=after,
     )
 
 
-def _draw(analysis: Analysis, said: Sequence[Any], frame: Frame) -> Drawing:
-    vector, layers = overlay.vector_layer(said, frame), overlay.layers_of(said)
-    undrawn = dict(vector.undrawn)
-    in_bitmaps = undrawn.pop(AS_PICTURE, 0)
-    hashes = {str(row.id): row.content_hash for row in said if row.annotation_type in PICTURED}
-    bitmaps = [_stored(layer, hashes.pop(layer.annotation_id)) for layer in layers.bitmaps]
-    if layers.masks:
-        bitmaps.append(_masks(analysis, hashes, in_bitmaps - len(bitmaps)))
-    return Drawing(
-        vector=vector,
-        labels=_labels(vector),
-        bitmaps=bitmaps,
-        scales=[_scale(layer) for layer in layers.bitmaps if layer.kind == "heatmap"],
-        legend=_legend(said),
-        in_bitmaps=in_bitmaps,
-        not_drawn={NOT_DRAWN.get(reason, reason): number for reason, number in undrawn.items()},
-    )
+def drawn(rows: Sequence[Analysis], selected: Analysis | None, view: View) -> list[tuple[Analysis, int]]:
+    """The analyses that are drawn with their opacities; what is not of this image is passed over."""
+    if selected is None:
+        return []
+    others = dict(view.others)
+    below = [(row, others[row.id]) for row in rows if row.id in others and row is not selected]
+    return [*below[::-1], (selected, view.opacity)]
 
 
-def _labels(vector: overlay.VectorLayer) -> list[overlay.Label]:
-    """The most important labels, as long as they leave the image to be seen."""
-    covered, room, kept = 0.0, vector.width * vector.height * LABELS_COVER, []
-    for label in vector.labels:
-        covered += label.width * label.height
-        if covered > room:
-            break
-        kept.append(label)
-    return kept
+def subjects_of(drawn: Sequence[tuple[Analysis, int]], view: View, window: Window) -> list[Subject]:
+    """What there is to draw of some analyses; call it outside any transaction."""
+    return [subject(analysis, opacity, view, window, len(drawn)) for analysis, opacity in drawn]
 
 
-def _spot(row: Any, frame: Frame) -> Spot:
-    """A frame a little larger than what it shows, so that it is seen around the smallest, and inside the image."""
-    pad = max(frame) / 200
-    x, right = _stretch(row.x_min, row.x_max, pad, frame.width)
-    y, bottom = _stretch(row.y_min, row.y_max, pad, frame.height)
-    return Spot(row.id, x, y, round(right - x, 1), round(bottom - y, 1))
+def subject(analysis: Analysis, opacity: int, view: View, window: Window, layers: int = 1) -> Subject:
+    """What there is to draw of one of so many `layers`; call it outside any transaction."""
+    frame = Frame(analysis.image.width, analysis.image.height)
+    snapshot = snapshots.of(analysis, storage.current())
+    plan = overlay.plan(snapshot, view.filter, window, frame, layers)
+    return Subject(analysis, opacity, snapshot, plan, window, frame)
 
 
-def _stretch(low: float, high: float, pad: float, end: int) -> tuple[float, float]:
-    """Longer by `pad` at both ends, as far as there is room up to half of it from the edges."""
-    first, last = pad / 2, end - pad / 2
-    return round(min(max(low - pad, first), last), 1), round(max(min(high + pad, last), first), 1)
+def rows_of(subject: Subject) -> Sequence[Any]:
+    """Those its plan needs."""
+    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan))
 
 
-def _legend(said: Sequence[Any]) -> list[ClassCount]:
-    """The classes of what is drawn in their colours, the most frequent first."""
-    names = Counter(row.class_name for row in said if row.annotation_type not in COLOURLESS)
-    return [ClassCount(name, overlay.class_index(name), count) for name, count in names.most_common()]
+def _at(subject: Subject, indexes: Indexes) -> Sequence[Any]:
+    """The rows at these places, in this order."""
+    positions = subject.snapshot.positions[indexes].tolist()
+    rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions))}
+    return [rows[position] for position in positions if position in rows]
 
 
-def _stored(layer: overlay.StoredBitmap, content_hash: str) -> Bitmap:
-    """Its address changes with what it shows, and only then: a browser fetches it again for that alone."""
-    href = url_for("web.show_layer", annotation_id=layer.annotation_id, v=content_hash[:16])
-    return Bitmap(f"bitmap-{layer.annotation_id}", layer.kind, href, layer.title, 1)
+def _apart(subject: Subject, kind: int) -> Apart:
+    indexes = np.flatnonzero(subject.plan.shown & (subject.snapshot.kinds == kind))
+    return Apart(_at(subject, indexes[:SHOWN_APART]), len(indexes))
 
 
-def _masks(analysis: Analysis, hashes: Mapping[str, str], count: int) -> Bitmap:
-    version = hashlib.sha256("".join(hashes.values()).encode()).hexdigest()[:16]
-    href = url_for("web.show_mask_layer", analysis_id=analysis.id, v=version)
-    return Bitmap(f"masks-{analysis.id}", "mask", href, "Masks", count)
-
-
-def _scale(layer: overlay.StoredBitmap) -> Scale:
-    name = color_map_named(layer.color_map)
-    colours = COLOR_MAPS[name]
-    places = [round(step / (RAMP_STOPS - 1), 3) for step in range(RAMP_STOPS)]
-    return Scale(
-        id=layer.annotation_id,
-        name=name,
-        low="low" if layer.vmin is None else f"{layer.vmin:.4g}",
-        high="high" if layer.vmax is None else f"{layer.vmax:.4g}",
-        label=layer.unit or layer.title,
-        stops=[(place, "#{:02x}{:02x}{:02x}".format(*colours[round(place * 255)])) for place in places],
-    )
-
-
-def _table(said: Sequence[Any], page: int) -> Table:
-    pages = max(1, -(-len(said) // PAGE_SIZE))
-    page = min(page, pages)
+def _table(subject: Subject, view: View) -> Table:
+    snapshot = subject.snapshot
+    shown = snapshot.ordered(np.flatnonzero(subject.plan.shown), view.sort)
+    pages = max(1, -(-len(shown) // PAGE_SIZE))
+    page = min(view.page, pages)
     first = (page - 1) * PAGE_SIZE
-    return Table(said[first : first + PAGE_SIZE], first, page, pages, len(said))
+    rows = _at(subject, shown[first : first + PAGE_SIZE])
+    return Table(rows, first, page, pages, len(shown), len(snapshot))

@@ -246,7 +246,9 @@ def _about(person: Person) -> dict[str, Any]:
 # --- everything that is written down -----------------------------------------------------------------------------
 
 
-SUBJECTS = "user|user_key|project|image|analysis|analyses|annotations|artifact"
+SUBJECTS = (
+    "user|user_key|pipeline_key|project|image|analysis|analyses|annotations|artifact|webhook|webhook_target"
+)
 
 
 def trees() -> list[ast.Module]:

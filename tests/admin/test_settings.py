@@ -23,6 +23,7 @@ MARKERS = {
     "S3_ACCESS_KEY": "vqjzkxqvzjxkqzvx",
     "S3_SECRET_KEY": "jkxqzvxjqkvzqxkj",
     "ML_CALLBACK_HMAC_SECRET": "xkvqzjxqkvjzvqxz,zvkxjqzkvxqjkvzq",
+    "ML_KEY_ENCRYPTION_KEYS": "zxqkjvzqxvkjqzxk",
 }
 IN_ADDRESS = "vxqkzjqx:zqkxvjzk"
 
@@ -76,16 +77,20 @@ def test_sources(tmp_path: Path) -> None:
 
 
 def test_secrets_are_never_shown(make_app: Any, admin: Person, database: Any) -> None:
-    assert set(MARKERS) | {"DATABASE_URL"} == {name for name, setting in SETTINGS.items() if setting.secret}
+    secret = {name for name, setting in SETTINGS.items() if setting.secret}
+    assert set(MARKERS) | {"DATABASE_URL", "REDIS_URL"} == secret
     told = f"https://{IN_ADDRESS}@files.example.org"
     app = make_app(**MARKERS, S3_BUCKET="pictures", S3_ENDPOINT=told, S3_PUBLIC_ENDPOINT=told)
     app.extensions["storage"] = Answering()
+    # only told to the page, so that no later app looks for it
+    app.config["REDIS_URL"] = f"redis://{IN_ADDRESS}@redis.example.org"
     text = without_tokens(seen_by(admin, app).client.get(SETTINGS_PAGE).text)
     for marker in (*MARKERS.values(), IN_ADDRESS):
         assert not pieces(marker) & pieces(text.lower()), marker
     assert database.url not in text
     assert row(text, "ML_CALLBACK_HMAC_SECRET") == ("2 set (secret)", "environment")
-    for name in ("SECRET_KEY", "AUTH_PROXY_SECRET", "S3_ACCESS_KEY", "S3_SECRET_KEY"):
+    assert row(text, "ML_KEY_ENCRYPTION_KEYS") == ("1 set (secret)", "environment")
+    for name in ("SECRET_KEY", "REDIS_URL", "AUTH_PROXY_SECRET", "S3_ACCESS_KEY", "S3_SECRET_KEY"):
         assert row(text, name)[0] == "set (secret)"
     assert row(text, "S3_ENDPOINT")[0] == row(text, "S3_PUBLIC_ENDPOINT")[0] == "https://files.example.org"
 
@@ -163,5 +168,6 @@ def test_with_analyses_switched_off_only_the_switch_is_left(make_app: Any, admin
     person = seen_by(admin, make_app(ML_ANALYSIS_ENABLED="false"))
     text = person.client.get("/admin/settings").text
     assert row(text, "ML_ANALYSIS_ENABLED") == ("false", "environment")
-    assert set(re.findall(r"\bML_[A-Z_]+", text)) == {"ML_ANALYSIS_ENABLED"}
+    # what is deleted is kept for so long, images too
+    assert set(re.findall(r"\bML_[A-Z_]+", text)) == {"ML_ANALYSIS_ENABLED", "ML_RETENTION_DAYS"}
     assert ">pipeline<" not in person.client.get("/admin/audit").text

@@ -80,7 +80,7 @@ def test_a_missing_project_comes_before_the_fields(owner: Person, project: Proje
 def test_wrong_method(owner: Person, project: Project, image: Image) -> None:
     check_problem(owner.api("PUT", f"/api/projects/{project.id}/images"), 405, "method-not-allowed")
     for path in ("", "/download", "/content"):
-        check_problem(owner.api("DELETE", f"/api/images/{image.id}{path}"), 405, "method-not-allowed")
+        check_problem(owner.api("PUT", f"/api/images/{image.id}{path}"), 405, "method-not-allowed")
 
 
 def test_the_answer_describes_the_stored_copy(project: Project, owner: Person, world: World) -> None:

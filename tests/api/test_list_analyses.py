@@ -35,6 +35,8 @@ FIELDS = {
     "completed_at",
     "updated_at",
     "annotation_count",
+    "attempt",
+    "retry_of_id",
 }
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -35,7 +35,7 @@ def test_who_may(
     check_problem(stranger.api("GET", path), 403, "forbidden")
     check_problem(pipeline.request("GET", path), 401, "scheme-not-allowed")
     check_problem(viewer.api("GET", f"/api/analyses/{some_id()}"), 404, "not-found")
-    check_problem(viewer.api("DELETE", path), 405, "method-not-allowed")
+    check_problem(viewer.api("PUT", path), 405, "method-not-allowed")
     assert viewer.api("GET", path).status_code == 200
 
 

@@ -15,6 +15,7 @@ from tests.benchmarks.test_load import SMALL
 pytestmark = pytest.mark.one_database
 
 
+@pytest.mark.soak
 def test_the_whole_command(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from urllib.parse import urlsplit
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -17,8 +18,10 @@ from app.errors import InvalidPayload
 from app.models import SYSTEM
 from app.services import accounts
 from app.services.images import clean_filename
+from app.web.downloads import well_formed
 from tests.conftest import LiveServer
 from tests.steps import box
+from tests.support.browser import poll
 from tests.support.hostile import STRINGS, Hostile, harmless, settings
 from tests.support.stops import NOT_PAGES, Stop, pages_of
 from tests.support.twins import Listed, Reading, check_alike
@@ -37,6 +40,7 @@ from tests.support.walks import (
 )
 
 pytestmark = pytest.mark.one_database
+some_and_all = pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.soak)])
 
 # what Loupe refuses in a name, or takes out of it: it would change how the text beside it is read
 UNREADABLE = ("\u202ereversed", "\u2066isolated\u2069", "a\0b", "bell\x07", "\x1b[31mred", "two\nlines")
@@ -136,16 +140,20 @@ def test_texts_on_the_pages_of_errors(
     check_alike(reading, twin)
 
 
-def test_texts_that_are_refused(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
-    refused(hostile, reading, hostile.lines)
+@some_and_all
+def test_texts_that_are_refused(
+    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile, step: int
+) -> None:
+    refused(hostile, reading, hostile.lines[::step])
     refused(plain, twin, plain.lines[:2])
     check_alike(reading, twin)
 
 
+@some_and_all
 def test_texts_that_are_refused_to_admins(
-    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile
+    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile, step: int
 ) -> None:
-    admin_refused(hostile, reading, hostile.lines)
+    admin_refused(hostile, reading, hostile.lines[::step])
     admin_refused(plain, twin, plain.lines[:2])
     check_alike(reading, twin)
 
@@ -169,9 +177,7 @@ def swaps(world: Hostile, reading: Reading) -> None:
             {"annotations": [box(class_name=text, client_id=f"n{time.monotonic_ns()}")]},
         )
         assert answer.status_code == 200
-        with page.expect_response(re.compile("/panel")):
-            page.clock.run_for(8100)
-        page.clock.run_for(100)
+        poll(page)
         expect(page.locator("#statusline")).to_contain_text("received")
         reading.check(page, "swap", text)
 
@@ -197,6 +203,24 @@ def test_texts_in_files(hostile: Hostile) -> None:
         content = hostile.server.api(hostile.me, "GET", f"/api/images/{image_id}/content")
         assert content.headers["Content-Type"] == "image/png"
         assert content.headers["X-Content-Type-Options"] == "nosniff"
+
+
+@pytest.mark.parametrize(("kind", "content_type"), [("svg", "image/svg+xml"), ("png", "image/png")])
+def test_texts_in_views_that_are_taken_away(hostile: Hostile, kind: str, content_type: str) -> None:
+    """The names of the image and of the model are in the header and in the drawing, where they are only text."""
+    allowed = {"svg", "title", "g", "rect", "image", "text"}
+    for line, (_, image_id, analysis_id) in zip(hostile.lines, hostile.alone, strict=True):
+        answer = hostile.me.client.get(f"/images/{image_id}/view.{kind}?analysis={analysis_id}")
+        assert (answer.status_code, answer.mimetype) == (200, content_type)
+        header = answer.headers["Content-Disposition"]
+        assert re.fullmatch(PLAIN_NAME, header, re.ASCII) and f".{kind}" in header, header
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Content-Security-Policy"] == "sandbox; default-src 'none'"
+        if kind == "svg":
+            drawing = list(ElementTree.fromstring(answer.data).iter())
+            assert {element.tag.rpartition("}")[2] for element in drawing} <= allowed
+            (title,) = (element.text for element in drawing if element.tag.endswith("}title"))
+            assert title == well_formed(line)
 
 
 @pytest.mark.parametrize(("form", "content_type"), [("json", "application/json"), ("csv", "text/csv")])

@@ -36,6 +36,7 @@ def test_from_the_sign_in_to_the_first_image(
     page.get_by_label("Name").fill("Leaves")
     page.get_by_role("button", name="Create project").click()
     expect(page.get_by_text("No images yet")).to_be_visible()
+    page.wait_for_load_state()  # the script that takes the files comes after the text
     page.locator("input[type=file]").set_input_files(files[:2])
     if not javascript:
         page.get_by_role("button", name="Upload").click()
@@ -108,7 +109,7 @@ def test_a_running_analysis_ends_in_the_gallery_too(
     answer = live_server.pipeline.post(f"/api/analyses/{analysis.id}/finalize", {"status": "completed"})
     assert answer.status_code == 200
     with page.expect_response(re.compile("version=")):
-        page.clock.run_for(8100)
+        page.clock.fast_forward(8100)
     page.clock.run_for(50)
     expect(page.locator("#images .badge.completed")).to_be_visible()
 

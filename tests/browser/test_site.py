@@ -15,10 +15,14 @@ from tests.support.visits import Visits
 SIZES = ((320, 568), (390, 844), (640, 800), (1280, 800), (1920, 1080))
 ROUND_OF_AXE = (390, 1280)  # widths at which every rule is asked
 KEPT = (390, 1280, 1920)  # widths of which pictures are kept, light and dark
+PLAIN_SIZES = ((390, 844), (1280, 800))  # of which pictures are kept without JavaScript
 LARGE = ((390, 844), (1280, 800))  # where text is also made twice as large
 
 PLAIN = [stop for stop in STOPS if not stop.scripted]
-every_stop = pytest.mark.parametrize("stop", STOPS, ids=[stop.name for stop in STOPS])
+every_stop = pytest.mark.parametrize(
+    "stop",
+    [pytest.param(stop, marks=[pytest.mark.soak] if stop.long else [], id=stop.name) for stop in STOPS],
+)
 
 
 def test_every_page_is_in_the_table(app: Flask) -> None:
@@ -94,6 +98,9 @@ def in_large_text(visits: Visits, page: Page, stop: Stop) -> list[str]:
 @pytest.mark.parametrize("stop", PLAIN, ids=[stop.name for stop in PLAIN])
 def test_a_page_without_javascript(visits: Visits, stop: Stop) -> None:
     page = visits.visit(stop, javascript=False)
+    for width, height in PLAIN_SIZES:
+        page.set_viewport_size({"width": width, "height": height})
+        visits.screenshot(page, f"{stop.name}-plain-{width}")
     wrong = inspection.layout(page) + visits.happened(page)
     wrong += [] if stop.like else inspection.keyboard(page, scripted=False)
     assert not wrong, "\n".join([stop.name, *wrong])

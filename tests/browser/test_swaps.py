@@ -6,16 +6,10 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.steps import box
-from tests.support.browser import Pages
+from tests.support.browser import Pages, drawn, poll
 from tests.support.exhibit import Exhibit
 
 pytestmark = pytest.mark.one_database
-
-
-def poll(page: Page) -> None:
-    with page.expect_response(re.compile("/panel")):
-        page.clock.run_for(8100)
-    page.clock.run_for(50)
 
 
 def test_a_poll_leaves_open_what_a_person_opened(shown: Exhibit, opened: Page) -> None:
@@ -39,6 +33,31 @@ def test_a_poll_leaves_open_what_a_person_opened(shown: Exhibit, opened: Page) -
     poll(opened)
     expect(opened.locator("#shapes .item")).to_have_count(2)
     assert opened.evaluate(state) == before
+
+
+def test_a_poll_leaves_the_place_the_focus_and_an_open_menu(shown: Exhibit, opened: Page) -> None:
+    analysis = shown.analysis()
+    ids = shown.store(analysis, *(box(client_id=str(number)) for number in range(60)))
+    opened.clock.install()
+    opened.goto(f"{shown.address}?at=100,80,5")
+    drawn(opened)
+    opened.locator(f"#r-{ids[40]} a").focus()
+    state = """() => [document.activeElement.closest("tr")?.id, document.querySelector(".side .scroll").scrollTop,
+        document.getElementById("picture").getBoundingClientRect().toJSON(), document.getElementById("export").open]"""
+    before = opened.evaluate(state)
+    assert before[0] == f"r-{ids[40]}" and before[1] > 0
+    shown.store(analysis, box(client_id="new"))
+    poll(opened)
+    expect(opened.locator("#annotations tbody tr")).to_have_count(61)
+    assert opened.evaluate(state) == before
+    assert "at=100,80,5" in opened.url
+    menu = opened.locator("#export > summary")
+    menu.click()
+    shown.store(analysis, box(client_id="newer"))
+    poll(opened)
+    expect(opened.locator("#annotations tbody tr")).to_have_count(62)
+    assert opened.evaluate(state) == [None, *before[1:3], True]
+    expect(menu).to_be_focused()
 
 
 def test_cancelling_asks_once_more_and_leaves_the_focus_on_the_analysis(shown: Exhibit, opened: Page) -> None:
@@ -91,7 +110,7 @@ def test_the_export_menu_closes_on_choosing_and_on_leaving(shown: Exhibit, opene
     expect(summary).to_be_focused()
     opened.keyboard.press("Enter")
     expect(menu).to_have_attribute("open", "")
-    for _ in range(3):
+    for _ in range(menu.locator("a").count() + 1):
         opened.keyboard.press("Tab")
     expect(menu).not_to_have_attribute("open", "")
 
@@ -104,7 +123,7 @@ def test_the_view_is_kept_over_an_analysis_with_nothing_to_draw(shown: Exhibit, 
     expect(opened.locator("#stage-note .spinner")).to_have_count(0)
     expect(opened.locator("#export")).to_have_count(0)
     opened.locator(".analyses a", has_text="full").click()
-    expect(opened.locator("#overlay")).to_have_attribute("opacity", "0.4")
+    expect(opened.locator("#overlay .layer")).to_have_attribute("opacity", "0.4")
     expect(opened.locator("#pane-plain")).to_be_visible()
     expect(opened.get_by_label("Labels")).not_to_be_checked()
     assert "opacity=40" in opened.url and "view=side" in opened.url and "labels=0" in opened.url

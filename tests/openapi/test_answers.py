@@ -71,6 +71,7 @@ def test_reading(
         "/api/images/{image_id}/analyses": "?typo=1",
         "/api/analyses/{analysis_id}": "",
         "/api/analyses/{analysis_id}/annotations": "?limit=2&typo=1",
+        "/api/analyses/{analysis_id}/receipts": "?limit=5&typo=1",
         "/api/analyses/{analysis_id}/export": "?format=json",
         "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png&typo=1",
         "/api/ml/artifacts/content": f"?path=ml_outputs/{full.id}/log.txt",
@@ -97,8 +98,21 @@ def test_making(check: Callable[..., None], owner: Person, project: Project) -> 
     check(owner.api("POST", path.format(project_id=project.id), data=form), "POST", path, 201)
 
 
+def test_deleting_and_restoring(
+    check: Callable[..., None], app: Flask, owner: Person, image: Image, analysis: Analysis
+) -> None:
+    there = {"image_id": image.id, "analysis_id": analysis.id}
+    for path in ("/api/analyses/{analysis_id}", "/api/images/{image_id}"):
+        here = path.format(**there)
+        check(owner.api("DELETE", here), "DELETE", path, 200)
+        check(owner.api("GET", here), "GET", path, 410)
+        check(owner.api("POST", f"{here}/restore"), "POST", f"{path}/restore", 200)
+    app.config["ML_RETENTION_DAYS"] = 0
+    check(owner.api("DELETE", here), "DELETE", path, 200)
+
+
 def test_a_pipelines_way(
-    check: Callable[..., None], pipeline: Pipeline, image: Image, analysis: Analysis
+    check: Callable[..., None], pipeline: Pipeline, viewer: Person, image: Image, analysis: Analysis
 ) -> None:
     creating, status = "/api/images/{image_id}/analyses", "/api/analyses/{analysis_id}/status"
     bulk, ending = "/api/analyses/{analysis_id}/annotations:bulk", "/api/analyses/{analysis_id}/finalize"
@@ -110,9 +124,33 @@ def test_a_pipelines_way(
     presign = {"artifact_type": "metadata", "typo": 1}
     check(pipeline.post(presigning.format(**there), presign), "POST", presigning, 200)
     scaled = {"annotation_type": "bounding_box", "data": BOX | {"image_width": 640, "image_height": 480}}
-    body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}]}
-    check(pipeline.post(bulk.format(**there) + "?typo=1", body), "POST", bulk, 200)
+    alias = {"annotation_type": "classification", "data": {"scores": {"oak": 1}}, "confidence": 0.55555}
+    body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}, alias, {"confidence": 2}]}
+    check(pipeline.post(bulk.format(**there) + "?typo=1&on_invalid=skip", body), "POST", bulk, 200)
+    kept = "/api/analyses/{analysis_id}/receipts"
+    answer = viewer.api("GET", kept.format(**there))
+    assert {"scaled", "normalised", "skipped", "ignored"} <= answer.json["receipts"][0].keys()
+    check(answer, "GET", kept, 200)
     check(pipeline.post(ending.format(**there), {"status": "failed", "typo": 1}), "POST", ending, 200)
+
+
+def test_a_workers_way(check: Callable[..., None], pipeline: Pipeline, world: World, image: Image) -> None:
+    one, many, beat = (
+        "/api/analyses/{analysis_id}/claim",
+        "/api/analyses:claim",
+        "/api/analyses/{analysis_id}/heartbeat",
+    )
+    there = {"analysis_id": world.analysis(image).id}
+    claimed = pipeline.post(one.format(**there), {"worker_id": "gpu-1", "typo": 1})
+    check(claimed, "POST", one, 200)
+    check(pipeline.post(one.format(**there), {"worker_id": "gpu-2"}), "POST", one, 409)
+    token = {"X-ML-Lease-Token": claimed.json["lease_token"]}
+    check(pipeline.post(beat.format(**there), {"typo": 1}, headers=token), "POST", beat, 200)
+    check(pipeline.post(beat.format(**there), {}), "POST", beat, 409)
+    world.analysis(image)
+    for _ in range(2):  # one, and then none
+        check(pipeline.post(many, {"worker_id": "gpu-1", "max": 5, "typo": 1}), "POST", many, 200)
+    check(pipeline.post(many, {"worker_id": ""}), "POST", many, 422)
 
 
 def test_the_bytes_of_an_artifact(app: Flask, pipeline: Pipeline, analysis: Analysis) -> None:

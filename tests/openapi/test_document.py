@@ -115,6 +115,44 @@ def test_signatures_are_told_as_the_settings_have_them(make_app: Any) -> None:
     assert {"key": []} in free["security"] and {"signature": [], "timestamp": []} in free["security"]
 
 
+PLAIN = {"signature": [], "timestamp": []}
+V2 = PLAIN | {"keyId": [], "nonce": []}
+
+
+def test_what_pipelines_may_is_told(content: dict[str, Any]) -> None:
+    """Read with a key or v2, make analyses with a key, and sign the rest; what is people's business tells of none."""
+    of = {operation["operationId"]: operation for _, _, operation in operations(content)}
+    assert of["show_analysis"]["x-who"] == (
+        "Any member of the project, with a key or a session, or a pipeline with its key or a v2 signature."
+    )
+    assert of["create_analysis"]["x-who"] == (
+        "A pipeline with its key or a signature, or an editor of the project with a key."
+    )
+    assert of["set_status"]["x-who"].startswith("A pipeline that signs the request, or")
+    assert V2 in of["finalize_analysis"]["security"] and PLAIN in of["finalize_analysis"]["security"]
+    reads = {name for name, one in of.items() if V2 in one["security"] and PLAIN not in one["security"]}
+    assert reads == {
+        "list_project_analyses",
+        "list_image_analyses",
+        "show_analysis",
+        "list_annotations",
+        "list_receipts",
+        "export_analysis",
+        "download_artifact",
+        "artifact_content",
+    }
+    for name, one in of.items():
+        told = {"$ref": "#/components/parameters/X-ML-Nonce"} in one["parameters"]
+        assert told == (V2 in one["security"] or name == "echo_request"), name
+    assert of["show_image"]["x-who"] == "Any member of the project, with a key or a session."
+
+
+def test_where_nobody_need_sign_a_pipeline_s_key_is_enough(make_app: Any) -> None:
+    content = document(make_app(ML_PIPELINE_REQUIRE_HMAC="false")).content
+    finalize = content["paths"]["/api/analyses/{analysis_id}/finalize"]["post"]
+    assert finalize["x-who"].startswith("A pipeline with its key or a signature, or")
+
+
 def test_who_may(content: dict[str, Any]) -> None:
     paths = content["paths"]
     making = paths["/api/images/{image_id}/analyses"]
@@ -125,7 +163,7 @@ def test_who_may(content: dict[str, Any]) -> None:
 
 
 def test_every_code_that_the_api_answers_has_a_schema(content: dict[str, Any]) -> None:
-    answered = raised() - {"rate-limited", "method-not-allowed"}  # of forms; of addresses, not of operations
+    answered = raised() - {"method-not-allowed"}  # of addresses, not of operations
     schemas = content["components"]["schemas"]
     for code in answered:
         schema = schemas[f"{CODES[code].__name__}Problem"]
@@ -175,9 +213,9 @@ def test_limits_are_those_of_the_settings(make_app: Any) -> None:
 
 def test_the_header_of_a_signature_takes_what_the_server_takes(content: dict[str, Any]) -> None:
     pattern = re.compile(content["components"]["parameters"]["X-ML-Signature"]["schema"]["pattern"])
-    plain = "sha256=" + "0" * 64
-    assert pattern.search(plain) and pattern.search(" ".join([plain] * 4))
-    assert not pattern.search(" ".join([plain] * 5)) and not pattern.search("v2=" + "0" * 64)
+    plain, v2 = "sha256=" + "0" * 64, "v2=" + "0" * 64
+    assert pattern.search(plain) and pattern.search(v2) and pattern.search(" ".join([v2, plain] * 2))
+    assert not pattern.search(" ".join([plain] * 5)) and not pattern.search("v1=" + "0" * 64)
 
 
 def test_an_upload_is_told_without_a_path(content: dict[str, Any]) -> None:

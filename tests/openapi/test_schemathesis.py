@@ -55,7 +55,8 @@ PLACES = (*["processing"] * 5, *["queued"] * 2, "completed", "failed", "made up"
 NAMES = [*TYPES, *ALIASES]
 FRAMED = ("bounding_box", "polygon", "keypoint")  # those whose numbers may be in another frame
 RECEIPT = ("inserted", "unchanged", "updated", "removed", "scaled")
-SIGNED = "signature"
+SIGNED = {"signature": [], "timestamp": []}
+FOR_WORKERS = ("/claim", "/heartbeat")
 
 
 def labels() -> list[str]:
@@ -113,7 +114,7 @@ class Scene:
         return client.open(request.full_path, method=case.method, data=body, headers=headers)
 
     def _proof(self, case: Case, body: bytes) -> dict[str, str]:
-        if SIGNED not in str(case.operation.definition.raw["security"]):
+        if SIGNED not in case.operation.definition.raw["security"]:
             return {"X-API-Key": self.admin.key}
         moment = str(self.pipeline.now())
         return {"X-ML-Timestamp": moment, "X-ML-Signature": plain_signature(body, moment)}
@@ -153,6 +154,8 @@ class Seen:
 
 def lead(scene: Scene, case: Case, chance: Random, analysis: Analysis) -> None:
     """Puts what is there in place of what was made up; a body that is wrong on purpose stays so."""
+    if case.path.endswith(FOR_WORKERS) and chance.random() < 0.5:
+        analysis = lead_worker(scene, case)
     there = {"project_id": scene.project.id, "image_id": scene.image.id, "analysis_id": analysis.id}
     for name in case.path_parameters or {}:
         case.path_parameters[name] = str(there[name])
@@ -163,6 +166,15 @@ def lead(scene: Scene, case: Case, chance: Random, analysis: Analysis) -> None:
     part = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
     if isinstance(case.body, dict) and part and part.mode is GenerationMode.POSITIVE:
         lead_body(scene, case.body, chance, analysis)
+
+
+def lead_worker(scene: Scene, case: Case) -> Analysis:
+    """To one that can be claimed; or that is, with the token of its lease."""
+    analysis = scene.world.analysis(scene.image)
+    if not case.path.endswith("/claim"):
+        claimed = scene.pipeline.post(f"/api/analyses/{analysis.id}/claim", {"worker_id": "led"})
+        case.headers = {**(case.headers or {}), "X-ML-Lease-Token": claimed.json["lease_token"]}
+    return analysis
 
 
 def lead_body(scene: Scene, body: dict[str, Any], chance: Random, analysis: Analysis) -> None:

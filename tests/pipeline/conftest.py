@@ -1,14 +1,20 @@
 """Fixtures of the signed API: asking as anybody of the cast, and things to send."""
 
+import base64
+import hashlib
+import hmac
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
 
+from app.extensions import db
 from app.models import Analysis, Image
+from app.models.columns import now
 from tests.cast import Pipeline
 from tests.factories import World
 from tests.support.database import KIND
@@ -63,6 +69,48 @@ def bulk_path(analysis: Analysis) -> str:
 def job() -> dict[str, Any]:
     """The least that makes an analysis."""
     return {"model_name": "leaf-net", "model_version": "1.0.0"}
+
+
+@pytest.fixture
+def leased(pipeline: Pipeline, world: World, image: Image) -> Callable[..., Any]:
+    """leased(): an analysis on `image` that a worker has claimed, and the header with the token of its lease."""
+
+    def lease(**columns: Any) -> tuple[Analysis, dict[str, str]]:
+        analysis = world.analysis(image, "queued", **columns)
+        answer = pipeline.post(f"/api/analyses/{analysis.id}/claim", {"worker_id": "gpu-1"})
+        assert answer.status_code == 200, answer.text
+        return world.reload(analysis), {"X-ML-Lease-Token": answer.json["lease_token"]}
+
+    return lease
+
+
+@pytest.fixture
+def token_of(app: Flask, world: World) -> Callable[..., dict[str, str]]:
+    """token_of(analysis, epoch=1): the header with the token of its lease of that epoch, by default the present one.
+
+    Written from what is told about tokens alone, so that it shares no mistake with the server.
+    """
+
+    def header(analysis: Analysis, epoch: int | None = None) -> dict[str, str]:
+        epoch = world.reload(analysis).lease_epoch if epoch is None else epoch
+        text = f"loupe-lease-1\n{analysis.id}\n{epoch}".encode()
+        digest = hmac.new(app.config["SECRET_KEY"].encode(), text, hashlib.sha256).digest()
+        return {"X-ML-Lease-Token": base64.urlsafe_b64encode(digest).decode().rstrip("=")}
+
+    return header
+
+
+@pytest.fixture
+def run_out(app: Flask) -> Callable[..., None]:
+    """run_out(analysis): its lease ended a second ago; run_out(analysis, seconds=-60): it ends in a minute."""
+
+    def move(analysis: Analysis, seconds: float = 1) -> None:
+        with app.app_context():
+            row = db.session.get_one(Analysis, analysis.id)
+            row.lease_expires_at = now() - timedelta(seconds=seconds)
+            db.session.commit()
+
+    return move
 
 
 @pytest.fixture

@@ -181,7 +181,7 @@ def test_the_change_and_its_row_are_one(pipeline, trail, world, analysis, monkey
     def without_an_action(*_, **__):
         db.session.add(AuditEvent())
 
-    monkeypatch.setattr("app.services.analyses.audit.record", without_an_action)
+    monkeypatch.setattr("app.services.states.audit.record", without_an_action)
     answer = pipeline.patch(f"/api/analyses/{analysis.id}/status", {"status": "completed"})
     assert (answer.status_code, answer.json["code"]) == (500, "internal-error")
     assert world.reload(analysis).status == "processing"

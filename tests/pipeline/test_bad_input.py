@@ -21,8 +21,9 @@ def refusal(answer):
 
 
 @pytest.fixture
-def routes(image, analysis):
-    """Every route with a body that is right, in an order in which all succeed: name → (method, path, body)."""
+def routes(world, image, analysis):
+    """Every route that needs a body, with a right one, in an order in which all succeed: (method, path, body)."""
+    waiting = f"/api/analyses/{world.analysis(image).id}"
     one = f"/api/analyses/{analysis.id}"
     annotation = {"annotation_type": "custom", "data": {"a": 1}}
     job = {"model_name": "leaf-net", "model_version": "1"}
@@ -32,6 +33,8 @@ def routes(image, analysis):
         "bulk": ("POST", f"{one}/annotations:bulk", {"annotations": [annotation]}),
         "presign": ("POST", f"{one}/artifacts/presign", {"artifact_type": "log"}),
         "finalize": ("POST", f"{one}/finalize", {"status": "completed"}),
+        "claim": ("POST", f"{waiting}/claim", {"worker_id": "gpu-1"}),
+        "claim next": ("POST", "/api/analyses:claim", {"worker_id": "gpu-1"}),
     }
 
 

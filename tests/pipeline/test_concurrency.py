@@ -6,10 +6,17 @@ from collections import Counter
 
 import pytest
 
-from app.models import Analysis, Annotation, Artifact, AuditEvent
+from app.models import Analysis, Annotation, Artifact, AuditEvent, Receipt
 from tests.cast import encode
 
 AT_ONCE = 8
+MANY = 64  # in longer rounds
+
+
+@pytest.fixture(params=[AT_ONCE, pytest.param(MANY, marks=pytest.mark.soak)])
+def many(request):
+    """How many requests come at once."""
+    return request.param
 
 
 @pytest.fixture
@@ -47,24 +54,24 @@ def total(answers, name):
 # --- ending ------------------------------------------------------------------------------------------------------
 
 
-def test_the_same_end(at_once, pipeline, world, analysis):
+def test_the_same_end(at_once, many, pipeline, world, analysis):
     path = f"/api/analyses/{analysis.id}/finalize"
-    answers = at_once([lambda: pipeline.post(path, {"status": "completed"})] * AT_ONCE)
-    assert statuses(answers) == {200: AT_ONCE}
+    answers = at_once([lambda: pipeline.post(path, {"status": "completed"})] * many)
+    assert statuses(answers) == {200: many}
     assert len({answer.text for answer in answers}) == 1
     assert world.count(AuditEvent, action="analysis.completed") == 1
 
 
-def test_different_ends(at_once, pipeline, world, analysis):
+def test_different_ends(at_once, many, pipeline, world, analysis):
     def end(status):
         body = {"status": status, "error_message": f"was {status}"}
         return lambda: pipeline.post(f"/api/analyses/{analysis.id}/finalize", body)
 
-    answers = at_once([end("completed"), end("failed")] * (AT_ONCE // 2))
+    answers = at_once([end("completed"), end("failed")] * (many // 2))
     stored = world.reload(analysis)
     assert stored.status in ("completed", "failed")
     assert stored.error_message == f"was {stored.status}"
-    assert statuses(answers) == {200: AT_ONCE // 2, 409: AT_ONCE // 2}
+    assert statuses(answers) == {200: many // 2, 409: many // 2}
     assert {answer.json()["status"] for answer in answers if answer.ok} == {stored.status}
     assert {answer.json()["code"] for answer in answers if not answer.ok} == {"illegal-transition"}
     assert world.count(AuditEvent, action=f"analysis.{stored.status}") == 1
@@ -107,17 +114,18 @@ ITEMS = [{"annotation_type": "custom", "data": {"n": n}, "client_id": f"n{n}"} f
 
 @pytest.mark.parametrize("mode", ["append", "upsert", "replace"])
 @pytest.mark.parametrize("named", [True, False])
-def test_identical_bulks(at_once, pipeline, world, analysis, mode, named):
+def test_identical_bulks(at_once, many, pipeline, world, analysis, mode, named):
     items = ITEMS if named else [{**item, "client_id": None} for item in ITEMS]
     body = encode({"annotations": items, "mode": mode})
     path = f"/api/analyses/{analysis.id}/annotations:bulk"
-    answers = at_once([lambda: pipeline.post(path, raw=body)] * AT_ONCE)
-    assert statuses(answers) == {200: AT_ONCE}
-    assert (total(answers, "inserted"), total(answers, "unchanged")) == (200, 200 * (AT_ONCE - 1))
+    answers = at_once([lambda: pipeline.post(path, raw=body)] * many)
+    assert statuses(answers) == {200: many}
+    assert (total(answers, "inserted"), total(answers, "unchanged")) == (200, 200 * (many - 1))
     assert {answer.json()["total"] for answer in answers} == {200}
     assert len({str(answer.json()["annotations"]) for answer in answers}) == 1
     assert world.count(Annotation) == world.reload(analysis).annotation_count == 200
     assert world.count(AuditEvent, action="annotations.stored") == 1
+    assert world.count(Receipt) == 1
 
 
 def test_contradicting_bulks(at_once, pipeline, world, analysis):
@@ -179,10 +187,10 @@ def test_the_limit_of_an_image(at_once, serve):
     assert server.world.count(Analysis) == 3
 
 
-def test_one_job(at_once, pipeline, world, image):
+def test_one_job(at_once, many, pipeline, world, image):
     body = JOB | {"external_job_id": "job-1", "parameters": {"a": [1, 2.5]}}
-    answers = at_once([lambda: pipeline.post(f"/api/images/{image.id}/analyses", body)] * AT_ONCE)
-    assert statuses(answers) == {201: 1, 200: AT_ONCE - 1}
+    answers = at_once([lambda: pipeline.post(f"/api/images/{image.id}/analyses", body)] * many)
+    assert statuses(answers) == {201: 1, 200: many - 1}
     assert len({answer.text for answer in answers}) == 1
     assert world.count(Analysis) == 1
     assert world.count(AuditEvent, action="analysis.created") == 1

@@ -69,7 +69,7 @@ def test_not_a_uuid(ask, job):
 FIELDS = {
     *("id", "image_id", "model_name", "model_version", "status", "error_message", "parameters", "provenance"),
     *("requested_by_id", "external_job_id", "priority", "group_id", "created_at", "started_at"),
-    *("completed_at", "updated_at", "annotation_count"),
+    *("completed_at", "updated_at", "annotation_count", "attempt", "retry_of_id"),
 }
 
 
@@ -79,9 +79,10 @@ def test_the_least(ask, analyses_path, job, image, world):
     assert made["image_id"] == str(image.id)
     assert (made["model_name"], made["model_version"]) == ("leaf-net", "1.0.0")
     assert (made["status"], made["priority"], made["annotation_count"]) == ("queued", 0, 0)
+    assert made["attempt"] == 1
     assert datetime.fromisoformat(made["created_at"]).utcoffset().total_seconds() == 0
     empty = FIELDS - {"id", "image_id", "model_name", "model_version", "status", "priority"}
-    empty -= {"annotation_count", "created_at", "updated_at"}
+    empty -= {"annotation_count", "created_at", "updated_at", "attempt"}
     assert {name: made[name] for name in empty} == dict.fromkeys(empty)
     (row,) = world.rows(Analysis)
     assert str(row.id) == made["id"]
@@ -141,6 +142,44 @@ def test_limit_per_image(ask, switched, world, project, analyses_path, job, unch
     assert (answer.status_code, answer.json["code"]) == (400, "limit-reached")
     another = f"/api/images/{world.image(project).id}/analyses"
     assert ask("pipeline", "POST", another, job).status_code == 201
+
+
+def test_limit_of_what_a_person_has_under_way(ask, switched, world, project, analyses_path, job, unchanged):
+    switched(ML_MAX_PENDING_PER_USER=2)
+    another = f"/api/images/{world.image(project).id}/analyses"
+    made = [ask("editor", "POST", path, job).json for path in (analyses_path, another)]
+    with unchanged(Analysis):
+        answer = ask("editor", "POST", analyses_path, job)
+    assert (answer.status_code, answer.json["code"], answer.json["limit"]) == (400, "limit-reached", 2)
+    assert ask("pipeline+editor", "POST", another, job).json["code"] == "limit-reached", (
+        "a signature beside it is no way around"
+    )
+    assert ask("pipeline", "POST", analyses_path, job).status_code == 201, "a pipeline by itself is no person"
+    assert ask("owner", "POST", analyses_path, job).status_code == 201
+    moved = ask("pipeline", "PATCH", f"/api/analyses/{made[0]['id']}/status", {"status": "processing"})
+    assert moved.status_code == 200
+    assert ask("editor", "POST", another, job).status_code == 400, "processing is under way as well"
+    ask("pipeline", "POST", f"/api/analyses/{made[0]['id']}/finalize", {"status": "failed"})
+    assert ask("editor", "POST", another, job).status_code == 201
+
+
+def test_what_was_deleted_is_not_under_way(ask, switched, world, project, analyses_path, job, owner):
+    switched(ML_MAX_PENDING_PER_USER=2)
+    other = world.image(project)
+    made = ask("owner", "POST", analyses_path, job).json
+    assert ask("owner", "POST", f"/api/images/{other.id}/analyses", job).status_code == 201
+    for path in (f"/api/analyses/{made['id']}", f"/api/images/{other.id}"):
+        assert ask("owner", "POST", analyses_path, job).status_code == 400
+        assert owner.api("DELETE", path).status_code < 300
+        assert ask("owner", "POST", analyses_path, job).status_code == 201
+
+
+def test_a_person_in_many_places_at_once_has_one_limit(at_once, ask, switched, world, project, job, editor):
+    switched(ML_MAX_PENDING_PER_USER=3)
+    paths = [f"/api/images/{world.image(project).id}/analyses" for _ in range(8)]
+    answers = at_once([lambda path=path: ask("editor", "POST", path, job) for path in paths])
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [400] * 5
+    assert world.count(Analysis, requested_by_id=editor.id) == 3
 
 
 def test_another_image_in_the_body(ask, analyses_path, job, unchanged):
@@ -241,9 +280,9 @@ def test_the_same_job_on_another_image(ask, world, project, analyses_path, job):
 
 def test_the_same_job_is_looked_up_before_the_limits(ask, switched, analyses_path, job):
     sent = job | {"external_job_id": "job-1"}
-    made = ask("pipeline", "POST", analyses_path, sent).json
-    switched(ML_MAX_ANALYSES_PER_IMAGE=1, ML_ALLOWED_MODELS=("root-net",))
-    again = ask("pipeline", "POST", analyses_path, sent)
+    made = ask("owner", "POST", analyses_path, sent).json
+    switched(ML_MAX_ANALYSES_PER_IMAGE=1, ML_ALLOWED_MODELS=("root-net",), ML_MAX_PENDING_PER_USER=1)
+    again = ask("owner", "POST", analyses_path, sent)
     assert (again.status_code, again.json["id"]) == (200, made["id"])
 
 

@@ -4,15 +4,25 @@ import re
 
 import pytest
 
-from app.models import Analysis, Annotation, Artifact, AuditEvent
-from tests.factories import picture
+from app.extensions import db
+from app.models import SYSTEM, Analysis, Annotation, Artifact, AuditEvent, PipelineKey, Project
+from app.services import pipeline_keys
+from tests.factories import WEBHOOKS, picture
 
-ML_RULE = re.compile(r"analys|annotation|artifact|/ml/|/panel|/admin/exports")
+ML_RULE = re.compile(
+    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline"
+)
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 
 @pytest.fixture
-def ids(project, image, analysis, pipeline, client):
+def app(make_app):
+    """Everything of the feature is on."""
+    return make_app(**WEBHOOKS)
+
+
+@pytest.fixture
+def ids(app, world, project, image, analysis, pipeline, client):
     """Real ones for every placeholder, so that a 404 is the flag's doing."""
     one = f"/api/analyses/{analysis.id}"
     signed = pipeline.post(f"{one}/artifacts/presign", {"artifact_type": "heatmap"}).json
@@ -21,11 +31,20 @@ def ids(project, image, analysis, pipeline, client):
     heatmap = {"annotation_type": "heatmap", "data": {"width": 64, "height": 48}, "storage_path": path}
     mask = {"annotation_type": "segmentation", "data": {"format": "rle", "counts": [0, 4, 8], "size": [3, 4]}}
     receipt = pipeline.post(f"{one}/annotations:bulk", {"annotations": [heatmap, mask]}).json
+    with app.app_context():
+        rows = [db.session.get_one(Project, project.id)]
+        key_id = pipeline_keys.create("k", rows, encryption_keys=["sealed"], by=SYSTEM).key.id
+        db.session.commit()
     return {
         "project_id": project.id,
         "image_id": image.id,
+        "key_id": key_id,
         "analysis_id": analysis.id,
         "annotation_id": receipt["annotations"][0]["id"],
+        "delivery_id": world.delivery(analysis).id,
+        "level": 0,
+        "column": 0,
+        "row": 0,
     }
 
 
@@ -36,7 +55,7 @@ def rules(app):
 def requests(app, ids):
     """(method, address) of everything that belongs to the feature."""
     for rule in rules(app):
-        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(ids[match[1]]), rule.rule)
+        address = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda match: str(ids[match[1]]), rule.rule)
         yield from ((method, address) for method in METHODS if method in rule.methods)
 
 
@@ -75,7 +94,7 @@ def answers(app, ids, admin, pipeline):
 def test_off(switched, answers, unchanged, admin):
     switched(ML_ANALYSIS_ENABLED=False)
     assert admin.client.get("/").status_code == 200, "signing in is in the audit trail"
-    with unchanged(Analysis, Annotation, Artifact, AuditEvent):
+    with unchanged(Analysis, Annotation, Artifact, AuditEvent, PipelineKey):
         found = list(answers())
     assert len(found) > 20
     assert [one for one in found if one[2] != 404] == []
@@ -119,7 +138,7 @@ def test_a_wrong_method_is_not_there_either(app, ids, pipeline, owner, switched)
     switched(ML_ANALYSIS_ENABLED=False)
     asked = 0
     for rule in rules(app):
-        address = re.sub(r"<(?:\w+:)?(\w+)>", lambda match: str(ids[match[1]]), rule.rule)
+        address = re.sub(r"<(?:\w+(?:\([^)]*\))?:)?(\w+)>", lambda match: str(ids[match[1]]), rule.rule)
         allowed = {method for other in rules(app) if other.rule == rule.rule for method in other.methods}
         for method in set(METHODS) - allowed:
             answer = pipeline.request(method, address, {}, headers={"X-API-Key": owner.key})

@@ -4,7 +4,9 @@ What makes a retry safe is in test_bulk_modes.py, the seven types in test_bulk_t
 """
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
+from app.extensions import db
 from app.models import Analysis, Annotation
 from tests.cast import encode
 from tests.factories import some_id
@@ -339,3 +341,12 @@ def test_foreign_paths(ask, bulk_path, analysis, world, image, unchanged, form):
 def test_a_picture_needs_its_path(ask, bulk_path, item):
     answer = ask("pipeline", "POST", bulk_path, {"annotations": [item]})
     assert (answer.status_code, answer.json["errors"][0]["field"]) == (422, "storage_path")
+
+
+def test_the_table_itself_refuses_a_name_twice(app, world, analysis):
+    """Should ever two requests come past the lock of the analysis."""
+    row = {"analysis_id": analysis.id, "annotation_type": "custom", "data": {}, "content_hash": "0" * 64}
+    with app.app_context(), pytest.raises(IntegrityError):
+        db.session.add_all(Annotation(**row, client_id="n1", position=place) for place in range(2))
+        db.session.commit()
+    assert world.count(Annotation) == 0

@@ -122,13 +122,15 @@ def test_secrets_that_somebody_set_are_not_generated(copy: Path) -> None:
     own = {**SETTINGS, "PYTHONPATH": str(copy / "scripts"), "SECRET_KEY": "a-key-of-ones-own-0123456789"}
     subprocess.run([sys.executable, "-c", code], env=own, check=True, capture_output=True)
     file = copy / "instance" / "secrets.env"
-    assert [line.partition("=")[0] for line in file.read_text().split()] == ["ML_CALLBACK_HMAC_SECRET"]
+    made = [line.partition("=")[0] for line in file.read_text().split()]
+    assert made == ["ML_CALLBACK_HMAC_SECRET", "ML_KEY_ENCRYPTION_KEYS"]
     before = file.read_text()
     del own["SECRET_KEY"]
     subprocess.run([sys.executable, "-c", code], env=own, check=True, capture_output=True)
     assert file.read_text().startswith(before)
     assert [line.partition("=")[0] for line in file.read_text().split()] == [
         "ML_CALLBACK_HMAC_SECRET",
+        "ML_KEY_ENCRYPTION_KEYS",
         "SECRET_KEY",
     ]
 

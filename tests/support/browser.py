@@ -2,12 +2,13 @@
 
 import contextlib
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Browser, BrowserContext, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -35,6 +36,35 @@ def launched(path: str) -> Iterator[Browser]:
             yield browser
         finally:
             browser.close()
+
+
+def drawn(page: Page) -> None:
+    """When what is drawn is what the stage wants at its size and place, and no answer will change it any more."""
+    page.wait_for_load_state("networkidle")
+    page.wait_for_function(
+        """() => { const drawn = document.getElementById("overlay")?.dataset.drawnAt;
+            return !drawn || Math.abs(Math.log(window.stage.region().zoom / drawn)) < Math.log(1.2); }"""
+    )
+
+
+def poll(page: Page) -> Response:
+    """The panel asks again, on a page whose clock is installed: 8 seconds go by at once."""
+    drawn(page)  # while the drawing is asked for, no poll is sent
+    with page.expect_response(lambda answer: "/panel" in answer.url) as told:
+        page.clock.fast_forward(8100)
+    page.clock.run_for(50)
+    return told.value
+
+
+@contextlib.contextmanager
+def held(page: Page, address: re.Pattern[str]) -> Iterator[None]:
+    """Requests for such addresses do not leave the browser before the block ends, as if the server were slow."""
+    waiting: list[Route] = []
+    page.route(address, lambda route: waiting.append(route))
+    yield
+    for route in waiting:
+        route.continue_()
+    page.unroute(address)
 
 
 class Pages:

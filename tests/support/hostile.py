@@ -21,24 +21,27 @@ from app.models import (
     AuditEvent,
     Image,
     Membership,
+    PipelineKey,
     Project,
     SignInFailure,
     User,
     UserKey,
+    WebhookDelivery,
 )
 from app.models.columns import new_id, now
 from app.schemas.analyses import CreateAnalysis, Finalize
 from app.schemas.base import load
-from app.services import accounts, images, projects, sign_ins
+from app.services import accounts, images, pipeline_keys, projects, sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
-from tests.factories import QUICK_HASH, gradient, picture
+from tests.factories import QUICK_HASH, WEBHOOKS, gradient, picture
 from tests.support.site import PROXY_SECRET, Site, box
 from tests.support.stops import Stop
 
 FILE = Path(__file__).resolve().parents[1] / "data" / "hostile_strings.txt"
 LONGEST = 250  # characters of a bundle: what one line of text may hold
 LONGEST_UNIT = 64
+SEALED = "what signing secrets are encrypted under"
 FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 
 STRINGS = [normalize("NFC", line) for line in FILE.read_text("utf-8").splitlines()[1:]]
@@ -61,12 +64,18 @@ def bundles(strings: Sequence[str]) -> Iterator[list[str]]:
 
 
 def settings(strings: Sequence[str]) -> dict[str, str]:
-    """The strings in what a server shows of its environment, and a proxy that may say who somebody is."""
+    """The strings in what a server shows of its environment, a proxy that may say who somebody is, and webhooks."""
     return {
         "ML_ALLOWED_MODELS": ",".join(["*", *strings]),
         "S3_REGION": " · ".join(strings),
         "AUTH_PROXY_SECRET": PROXY_SECRET,
+        **WEBHOOKS,
+        "ML_KEY_ENCRYPTION_KEYS": SEALED,
     }
+
+
+def last_used(text: str) -> dict[str, Any]:
+    return {"last_used_at": now(), "last_used_from": text, "last_used_agent": text}
 
 
 class Hostile:
@@ -89,7 +98,9 @@ class Hostile:
             self._make_members()
             self._make_gallery()
             self._make_bundles()
+            self._make_workers()
             self._make_events()
+            self._make_webhooks()
             db.session.commit()
         self.drawn = self._make_drawn()
 
@@ -113,7 +124,7 @@ class Hostile:
             self.keys = [signing.mint_key_id() for _ in bundle]
             for n, (key_id, text) in enumerate(zip(self.keys, bundle, strict=True)):
                 over = now() if n % 2 else None
-                columns = {"name": text, "secret_hash": "0" * 64, "revoked_at": over}
+                columns = {"name": text, "secret_hash": "0" * 64, "revoked_at": over, **last_used(text)}
                 db.session.add(UserKey(id=key_id, user_id=user.id, **columns))
             email = user.email
             db.session.commit()
@@ -139,6 +150,12 @@ class Hostile:
     def pages_of_projects(self) -> list[list[str]]:
         with self.world.app.app_context():
             rows, _ = projects.page("", skip=0, limit=10_000)
+            names = [row.name for row in rows]
+        return [names[start : start + PAGE_SIZE] for start in range(0, len(names), PAGE_SIZE)]
+
+    def pages_of_workers(self) -> list[list[str]]:
+        with self.world.app.app_context():
+            rows, _ = pipeline_keys.page(live_only=True, skip=0, limit=10_000)
             names = [row.name for row in rows]
         return [names[start : start + PAGE_SIZE] for start in range(0, len(names), PAGE_SIZE)]
 
@@ -214,12 +231,28 @@ class Hostile:
             image = self.image(project, line, tree)
             names = {"model_name": line, "model_version": line, "external_job_id": line, "group_id": line}
             row = self.analysis(image, "failed", "\n".join(bundle), parameters=tree, provenance=tree, **names)
+            gone = self.image(project, line)
+            other = self.analysis(image, "queued", None, model_name=line, model_version=line)
+            gone.deleted_at = other.deleted_at = now()
             db.session.flush()
             self.alone.append((project.id, image.id, row.id))
-        gone = self.image(db.session.get_one(Project, self.alone[0][0]), self.lines[0])
-        gone.deleted_at = now()
-        db.session.flush()
         self.deleted = gone.id
+
+    def _make_workers(self) -> None:
+        """A pipeline's key for each string; for each bundle; and one for forms that are refused."""
+        self.workers = [
+            self._worker(line, project) for line, (project, _, _) in zip(self.lines, self.alone, strict=True)
+        ]
+        self.kept_worker = self._worker(self.lines[0], self.alone[0][0])
+        for text, project_id in zip(self.strings, self.named, strict=True):
+            self._worker(text, project_id)
+
+    def _worker(self, text: str, project_id: UUID) -> str:
+        columns = {"name": text, "secret_hash": "0" * 64, "signing_secret": "", **last_used(text)}
+        row = PipelineKey(id=signing.mint_key_id(), **columns)
+        row.projects = [db.session.get_one(Project, project_id)]
+        db.session.add(row)
+        return row.id
 
     def _make_events(self) -> None:
         """Two for each string, a page of each a day: all texts of its own are the string, or its ids stand for such."""
@@ -232,6 +265,14 @@ class Hostile:
             user = {"actor_kind": "user", "actor_id": self.changing.id, "subject_type": "user"}
             ids = {"subject_id": str(self.members[n]), "project_id": self.named[n]}
             db.session.add(AuditEvent(**shared, **user, **ids, before=None, after=tree))
+
+    def _make_webhooks(self) -> None:
+        """For each bundle one whose receiver answered so, and one that failed with such a reason."""
+        at = {"at": FIRST_DAY.isoformat(), "seconds": 0.5}
+        for bundle, line, (_, _, analysis_id) in zip(self.bundles, self.lines, self.alone, strict=True):
+            attempts = [{**at, "status": 500, "answer": text} for text in bundle] + [{**at, "error": line}]
+            columns = {"event": "analysis.failed", "analysis_id": analysis_id, "body": "{}"}
+            db.session.add(WebhookDelivery(attempts=attempts, created_at=FIRST_DAY, **columns))
 
     def _make_drawn(self) -> tuple[UUID, UUID]:
         """An image with everything that is drawn or listed, stored the way a pipeline does it; and its analysis."""

@@ -9,7 +9,7 @@ from typing import Any
 from playwright.sync_api import Page
 
 LINE = 28  # pixels: what stands in one line may differ by as much
-MOST_STOPS = 500
+MOST_STOPS = 1000
 AT_ONCE = 16  # presses
 
 CONTROLS = "a[href], button, input:not([type=hidden]), select, textarea, summary"
@@ -125,7 +125,12 @@ FOCUSED = (
         return style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
     });
     // of what is taller than the window as much as is seen; an open menu lies over the page until it is closed
-    const free = [box.left + 6, (box.left + box.right) / 2].some((x) => {
+    // a slider that lets the pointer through its track is met at its handle
+    const {pointerEvents} = getComputedStyle(place);
+    const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    const handle = rem * parseFloat(getComputedStyle(place).getPropertyValue("--handle"));
+    const thumb = box.left + handle / 2 + (place.value - place.min) / (place.max - place.min) * (box.width - handle);
+    const free = (pointerEvents === "none" ? [thumb] : [box.left + 6, (box.left + box.right) / 2]).some((x) => {
         const middle = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
         const hit = document.elementFromPoint(x, middle);
         return hit && (place.contains(hit) || hit.contains(place) || place.closest("label")?.contains(hit)

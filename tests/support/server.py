@@ -50,7 +50,9 @@ def served(environ: Mapping[str, str], instance: Path) -> Iterator[Gunicorn]:
     wsgi.write_text(f"from app import create_app\n\napp = create_app(instance_path={str(instance)!r})\n")
     command = [sys.executable, "-m", "gunicorn", "-c", "deploy/gunicorn.conf.py"]
     command += ["--pythonpath", str(instance), "live_wsgi:app"]
-    environment = {"PATH": os.environ["PATH"], "PORT": str(port), "PYTHONWARNINGS": "error", **environ}
+    environment = {"PATH": os.environ["PATH"], "PORT": str(port), "PYTHONWARNINGS": "error"}
+    # nothing happens by itself, but where that is what a test is about
+    environment |= {"BACKGROUND_LOOP": "false", **environ}
     with log.open("wb") as output:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
     server = Gunicorn(process, port, log)

@@ -9,13 +9,14 @@ import requests
 from sqlalchemy import text, update
 
 from app.extensions import db
-from app.models import SYSTEM, Analysis, Image
+from app.models import SYSTEM, Analysis, Image, PipelineKey, Project, WebhookTarget
 from app.models.columns import now
-from app.services import accounts, sign_ins
+from app.services import accounts, pipeline_keys, sign_ins, webhooks
 from tests.cast import Person
 from tests.conftest import LiveServer
-from tests.factories import gradient, picture, some_id, spots
+from tests.factories import WEBHOOKS, gradient, picture, some_id, spots
 from tests.steps import finalize
+from tests.support.crowds import crowd
 from tests.support.stops import LONG, SLOWED, UNBROKEN, Stop
 
 WIDTH, HEIGHT = 640, 480
@@ -23,7 +24,15 @@ LARGEST_IMAGE = 64 * 1024
 MANY = 230  # annotations: more than one page of the table
 PROXY_SECRET = "shared-with-the-proxy-0123456789"
 BY_PROXY = ("proxied", "cut-off")
-SETTINGS = {"MAX_IMAGE_BYTES": str(LARGEST_IMAGE), "AUTH_PROXY_SECRET": PROXY_SECRET}
+CROWDS = {"paths": 5_000, "tiles": 25_000, "crowd": 100_000}
+"""Boxes of images that are made when their address is first asked for: most tests look at none."""
+SEALED = "what signing secrets are encrypted under"
+SETTINGS = {
+    "MAX_IMAGE_BYTES": str(LARGEST_IMAGE),
+    "AUTH_PROXY_SECRET": PROXY_SECRET,
+    "ML_KEY_ENCRYPTION_KEYS": SEALED,
+    **WEBHOOKS,
+}
 
 
 class Site:
@@ -56,11 +65,18 @@ class Site:
         self._keep_out()
         self._slow_down()
         self._projects()
+        self._keys()
         self._images()
         self._seven_types()
+        self._webhooks()
         self._lose()
 
     def address(self, stop: Stop) -> str:
+        for name, count in CROWDS.items():
+            if f"{{{name}}}" in stop.address and name not in self.rows:
+                image = self.world.image(self.streets, f"{name}.png", picture(3200, 2400))
+                crowd(self.world, image, count)
+                self.rows[name] = image.id
         return stop.address.format(**self.rows)
 
     def person(self, stop: Stop) -> Person | None:
@@ -106,8 +122,29 @@ class Site:
         self.empty = make("Moss", description="Nothing yet.", owner=owner, viewer=viewer)
         self.long = make(LONG.strip(), description=UNBROKEN, owner=owner)
         self.lost = make("Lost", owner=self.people["unlucky"])
+        self.streets = make("Streets", owner=self.people["unlucky"])
         self.spoilt = make("Spoilt", owner=self.people["unlucky"])
         self.rows |= {name: getattr(self, name).id for name in ("leaves", "empty", "long", "lost")}
+
+    def _keys(self) -> None:
+        """One key that is in use and was rotated, one with long texts for many projects, one that is over."""
+        used = {"last_used_at": now(), "last_used_from": "192.0.2.17", "last_used_agent": "leaf-worker/1.4"}
+        long = used | {"last_used_agent": UNBROKEN, "last_used_from": "2001:db8::1234:5678:9abc:def0"}
+        wanted = {
+            "worker": ("Leaf worker", [self.leaves], used),
+            "old_worker": ("Leaf worker", [self.leaves, self.empty], {"revoked_at": now()}),
+            "long_worker": (LONG.strip()[:255], [self.leaves, self.empty, self.long, self.lost], long),
+        }
+        with self.world.app.app_context():
+            for place, (name, of, columns) in wanted.items():
+                rows = [db.session.get_one(Project, project.id) for project in of]
+                made = pipeline_keys.create(name, rows, encryption_keys=[SEALED], by=SYSTEM).key
+                for column, value in columns.items():
+                    setattr(made, column, value)
+                self.rows[place] = made.id
+            worker = db.session.get_one(PipelineKey, self.rows["worker"])
+            pipeline_keys.rotate(worker, timedelta(days=3), encryption_keys=[SEALED], by=SYSTEM)
+            db.session.commit()
 
     def _images(self) -> None:
         shot = picture(WIDTH, HEIGHT, colour="#7d8f69")
@@ -118,8 +155,11 @@ class Site:
         images["long_image"] = self.world.image(self.long, UNBROKEN + ".png", shot)
         images["lost_image"] = self.world.image(self.lost, "lost.png", shot)
         images["spoilt_image"] = self.world.image(self.spoilt, "spoilt.png", shot)
+        images["nothing_found"] = self.world.image(self.streets, "nothing.png", shot)
         self.rows |= {name: image.id for name, image in images.items()}
+        self.world.analysis(images["nothing_found"], "completed")
         self.world.analysis(images["queued"], "queued", priority=3)
+        self.world.analysis(images["plain"], "failed", model_name=LONG[:250], deleted_at=now())
         self.world.analysis(images["canceled"], "canceled")
         reason = (
             "Traceback (most recent call last):\n  File “worker.py”, line 12\nOutOfMemory: 7.2 GiB wanted"
@@ -147,7 +187,8 @@ class Site:
             "parameters": {"threshold": 0.5, "tiles": {"size": [512, 512]}},
             "provenance": {"commit": "4f1c2ab"},
         }
-        self.world.analysis(self.completed, "completed", model_name="older-net")
+        older = self.world.analysis(self.completed, "processing", model_name="older-net")
+        self.store(older, [box("leaf", 5), box("bark", 66)], "completed")
         analysis = self.world.analysis(
             self.completed,
             "processing",
@@ -156,10 +197,27 @@ class Site:
             group_id="run-4",
             **columns,
         )
-        self.rows["analysis"] = analysis.id
+        self.rows |= {"analysis": analysis.id, "older": older.id}
         heat = self.upload(analysis, "heatmap", gradient(64, 48))
         mask = self.upload(analysis, "mask", spots(64, 48))
-        self.store(analysis, seven_types(heat, mask), "completed")
+        said = seven_types(heat, mask)
+        ids = self.store(analysis, said, "completed")
+        self.rows |= {str(one.get("class_name")): id for one, id in zip(said, ids, strict=True)}
+
+    def _webhooks(self) -> None:
+        """One that was given up, beside those that wait; and the address does not want any more of them."""
+        at = "2026-03-04T12:00:0{}+00:00"
+        attempts = [
+            {"at": at.format(0), "seconds": 0.123, "status": 503, "answer": "<h1>Busy</h1> " + UNBROKEN * 4},
+            {"at": at.format(5), "seconds": 15.0, "error": "no answer within 15 seconds"},
+            {"at": at.format(9), "seconds": 0.2, "status": 410, "answer": ""},
+        ]
+        analysis = self.world.analysis(self.completed, "failed")
+        self.world.delivery(analysis, "analysis.failed", attempts=attempts)
+        with self.world.app.app_context():
+            url_hash = webhooks.hash_of(WEBHOOKS["ML_WEBHOOK_URL"])
+            db.session.add(WebhookTarget(url_hash=url_hash, disabled_at=now()))
+            db.session.commit()
 
     def _lose(self) -> None:
         """A link that leads to itself where the file of an image was: the disk cannot give it any more."""
@@ -167,12 +225,14 @@ class Site:
         path.unlink()
         path.symlink_to(path)
 
-    def store(self, analysis: Analysis, annotations: list[dict[str, Any]], status: str = "") -> None:
+    def store(self, analysis: Analysis, annotations: list[dict[str, Any]], status: str = "") -> list[str]:
+        """Their ids, in the order sent."""
         path = f"/api/analyses/{analysis.id}/annotations:bulk"
         answer = self.server.pipeline.post(path, {"annotations": annotations})
         assert answer.status_code == 200, answer.text
         if status:
             finalize(self.server.pipeline, analysis, status)
+        return [entry["id"] for entry in answer.json()["annotations"]]
 
     def upload(self, analysis: Analysis, kind: str, content: bytes) -> str:
         """The storage path of an artifact that has been put there."""

@@ -23,7 +23,8 @@ class Stop:
     """A page in one state. `address` names rows of the site in braces, `who` one of its people or nobody.
 
     `lost` says that something on the page cannot be fetched, on purpose; `scripted`, that its state comes about by
-    scripts only; `like` names the stop with the same page, whose menu is all that differs.
+    scripts only; `like` names the stop with the same page, whose menu is all that differs; `long`, that it takes as
+    long as ten others, or shows what others show: `make test` leaves it out, `make soak` and `make pictures` do not.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Stop:
     lost: bool = False
     scripted: bool = False
     like: str = ""
+    long: bool = False
 
 
 def submit(selector: str, files: Mapping[str, int] | None = None, **fields: str) -> Act:
@@ -58,6 +60,16 @@ def submit(selector: str, files: Mapping[str, int] | None = None, **fields: str)
                 [fields, files or {}],
             )
         return answer.value
+
+    return act
+
+
+def ticked(selector: str, **fields: str) -> Act:
+    """The same, with the first tick box of the form ticked."""
+
+    def act(page: Page) -> Response | None:
+        page.locator(f"{selector} input[type=checkbox]").first.check()
+        return submit(selector, **fields)(page)
 
     return act
 
@@ -132,7 +144,22 @@ CREATE = "form[action='/projects']"
 ADD = "#add-title + form"
 KEYS = "form[action='/account/keys']"
 MAKE = "form[action='/admin/users/new']"
+MAKE_KEY = "form[action='/admin/pipeline-keys/new']"
+ROTATE = "form[action$='/rotate']"
 PASSWORD = "form[action='/account/password']"
+
+# of the analysis with every type, the class that one type alone has; what has none is the heatmap
+SEEN_ALONE = {
+    "bounding-box": "leaf",
+    "polygon": "blade",
+    "keypoint": "veins",
+    "segmentation-rle": "rust",
+    "segmentation-polygon": "rim",
+    "segmentation-png": "shade",
+    "heatmap": "",
+    "classification": "oak",
+    "custom": "report",
+}
 
 STOPS = (
     Stop("sign-in", "/sign-in", "", "web.sign_in"),
@@ -143,7 +170,7 @@ STOPS = (
         "sign-in-too-old", "/sign-in", "", "web.check_sign_in", 403,
         too_old(submit(SIGN_IN, email="a@b", password="c")),
     ),
-    Stop("reference", "/reference", "owner", "web.show_reference"),
+    Stop("reference", "/reference", "owner", "web.show_reference", long=True),
     Stop("reference-nobody", "/reference", "", "web.show_reference", like="reference"),
     Stop("account", "/account", "long", "web.show_account"),
     Stop("account-key", "/account", "owner", "web.create_key", 201, submit(KEYS, name="laptop")),
@@ -178,6 +205,9 @@ STOPS = (
         "gallery-uploading", "/projects/{leaves}", "owner", "web.show_project", scripted=True,
         act=held("**/images", uploading, "#uploads progress"),
     ),
+    Stop("deleted", "/projects/{leaves}/deleted", "owner", "web.list_deleted"),
+    Stop("deleted-nothing", "/projects/{empty}/deleted", "owner", "web.list_deleted"),
+    Stop("deleted-viewer", "/projects/{leaves}/deleted", "viewer", "web.list_deleted", 403),
     Stop("members", "/projects/{leaves}/members", "owner", "web.list_members"),
     Stop("members-viewer", "/projects/{leaves}/members", "viewer", "web.list_members"),
     Stop("members-remove", "/projects/{leaves}/members", "owner", "web.list_members", act=opened(".confirm")),
@@ -193,6 +223,7 @@ STOPS = (
     Stop("image-queued", "/images/{queued}", "owner", "web.show_image"),
     Stop("image-processing", "/images/{processing}", "owner", "web.show_image"),
     Stop("image-cancel", "/images/{processing}", "owner", "web.show_image", act=opened(".confirm")),
+    Stop("image-delete", "/images/{completed}", "owner", "web.show_image", act=opened("[id^=delete-]")),
     Stop("image-failed", "/images/{failed}", "owner", "web.show_image"),
     Stop("image-canceled", "/images/{canceled}", "owner", "web.show_image"),
     Stop("image-completed", "/images/{completed}", "owner", "web.show_image"),
@@ -202,6 +233,23 @@ STOPS = (
         "image-loading", "/images/{completed}", "owner", "web.show_image", scripted=True,
         act=held("**/images/*?analysis=*", another_chosen, "a.htmx-request"),
     ),
+    Stop("image-nothing", "/images/{nothing_found}", "unlucky", "web.show_image", long=True),
+    *(
+        Stop(f"image-{kind}", f"/images/{{completed}}?only={name}", "owner", "web.show_image", long=True)
+        for kind, name in SEEN_ALONE.items()
+    ),
+    Stop("image-heatmap-range", "/images/{completed}?map=magma&low=20&high=70", "owner", "web.show_image", long=True),
+    Stop("image-zoomed", "/images/{completed}?at=200,330,6", "owner", "web.show_image", long=True),
+    Stop("image-swipe", "/images/{completed}?view=swipe&divider=30&off=leaf", "owner", "web.show_image"),
+    Stop("image-picked", "/images/{completed}?pick={veins}&at=190,330,3", "owner", "web.show_image"),
+    Stop("image-picked-mask", "/images/{completed}?pick={rust}", "owner", "web.show_image", long=True),
+    Stop("image-with", "/images/{completed}?with={older}:40&sort=-confidence", "owner", "web.show_image"),
+    Stop("image-filtered", "/images/{completed}?off=stem&q=E&min=0.55", "owner", "web.show_image", long=True),
+    Stop("image-all-hidden", "/images/{completed}?q=nothing-is-called-this", "owner", "web.show_image", long=True),
+    Stop("image-paths", "/images/{paths}", "unlucky", "web.show_image", long=True),
+    Stop("image-tiles", "/images/{tiles}", "unlucky", "web.show_image", long=True),
+    Stop("image-100000", "/images/{crowd}", "unlucky", "web.show_image", long=True),
+    Stop("image-100000-zoomed", "/images/{crowd}?at=1600,1200,6", "unlucky", "web.show_image", long=True),
     Stop("image-export", "/images/{completed}", "owner", "web.show_image", act=opened("#export")),
     Stop("image-page-2", "/images/{many}?page=2", "owner", "web.show_image"),
     Stop("image-long", "/images/{long_image}", "owner", "web.show_image"),
@@ -239,6 +287,30 @@ STOPS = (
         "admin-project-refused", "/admin/projects/{leaves}", "admin", "admin.change_project", 422,
         submit("main form[method=post]", name=LONG * 2, description=""),
     ),
+    Stop("admin-pipeline-keys", "/admin/pipeline-keys?state=all", "admin", "admin.list_pipeline_keys"),
+    Stop(
+        "admin-pipeline-keys-refused", "/admin/pipeline-keys", "admin", "admin.create_pipeline_key", 422,
+        submit(MAKE_KEY, name=LONG * 2, expires_at="2020-01-01"),
+    ),
+    Stop(
+        "admin-pipeline-key-made", "/admin/pipeline-keys", "admin", "admin.create_pipeline_key", 201,
+        ticked(MAKE_KEY, name="made just now"),
+    ),
+    Stop("admin-pipeline-key", "/admin/pipeline-keys/{worker}", "admin", "admin.show_pipeline_key"),
+    Stop("admin-pipeline-key-long", "/admin/pipeline-keys/{long_worker}", "admin", "admin.show_pipeline_key"),
+    Stop("admin-pipeline-key-over", "/admin/pipeline-keys/{old_worker}", "admin", "admin.show_pipeline_key"),
+    Stop(
+        "admin-pipeline-key-revoke", "/admin/pipeline-keys/{worker}", "admin", "admin.show_pipeline_key",
+        act=opened("#revoke"),
+    ),
+    Stop(
+        "admin-pipeline-key-refused", "/admin/pipeline-keys/{worker}", "admin", "admin.change_pipeline_key", 422,
+        submit("#edit-title + form", name=LONG * 2),
+    ),
+    Stop(
+        "admin-pipeline-key-unrotated", "/admin/pipeline-keys/{worker}", "admin", "admin.rotate_pipeline_key", 422,
+        submit(ROTATE, key_id="none"),
+    ),
     Stop("admin-exports", "/admin/exports", "admin", "admin.show_exports"),
     Stop("admin-exports-counted", "/admin/exports?count=1&format=csv", "admin", "admin.show_exports"),
     Stop("admin-exports-none", "/admin/exports?count=1&status=queued&model=none", "admin", "admin.show_exports"),
@@ -250,6 +322,12 @@ STOPS = (
     Stop("admin-audit", "/admin/audit", "admin", "admin.list_events"),
     Stop("admin-audit-open", "/admin/audit", "admin", "admin.list_events", act=opened(".trail details")),
     Stop("admin-audit-no-match", "/admin/audit?who=nobody", "admin", "admin.list_events"),
+    Stop("admin-webhooks", "/admin/webhooks", "admin", "admin.list_webhooks"),
+    Stop(
+        "admin-webhooks-open", "/admin/webhooks?state=given-up", "admin", "admin.list_webhooks",
+        act=opened(".trail details"),
+    ),
+    Stop("admin-webhooks-none", "/admin/webhooks?state=delivered", "admin", "admin.list_webhooks"),
     Stop("admin-settings", "/admin/settings", "admin", "admin.show_settings"),
     Stop("admin-forbidden", "/admin/users", "owner", "admin.list_users", 403),
     Stop("error-403", "/projects/{leaves}", "stranger", "web.show_project", 403),
@@ -271,14 +349,24 @@ STOPS = (
 # GET endpoints of people's pages that are no page, and why
 NOT_PAGES = {
     "web.export_analysis": "a download",
+    "web.download_svg": "a download",
+    "web.download_png": "a download",
     "web.image_content": "a picture",
     "web.image_preview": "a picture",
+    "web.image_base": "a picture",
+    "web.image_tile": "a picture",
     "web.show_layer": "leads to a picture",
     "web.show_mask_layer": "leads to a picture",
+    "web.show_mask_tile": "a picture",
+    "web.show_tile": "a picture",
+    "web.show_overlay": "opens as the page of the image",
+    "web.show_hit": "opens as the page of the image",
+    "web.show_pick": "opens as the page of the image",
     "web.return_to_projects": "leads to the page that holds the form",
     "web.return_to_project": "leads to the page that holds the form",
     "web.return_to_members": "leads to the page that holds the form",
     "web.return_to_analysis": "leads to the page that holds the form",
+    "web.return_to_image": "leads to the page that holds the form",
     "web.return_to_account": "leads to the page that holds the form",
     "web.return_to_keys": "leads to the page that holds the form",
     "admin.show_admin": "leads to the accounts",
@@ -286,7 +374,10 @@ NOT_PAGES = {
     "admin.return_to_user": "leads to the page that holds the form",
     "admin.return_to_keys": "leads to the page that holds the form",
     "admin.return_to_projects": "leads to the page that holds the form",
+    "admin.return_to_pipeline_keys": "leads to the page that holds the form",
+    "admin.return_to_pipeline_key": "leads to the page that holds the form",
     "admin.return_to_exports": "leads to the page that holds the form",
+    "admin.return_to_webhooks": "leads to the page that holds the form",
 }
 
 

@@ -24,6 +24,7 @@ _FOUND = """
             const tag = it.tagName.toLowerCase();
             pairs.add(tag);
             for (const {name, value} of it.attributes) {
+                if (name === "data-htmx-powered") continue;  // says only that htmx has got there
                 pairs.add(`${tag} ${name}`);
                 said += "\\n" + value;
                 if (/^on/i.test(name)) bad.push(`${tag} ${name}`);

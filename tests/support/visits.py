@@ -82,6 +82,10 @@ class Visits:
         """Of the page down to KEPT_HEIGHT, kept in tests/output/screenshots/ to be looked at; see PICTURES."""
         if not PICTURES:
             return
+        if page.locator("#overlay").count():
+            page.wait_for_timeout(
+                500
+            )  # the stage has just got another size, and asks for labels of that size
         width, height = page.evaluate("[innerWidth, document.documentElement.scrollHeight]")
         clip = {"x": 0, "y": 0, "width": width, "height": min(height, KEPT_HEIGHT), "scale": 1}
         if page not in self.debuggers:
@@ -113,6 +117,9 @@ class Visits:
                 context.add_cookies(known.context.cookies())  # type: ignore[arg-type]
             elif person is not None:
                 sign_in(page, person)
+                page.wait_for_load_state(
+                    "networkidle"
+                )  # its previews, some of which are broken, belong to no stop
         return self.pages[who, javascript]
 
     def _listen(self, page: Page, home: str) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from urllib.parse import quote
 
+from app.admin.paging import PAGE_SIZE
 from app.services import accounts
 from tests.factories import some_id
 from tests.support.hostile import LONGEST_UNIT, Hostile
@@ -35,6 +36,7 @@ def admin_lists(world: Hostile, reading: Reading) -> None:
     sent = quote(f"@{world.me.email}")
     tables = [("admin-users", f"/admin/users?q={sent}&page=", world.pages_of_people())]
     tables += [("admin-projects", "/admin/projects?page=", world.pages_of_projects())]
+    tables += [("pipeline-keys", "/admin/pipeline-keys?page=", world.pages_of_workers())]
     for name, address, pages in tables:
         for page, texts in enumerate(pages, 1):
             (reading.look if page < 3 else reading.read)(Stop(name, f"{address}{page}", "admin"), *texts)
@@ -45,6 +47,8 @@ def admin_lists(world: Hostile, reading: Reading) -> None:
     common = next(text for text in ("<", "x") if sum(text in name for name in world.strings) > 100)
     for name, address in (("users", "users?q"), ("projects", "projects?q"), ("audit", "audit?who")):
         reading.look(Stop(f"admin-{name}-next", f"/admin/{address}={common}", "admin"), f"={quote(common)}&")
+    assert len(world.lines) <= PAGE_SIZE
+    reading.look(Stop("webhooks", "/admin/webhooks", "admin"), *world.strings, *world.lines)
     reading.look(Stop("exports", "/admin/exports", "admin"), *world.offered_projects())
     words = [word.strip() for text in world.strings for word in text.split(",") if word.strip()]
     region = " · ".join(world.strings)
@@ -85,9 +89,11 @@ def admin_alone(world: Hostile, number: int) -> Walk:
         f"&{name}={short}" for name in ("kind", "actor", "project", "from", "to", "older", "newer")
     )
     return [
+        (Stop("deleted", f"/projects/{project_id}/deleted", "admin"), [line]),
         (Stop("account", "/account", "changing"), who),
         (Stop("admin-user", f"/admin/users/{world.changing.id}", "admin"), [*who, line]),
         (Stop("admin-project", f"/admin/projects/{project_id}", "admin"), who[:2]),
+        (Stop("pipeline-key", f"/admin/pipeline-keys/{world.workers[number]}", "admin"), [line]),
         (Stop("users-none", f"/admin/users?q={other}&state={sent}&page={sent}", "admin"), [f"{line}zzz"]),
         (Stop("projects-none", f"/admin/projects?q={other}&page={sent}", "admin"), [f"{line}zzz"]),
         (Stop("audit-none", f"/admin/audit?{narrow}", "admin"), [line]),
@@ -124,6 +130,8 @@ def tell(world: Hostile, reading: Reading, number: int) -> None:
     reading.read(state, f"{email} is enabled.", state="enabled")
     reading.read(Stop("told-project", "/admin/projects/new", "admin"), f"“{line}” has been made.", **made)
     reading.read(key, f"“{world.bundles[number][0]}” has been revoked.", revoke="yes")
+    worker = Stop("told-pipeline-key", f"/admin/pipeline-keys/{world.workers[number]}/revoke", "admin")
+    reading.read(worker, f"“{line}” has been revoked.", revoke="yes")
     reading.finish(one_by_one=True)
 
 
@@ -157,6 +165,7 @@ def admin_refused(world: Hostile, reading: Reading, lines: list[str]) -> None:
     reading.look(Stop("account", "/account", "changing"))
     world.become(0)
     key, project = world.keys[0], f"/admin/projects/{world.alone[0][0]}"
+    pipelines, worker = "/admin/pipeline-keys", f"/admin/pipeline-keys/{world.kept_worker}"
     for n in range(0, len(lines), 8):
         much = " · ".join(lines[n : n + 8]) + "x" * 300
         both = {"name": much, "description": much}
@@ -171,6 +180,11 @@ def admin_refused(world: Hostile, reading: Reading, lines: list[str]) -> None:
             Stop("new-refused", "/admin/projects/new", "admin", status=422), much, **both, owner=much
         )
         reading.read(Stop("change-refused", project, "admin", status=422), much, **both)
+        sent = dict.fromkeys(("name", "projects", "min_scheme", "expires_at", "key_id"), much)
+        reading.read(Stop("worker-refused", f"{pipelines}/new", "admin", status=422), much, **sent)
+        reading.read(Stop("worker-unchanged", worker, "admin", status=422), much, **sent)
+        unturned = Stop("worker-unturned", f"{worker}/rotate", "admin", status=422)
+        reading.read(unturned, world.lines[0], overlap=much, key_id=much)
         reading.read(Stop("download-refused", "/admin/exports/download", "admin", status=422), much, **export)
     world.slow_down([f"{line}?" for line in lines])
     for line in lines:

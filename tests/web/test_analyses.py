@@ -32,8 +32,9 @@ def test_an_editor_cancels(world: World, image: Image, editor: Person, status: s
 
 def test_cancelling_keeps_how_a_person_looks(world: World, analysis: Analysis, editor: Person) -> None:
     page = f"/images/{analysis.image_id}?analysis={analysis.id}"
-    answer = editor.client.submit(f"{page}&opacity=40&labels=0", f"/analyses/{analysis.id}/cancel")
-    assert answer.location == f"{page}&labels=0&opacity=40"
+    view = "labels=0&opacity=40&off=bus&off=car"
+    answer = editor.client.submit(f"{page}&{view}", f"/analyses/{analysis.id}/cancel")
+    assert answer.location == f"{page}&{view}"
 
 
 def test_what_was_changed_since_counts_more_than_the_view_the_form_was_drawn_with(

@@ -2,10 +2,12 @@
 
 import io
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from flask import Flask
 from PIL import Image as Picture
@@ -14,7 +16,9 @@ from app.models import Analysis, Image, Project
 from app.services.renders import LARGEST_ARTIFACT
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
-from tests.steps import box, store, upload
+from tests.fakes import FixedClock
+from tests.html import LintClient
+from tests.steps import box, finalize, store, upload
 
 HEATMAP = {"width": 16, "height": 12}
 RLE = {
@@ -249,3 +253,146 @@ def test_layers_only_answer_to_reading(analysis: Analysis, viewer: Person, path:
     viewer.client.get("/")
     base = "/annotations" if path == "layer.png" else "/analyses"
     assert viewer.client.post(f"{base}/{analysis.id}/{path}").status_code in (403, 405)
+
+
+def test_chosen_colours_are_answered_and_never_stored(
+    app: Flask,
+    clock: FixedClock,
+    image: Image,
+    analysis: Analysis,
+    pipeline: Pipeline,
+    viewer: Person,
+    stranger: Person,
+) -> None:
+    clock.set(datetime.now(UTC))
+    heatmap = {"annotation_type": "heatmap", "storage_path": upload(app, pipeline, analysis, content=grey())}
+    (heatmap_id,) = store(pipeline, analysis, [{**heatmap, "data": HEATMAP}])
+    finalize(pipeline, analysis)
+    clock.advance(app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"] + 60)
+    page = viewer.client.get(f"/images/{image.id}?map=grey&low=20&high=60").text
+    assert 'value="grey" selected' in page and "Colour scale grey from 20 % to 60 %" in page
+    (href,) = set(re.findall(r'"(/annotations/[^"]+/layer\.png[^"]*)"', page))
+    address = href.replace("&amp;", "&")
+    answer = viewer.client.get(address)
+    assert (answer.status_code, answer.headers["Cache-Control"]) == (
+        200,
+        "private, max-age=31536000, immutable",
+    )
+    pixels = np.asarray(Picture.open(io.BytesIO(answer.data)).convert("RGBA"))
+    assert pixels[0, 0].tolist() == [0, 0, 0, 0] and pixels[-1, 0].tolist() == [255] * 4
+    kept = kept_renders(app, analysis)
+    again = viewer.client.get(address, headers={"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+    other = viewer.client.get(address.replace("low=20", "low=21"))
+    assert other.headers["ETag"] != answer.headers["ETag"] and other.data != answer.data
+    assert kept_renders(app, analysis) == kept and len(kept) == 1
+    assert stranger.client.get(address).status_code == 403
+    own = viewer.client.get(f"/annotations/{heatmap_id}/layer.png?v=1")
+    assert own.status_code == 302 and re.fullmatch(r"private, max-age=\d+", own.headers["Cache-Control"])
+
+
+def test_an_artifact_that_is_put_again_after_the_end_is_seen(
+    app: Flask, clock: FixedClock, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    """An address to put it at stays good for a while, whatever becomes of the analysis."""
+    clock.set(datetime.now(UTC))
+    signed = pipeline.post(
+        f"/api/analyses/{analysis.id}/artifacts/presign", {"artifact_type": "heatmap"}
+    ).json
+    sender = LintClient(app, app.response_class, use_cookies=False)
+
+    def put(content: bytes) -> int:
+        return sender.put(signed["upload_url"], data=content, headers=signed["headers"]).status_code
+
+    assert put(grey()) == 200
+    heatmap = {"annotation_type": "heatmap", "data": HEATMAP, "storage_path": signed["storage_path"]}
+    (heatmap_id,) = store(pipeline, analysis, [heatmap])
+    finalize(pipeline, analysis)
+    own = f"/annotations/{heatmap_id}/layer.png?v=1"
+    chosen = f"{own}&map=magma"
+    before = viewer.client.get(chosen)
+    assert put(grey(32, 24)) == 200
+    after = viewer.client.get(chosen, headers={"If-None-Match": before.headers["ETag"]})
+    assert (after.status_code, after.data != before.data) == (200, True)
+    assert fetched(viewer, own).size == (32, 24)
+    for path in (own, chosen):
+        assert viewer.client.get(path).headers["Cache-Control"] == "private, no-cache"
+    clock.advance(app.config["ML_PRESIGNED_URL_EXPIRY_SECONDS"] + 60)
+    assert put(grey()) == 403
+    assert "immutable" in viewer.client.get(chosen).headers["Cache-Control"]
+    assert re.fullmatch(r"private, max-age=\d+", viewer.client.get(own).headers["Cache-Control"])
+
+
+def test_filtered_masks_and_tiles_are_answered_and_never_stored(
+    app: Flask, analysis: Analysis, pipeline: Pipeline, viewer: Person, stranger: Person
+) -> None:
+    other = {
+        **RLE,
+        "data": {**RLE["data"], "counts": [1000, 40, 2032]},
+        "class_name": "stem",
+        "confidence": 0.4,
+    }
+    store(pipeline, analysis, [{**RLE, "class_name": "leaf", "confidence": 0.9}, other])
+    base = f"/analyses/{analysis.id}/masks"
+
+    def covered(address: str) -> int:
+        answer = viewer.client.get(address)
+        assert (answer.status_code, answer.mimetype) == (200, "image/png")
+        assert (
+            viewer.client.get(address, headers={"If-None-Match": answer.headers["ETag"]}).status_code == 304
+        )
+        return int((np.asarray(Picture.open(io.BytesIO(answer.data)).convert("RGBA"))[..., 3] > 0).sum())
+
+    assert covered(f"{base}/0/0/0.png") == 80
+    for query in ("off=leaf", "only=stem", "q=LEAF", "min=0.5"):
+        assert covered(f"{base}.png?{query}") == covered(f"{base}/0/0/0.png?{query}") == 40
+    for tile in ("0/1/0", "0/0/1", "99/0/0"):
+        assert viewer.client.get(f"{base}/{tile}.png").status_code == 404
+    assert stranger.client.get(f"{base}/0/0/0.png").status_code == 403
+    assert not (Path(app.instance_path) / "storage" / "renders" / "analyses" / str(analysis.id)).exists()
+
+
+def test_a_heatmap_that_has_colours_already_has_no_scale_and_no_choice(
+    app: Flask, image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
+) -> None:
+    path = upload(app, pipeline, analysis, content=picture(16, 12))
+    store(pipeline, analysis, [{"annotation_type": "heatmap", "data": HEATMAP, "storage_path": path}])
+    for _ in range(2):
+        page = viewer.client.get(f"/images/{image.id}?map=magma&low=10").text
+        assert "Colour scale" not in page and 'id="heatmap"' not in page
+    answer = viewer.client.get(layer_href(viewer, image) + "&map=magma&low=10")
+    assert np.array_equal(
+        np.asarray(Picture.open(io.BytesIO(answer.data))),
+        np.asarray(Picture.open(io.BytesIO(picture(16, 12)))),
+    )
+
+
+def test_the_page_of_a_large_image_has_masks_in_tiles_that_fit_together(
+    world: World, project: Project, pipeline: Pipeline, viewer: Person
+) -> None:
+    image = world.image(project, "large.png", picture(4600, 296))
+    analysis = world.analysis(image, "processing")
+    bits = np.zeros((296, 4600), dtype=np.uint8)
+    bits[16:240, 80:1600] = bits[80:280, 2040:4200] = 1
+    steps = np.flatnonzero(np.diff(bits.ravel(order="F"))) + 1
+    runs = np.diff([0, *steps.tolist(), bits.size]).tolist()
+    data = {"format": "rle", "counts": runs, "size": [296, 4600]}
+    store(pipeline, analysis, [{"annotation_type": "segmentation", "data": data}])
+
+    def check(query: str, tiles: int) -> None:
+        """Laid where the page says, the tiles are the mask to the pixel."""
+        page = viewer.client.get(f"/images/{image.id}?{query}").text
+        found = re.findall(r'href="(/analyses/[^"]+/masks/[^"]+)"((?: \w+="[\d.]+"){4})', page)
+        assert len(found) == tiles and "masks.png" not in page
+        for href, attributes in found:
+            x, y, width, height = (round(float(one)) for one in re.findall(r"[\d.]+", attributes))
+            answer = viewer.client.get(href.replace("&amp;", "&"))
+            alpha = np.asarray(Picture.open(io.BytesIO(answer.data)).convert("RGBA"))[..., 3]
+            across = width // alpha.shape[1]
+            assert (alpha.shape[1] * across, alpha.shape[0] * across) == (width, height), "stretched"
+            seen = (alpha > 0).repeat(across, axis=0).repeat(across, axis=1)
+            assert np.array_equal(seen, bits[y : y + height, x : x + width])
+
+    check("", 2)
+    check("at=1800,148,1", 2)
+    check("at=4100,148,8", 2)

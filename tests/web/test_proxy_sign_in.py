@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from flask import Flask
 
-from app.models import AuditEvent, User
+from app.models import AuditEvent, Image, User
 from tests.cast import Person
 from tests.factories import World
 from tests.html import LintClient
@@ -34,6 +34,14 @@ def test_no_page_asks_for_a_password(behind: Callable[..., LintClient], owner: P
     browser = behind(owner.email)
     assert browser.get("/").status_code == 200
     assert browser.get("/sign-in").location == "/"
+
+
+def test_what_is_kept_for_one_is_not_for_another(
+    behind: Callable[..., LintClient], owner: Person, image: Image
+) -> None:
+    """Whoever the proxy signs in has another cookie of it, and no session of ours."""
+    answer = behind(owner.email).get(f"/images/{image.id}/content?v={image.sha256[:16]}", buffered=True)
+    assert "immutable" in answer.headers["Cache-Control"] and "Cookie" in answer.vary
 
 
 def test_the_menu_offers_no_sign_out(behind: Callable[..., LintClient], owner: Person) -> None:

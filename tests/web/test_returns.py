@@ -23,7 +23,11 @@ def returns(project: Project, image: Image, analysis: Analysis, viewer: Person) 
         f"{base}/images": base,
         f"{base}/members/{viewer.id}": f"{base}/members",
         f"{base}/members/{viewer.id}/remove": f"{base}/members",
-        f"/analyses/{analysis.id}/cancel": f"/images/{image.id}?analysis={analysis.id}",
+        **{
+            f"/analyses/{analysis.id}/{form}": f"/images/{image.id}?analysis={analysis.id}"
+            for form in ("cancel", "delete", "restore")
+        },
+        **{f"/images/{image.id}/{form}": f"/images/{image.id}" for form in ("delete", "restore")},
     }
 
 
@@ -35,7 +39,9 @@ def test_they_lead_to_the_page_of_the_form(returns: dict[str, str], viewer: Pers
 
 
 def test_they_are_guarded_like_it(returns: dict[str, str], stranger: Person) -> None:
-    for address in (address for address in returns if address.startswith(("/projects/", "/analyses/"))):
+    for address in (
+        address for address in returns if address.startswith(("/projects/", "/analyses/", "/images/"))
+    ):
         assert stranger.client.get(address).status_code == 403, address
     unknown = (f"/projects/{some_id()}/images", f"/analyses/{some_id()}/cancel")
     assert [stranger.client.get(address).status_code for address in unknown] == [404, 404]

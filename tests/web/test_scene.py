@@ -2,11 +2,7 @@
 
 import re
 
-import pytest
-
-from app.geometry import Frame
 from app.models import Analysis, Image
-from app.web.scene import _stretch
 from tests.cast import Person, Pipeline
 from tests.factories import World
 from tests.steps import box, finalize, store
@@ -17,7 +13,7 @@ RLE = {
 }
 
 
-def test_the_address_of_a_layer_changes_with_what_it_shows_and_only_then(
+def test_the_address_of_a_layer_changes_with_its_analysis_and_only_then(
     image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
 ) -> None:
     def layer() -> str:
@@ -27,8 +23,10 @@ def test_the_address_of_a_layer_changes_with_what_it_shows_and_only_then(
     first = layer()
     store(pipeline, analysis, [{**RLE, "client_id": "b"}])
     second = layer()
-    finalize(pipeline, analysis)
     assert first != second == layer()
+    finalize(pipeline, analysis)
+    assert layer() not in (first, second)
+    assert layer() == layer()
 
 
 def test_only_what_is_drawn_in_the_colour_of_its_class_has_a_swatch(
@@ -38,23 +36,6 @@ def test_only_what_is_drawn_in_the_colour_of_its_class_has_a_swatch(
     store(pipeline, analysis, [box(class_name="leaf"), {**said, "class_name": "oak"}])
     rows = viewer.client.get(f"/images/{image.id}").text.split("<tbody>")[1].split("<tr ")[1:]
     assert re.search(r'class="swatch k\d"', rows[0]) and 'class="swatch none"' in rows[1]
-
-
-def test_every_row_that_is_somewhere_has_its_spot_outside_the_overlay(
-    image: Image, analysis: Analysis, pipeline: Pipeline, viewer: Person
-) -> None:
-    ids = store(pipeline, analysis, [box(), RLE])
-    text = viewer.client.get(f"/images/{image.id}?boxes=0&bitmaps=0&opacity=10").text
-    spots = text.split('id="spots"')[1].split("</svg>")[0]
-    assert [f'id="a-{annotation_id}"' in spots for annotation_id in ids] == [True, True]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(10, 20, (8, 22)), (0, 100, (1, 99)), (-50, -40, (1, 1)), (130, 140, (99, 99))],
-)
-def test_a_spot_stays_inside_the_image(low: float, high: float, expected: tuple[float, float]) -> None:
-    assert _stretch(low, high, 2, Frame(100, 80).width) == expected
 
 
 def test_a_queued_analysis_does_not_turn(world: World, image: Image, viewer: Person) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from app.models import Image, Project
+from app.models import Analysis, Image, Project
 from tests.cast import Person, Pipeline
-from tests.factories import World, some_id
+from tests.factories import World, gradient, some_id
 from tests.html import parse_page
 from tests.steps import box, finalize, store, upload
 
@@ -52,7 +52,8 @@ def test_the_picture_and_the_overlay_share_one_svg(
     (box_id,) = store(pipeline, analysis, [box(class_name="leaf", confidence=0.9)])
     svg = svg_of(viewer.client.get(address).text)
     assert svg.lstrip().startswith('viewBox="0 0 64 48"')
-    assert f'<image id="picture" class="picture" href="{address}/content" width="64" height="48"/>' in svg
+    href = f"{address}/content?v={image.sha256[:16]}"
+    assert f'<image id="picture" class="picture" href="{href}" width="64" height="48"/>' in svg
     assert f'id="s-{box_id}"' in svg
     assert '<rect class="shape" x="4" y="4" width="10" height="8"/>' in svg
     assert "leaf 0.90" in svg
@@ -138,7 +139,7 @@ def test_an_analysis_has_an_address_of_its_own(
 def drawn(app: Flask, world: World, image: Image, pipeline: Pipeline) -> str:
     """The address of an image with boxes, masks and a heatmap."""
     analysis = world.analysis(image, "processing")
-    path = upload(app, pipeline, analysis)
+    path = upload(app, pipeline, analysis, content=gradient(16, 12))
     heatmap = {"width": 16, "height": 12, "color_map": "magma", "vmin": 0, "vmax": 2.5, "unit": "mm"}
     store(
         pipeline,
@@ -161,12 +162,17 @@ def field(text: str, field_id: str) -> dict[str, str]:
     return next(dict(element.attrib) for element in root.iter() if element.get("id") == field_id)
 
 
+def opacity_of_layer(text: str) -> str:
+    """That of the chosen analysis."""
+    return re.findall(r'<g class="layer" id="layer-[^"]+" opacity="([^"]+)"', text)[0]
+
+
 def test_a_first_visit_shows_everything(viewer: Person, drawn: str) -> None:
     text = viewer.client.get(drawn).text
     for switch in ("boxes", "bitmaps", "labels", "view-overlay"):
         assert "checked" in field(text, switch), switch
     assert field(text, "opacity")["value"] == "100"
-    assert field(text, "overlay")["opacity"] == "1.0"
+    assert opacity_of_layer(text) == "1.0"
     assert svg_of(text).count(' href="/analyses/') + svg_of(text).count(' href="/annotations/') == 2
 
 
@@ -175,20 +181,20 @@ def test_the_view_is_in_the_address(viewer: Person, drawn: str) -> None:
     for switch in ("boxes", "bitmaps", "labels", "view-overlay"):
         assert "checked" not in field(text, switch), switch
     assert "checked" in field(text, "view-side")
-    assert field(text, "overlay")["opacity"] == "0.4"
+    assert opacity_of_layer(text) == "0.4"
     assert "3</b> hidden" in text.replace('<b id="hidden">3', "3")
     assert "by boxes and bitmaps switched off" in text
 
 
 def test_a_bitmap_that_is_switched_off_has_no_address_to_fetch(viewer: Person, drawn: str) -> None:
     svg = svg_of(viewer.client.get(drawn + "&bitmaps=0").text)
-    assert re.findall(r'<image[^>]* href="([^"]+)"', svg) == [drawn.split("?")[0] + "/content"]
+    assert re.findall(r'<image[^>]* href="([^"?]+)', svg) == [drawn.split("?")[0] + "/content"]
     assert svg.count("data-href=") == 2
 
 
 def test_the_form_of_the_view_works_without_javascript(viewer: Person, drawn: str, image: Image) -> None:
     answer = viewer.client.submit(drawn, f"/images/{image.id}", {"opacity": "25"})
-    assert field(answer.text, "overlay")["opacity"] == "0.25"
+    assert opacity_of_layer(answer.text) == "0.25"
     switches = viewer.client.get(drawn + "&boxes=0&boxes=1&bitmaps=0").text
     assert "checked" in field(switches, "boxes") and "checked" not in field(switches, "bitmaps")
     assert "<noscript>" in switches
@@ -201,7 +207,7 @@ def test_the_form_of_the_view_works_without_javascript(viewer: Person, drawn: st
 def test_a_view_that_makes_no_sense_is_the_first_one(viewer: Person, drawn: str, query: str) -> None:
     answer = viewer.client.get(f"{drawn}&{query}")
     assert answer.status_code == 200
-    assert field(answer.text, "overlay")["opacity"] == "1.0"
+    assert opacity_of_layer(answer.text) == "1.0"
     assert "checked" in field(answer.text, "view-overlay")
 
 
@@ -224,14 +230,34 @@ def test_results_that_are_not_drawn_are_told(viewer: Person, drawn: str) -> None
     text = viewer.client.get(drawn).text
     assert "<span>oak</span>" in text and "75.0 %" in text
     assert "&lt;b&gt;" in text and ">note<" in text
-    assert (
-        'aria-label="Colour scale magma"' in text and "<span>2.5</span>" in text and "<span>mm</span>" in text
-    )
+    assert 'aria-label="Colour scale magma from 0 to 2.5"' in text
+    assert all(f"<span>{told}</span>" in text for told in ("1.25", "2.5", "mm"))
 
 
 def test_the_legend_counts_the_classes(viewer: Person, drawn: str) -> None:
     legend = viewer.client.get(drawn).text.split('class="legend"')[1].split("</ul>")[0]
     assert ">leaf<" in legend and ">no class<" in legend and "depth" not in legend
+
+
+def test_a_legend_of_very_many_classes_says_how_many_more_there_are(
+    image: Image, analysis: Analysis, address: str, viewer: Person, pipeline: Pipeline
+) -> None:
+    store(pipeline, analysis, [box(class_name=f"class {n:02}") for n in range(60)])
+    page = viewer.client.get(address).text
+    assert page.count('aria-label="Hide class') == 60 and "search for them by name" not in page
+    store(pipeline, analysis, [box(class_name=f"rare {n}") for n in range(5)])
+    page = viewer.client.get(address).text
+    assert page.count('aria-label="Hide ') == 60 and "and 5 more; search for them by name" in page
+
+
+def test_the_badge_on_the_image_is_the_surest_class_in_whatever_order_they_came(
+    analysis: Analysis, address: str, viewer: Person, pipeline: Pipeline
+) -> None:
+    guesses = {"ash": 0.2, "oak": 0.7, "elm": 0.1}
+    topk = [{"class": name, "confidence": sure} for name, sure in guesses.items()]
+    store(pipeline, analysis, [{"annotation_type": "classification", "data": {"topk": topk}}])
+    badge = viewer.client.get(address).text.split('id="verdicts"')[1].split("</ul>")[0]
+    assert "<span>oak</span> <b>70.0 %</b>" in badge and badge.count("<li>") == 1
 
 
 def test_the_table_has_pages(
@@ -242,7 +268,7 @@ def test_the_table_has_pages(
     first, last = viewer.client.get(address).text, viewer.client.get(f"{address}?page=3").text
     assert first.count('<tr id="r-') == 200 and "Page 1 of 3" in first
     assert last.count('<tr id="r-') == 1 and ">c400<" in last
-    assert f"{address}?analysis={analysis.id}&amp;page=2#annotations" in first
+    assert field(first, "page-after")["value"] == "2" and field(first, "page-after")["form"] == "view"
     assert viewer.client.get(f"{address}?page=99").text.count('<tr id="r-') == 1
 
 
@@ -254,9 +280,13 @@ def test_many_shapes_are_drawn_in_paths_and_the_rows_still_point_at_them(
     text = viewer.client.get(address).text
     svg = svg_of(text)
     assert "grouped" in svg and svg.count('<rect class="shape"') == 0
-    assert svg.count('class="spot under"') == 200
-    targets = re.findall(r'class="name" href="#(a-[0-9a-f-]+)"', text)
-    assert len(targets) == 200 and all(f'id="{target}"' in svg for target in targets)
+    rows = re.findall(r'class="name" href="([^"]+)" data-pick="([0-9a-f-]+)" data-box="([^"]+)"', text)
+    assert len(rows) == 200 and all(pick in href for href, pick, _ in rows)
+    assert {place for _, _, place in rows} == {"4.0 4.0 10.0 8.0"}
+    href, picked, _ = rows[3]
+    answer = viewer.client.get(href.replace("&amp;", "&").split("#")[0]).text
+    assert f'data-pick="{picked}"' in answer.split('id="picked"')[1].split("</div>")[0]
+    assert '<path class="spot" d="M4 4h10v8h-10z"/>' in answer
 
 
 def test_names_are_only_text(
@@ -306,7 +336,7 @@ def test_the_page_asks_the_database_a_fixed_number_of_times(
 ) -> None:
     def queries() -> int:
         with count_queries() as statements:
-            assert viewer.client.get(address).status_code == 200
+            assert viewer.client.get(f"{address}?analysis={analysis.id}").status_code == 200
         return len(statements)
 
     analysis = world.analysis(image, "processing")
@@ -316,6 +346,7 @@ def test_the_page_asks_the_database_a_fixed_number_of_times(
     store(pipeline, analysis, [box(client_id=f"more-{n}") for n in range(50)])
     for _ in range(3):
         world.analysis(image, "failed")
+    queries()  # reads all annotations of this revision
     assert queries() == few
 
 

@@ -1,9 +1,11 @@
 """GET and POST /sign-in, POST /sign-out."""
 
 import re
+import time
 
 import pytest
 from flask import Flask
+from itsdangerous import TimestampSigner
 
 from tests.cast import PASSWORD, Person
 from tests.factories import World
@@ -88,6 +90,17 @@ def test_the_session_is_made_anew(client: LintClient, owner: Person) -> None:
 
 def test_whoever_is_signed_in_passes_by(owner: Person) -> None:
     assert owner.client.get("/sign-in").location == "/"
+
+
+@pytest.mark.parametrize(("days", "status"), [(14, 200), (14.99, 200), (15.01, 303)])
+def test_a_session_ends_when_it_was_not_used(
+    owner: Person, monkeypatch: pytest.MonkeyPatch, days: float, status: int
+) -> None:
+    """After 14 days, and up to the day for which its cookie is not renewed."""
+    assert owner.client.get("/").status_code == 200
+    later = int(time.time() + days * 24 * 3600)
+    monkeypatch.setattr(TimestampSigner, "get_timestamp", lambda _: later)
+    assert owner.client.get("/").status_code == status
 
 
 def test_signing_out(owner: Person) -> None:

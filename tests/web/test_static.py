@@ -4,7 +4,7 @@ import hashlib
 import re
 from pathlib import Path
 
-from app.overlay import PALETTE
+from app.overlay.colours import PALETTE
 
 STATIC = Path(__file__).resolve().parents[2] / "static"
 

@@ -4,10 +4,14 @@ import secrets
 from pathlib import Path
 
 import click
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import AppGroup, with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
-from app import storage
+from app import background, storage
+from app.cli import pipeline_keys
+from app.cli.outcome import Refused, done
+from app.deliveries import deliver_due
 from app.errors import LoupeError
 from app.extensions import db
 from app.models import SYSTEM, Principal, Project, Role, UserKey
@@ -16,6 +20,7 @@ from app.services import accounts, images, projects
 user_commands = AppGroup("user", help="Make and manage accounts.")
 key_commands = AppGroup("user-key", help="Make and revoke the keys of people's programs.")
 project_commands = AppGroup("project", help="Make projects and set their members.")
+webhook_commands = AppGroup("webhooks", help="Tell what analyses have come to.")
 
 DEMO_PROJECT = "Demo"
 DEMO_ADMIN = "admin@loupe.example"
@@ -23,22 +28,10 @@ DEMO_PIPELINE = "example-pipeline@loupe.example"
 
 
 def register(app: Flask) -> None:
-    for group in (user_commands, key_commands, project_commands):
+    for group in (user_commands, key_commands, project_commands, pipeline_keys.commands, webhook_commands):
         app.cli.add_command(group)
+    app.cli.add_command(sweep)
     app.cli.add_command(demo)
-
-
-def _done(message: str) -> None:
-    db.session.commit()
-    click.echo(message)
-
-
-class _Refused(click.ClickException):
-    """A rule said no: the reason, without a traceback."""
-
-    def __init__(self, error: LoupeError) -> None:
-        reasons = "; ".join(f"{entry['field']} {entry['reason']}" for entry in error.errors or [])
-        super().__init__(reasons or error.detail)
 
 
 @user_commands.command("create")
@@ -52,8 +45,8 @@ def create_user(email: str, name: str, role: str, password: str | None) -> None:
     try:
         user = accounts.create_user(email, chosen, name, role, by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(f"Account {user.email} made." + ("" if password else f" Password: {chosen}"))
+        raise Refused(error) from None
+    done(f"Account {user.email} made." + ("" if password else f" Password: {chosen}"))
 
 
 @user_commands.command("password")
@@ -66,8 +59,8 @@ def set_password(email: str, password: str | None) -> None:
         user = accounts.get(email)
         accounts.set_password(user, chosen, by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(f"Password of {user.email} changed." + ("" if password else f" Password: {chosen}"))
+        raise Refused(error) from None
+    done(f"Password of {user.email} changed." + ("" if password else f" Password: {chosen}"))
 
 
 @user_commands.command("disable")
@@ -79,8 +72,8 @@ def disable_user(email: str, undo: bool) -> None:
         user = accounts.get(email)
         accounts.set_disabled(user, not undo, by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(f"Account {user.email} {'enabled' if undo else 'disabled'}.")
+        raise Refused(error) from None
+    done(f"Account {user.email} {'enabled' if undo else 'disabled'}.")
 
 
 @key_commands.command("create")
@@ -91,8 +84,8 @@ def create_user_key(email: str, name: str) -> None:
     try:
         key = accounts.create_user_key(accounts.get(email), name, by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(key)
+        raise Refused(error) from None
+    done(key)
 
 
 @key_commands.command("revoke")
@@ -103,7 +96,7 @@ def revoke_user_key(key_id: str) -> None:
     if key is None:
         raise click.ClickException("There is no such key.")
     accounts.revoke_user_key(key, by=SYSTEM)
-    _done(f"Key {key_id} revoked.")
+    done(f"Key {key_id} revoked.")
 
 
 @project_commands.command("create")
@@ -116,8 +109,8 @@ def create_project(name: str, owner: str, description: str) -> None:
         project = projects.create(name, description, by=SYSTEM)
         projects.set_member(project, accounts.get(owner), Role.OWNER, by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(str(project.id))
+        raise Refused(error) from None
+    done(str(project.id))
 
 
 @project_commands.command("member")
@@ -132,8 +125,39 @@ def set_member(project_id: object, email: str, role: str) -> None:
     try:
         projects.set_member(project, accounts.get(email), Role(role), by=SYSTEM)
     except LoupeError as error:
-        raise _Refused(error) from None
-    _done(f"{email} is {role} of {project.name}.")
+        raise Refused(error) from None
+    done(f"{email} is {role} of {project.name}.")
+
+
+@webhook_commands.command("deliver")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="The most attempts.")
+def deliver_webhooks(limit: int) -> None:
+    """Send the webhooks that are due now."""
+    if not current_app.config["ML_PIPELINE_PUSH_WEBHOOKS_ENABLED"]:
+        raise click.ClickException("ML_PIPELINE_PUSH_WEBHOOKS_ENABLED is off.")
+    click.echo(f"{deliver_due(limit)} sent.")
+
+
+# --- sweeping ----------------------------------------------------------------------------------------------------
+
+
+@click.command("sweep")
+@with_appcontext
+@click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
+@click.argument("tasks", nargs=-1, type=click.Choice(list(background.TASKS)))
+def sweep(dry_run: bool, tasks: tuple[str, ...]) -> None:
+    """Do what the background loop does, once: all of it, or these tasks."""
+    failed = []
+    for name in tasks or background.TASKS:
+        try:
+            for said in background.steps(background.TASKS[name], dry_run=dry_run):
+                if said:
+                    click.echo(f"{name}: {said}")
+        except (LoupeError, SQLAlchemyError) as error:  # the others are none the worse for it
+            current_app.logger.error("sweeping stopped: %s", name, exc_info=error)
+            failed.append(name)
+    if failed:
+        raise click.ClickException(f"Not done: {', '.join(failed)}.")
 
 
 # --- the demo ----------------------------------------------------------------------------------------------------
@@ -164,7 +188,7 @@ def demo(folder: Path, credentials: Path) -> None:
         for filename, stored in pictures:
             images.add(project, stored, filename, None, by=owner)
     _write_credentials(project, credentials)
-    _done("The demo project is ready.")
+    done("The demo project is ready.")
 
 
 def _store_images(folder: Path) -> list[tuple[str, images.StoredImage]]:

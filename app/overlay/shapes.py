@@ -1,0 +1,151 @@
+"""The shapes of annotations as elements and paths of SVG."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from app.annotations import TYPES
+from app.geometry import Frame, Points, Polygon, Raster, Rect, clamp, shape_bounds, union
+from app.overlay.colours import Colours
+from app.overlay.parts import AnnotationLike, ClassPath, Item, title_of
+from app.overlay.paths import Pen
+from app.overlay.paths import number as rounded
+from app.overlay.snapshot import Indexes, Snapshot
+
+Kind: TypeAlias = Literal["area", "line"]
+
+TILE = 500
+"""Pixels of the image: a browser leaves out a path whose tile is not in view."""
+_GRIDS = ((TILE, True), *((TILE << n, False) for n in range(9)))
+"""How shapes are put together, the finest first: the side of a tile, and whether each class has paths of its own, or
+each colour has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    annotation: AnnotationLike
+    shapes: Sequence[Rect | Polygon | Points]
+    box: Rect
+    index: int
+
+    @property
+    def kind(self) -> Kind:
+        return "line" if isinstance(self.shapes[0], Points) else "area"
+
+
+def items(
+    annotations: Iterable[AnnotationLike], frame: Frame, pen: Pen, colours: Colours
+) -> tuple[Item, ...]:
+    """An element each, in their order; none for what has no shape inside the image. Boxes are cut to the image."""
+    drawings = (_drawing(annotation, frame, colours) for annotation in annotations)
+    return tuple(_item(drawing, pen) for drawing in drawings if drawing is not None)
+
+
+def class_paths(
+    annotations: Iterable[AnnotationLike], frame: Frame, pen: Pen, colours: Colours, most: int
+) -> tuple[ClassPath, ...]:
+    """One path for each class, kind and tile of the middle of the bounds; where that makes more than `most`, for each
+    colour, and with larger tiles."""
+    drawings = [one for row in annotations if (one := _drawing(row, frame, colours)) is not None]
+    for tile, by_class in _GRIDS:
+        groups: dict[Any, list[_Drawing]] = {}
+        for drawing in drawings:
+            groups.setdefault(_group_of(drawing, tile, by_class), []).append(drawing)
+        if len(groups) <= most:
+            break
+    return tuple(
+        _class_path(
+            group[0].kind,
+            group[0].index,
+            [one.annotation.class_name for one in group],
+            "".join(pen.shape(shape) for one in group for shape in one.shapes),
+        )
+        for group in groups.values()
+    )
+
+
+def _group_of(drawing: _Drawing, tile: int, by_class: bool) -> tuple[object, ...]:
+    box = drawing.box
+    column, row = int((box.x_min + box.x_max) / 2 // tile), int((box.y_min + box.y_max) / 2 // tile)
+    return drawing.annotation.class_name if by_class else drawing.index, drawing.kind, row, column
+
+
+def box_paths(snapshot: Snapshot, boxes: Indexes, frame: Frame, pen: Pen, most: int) -> tuple[ClassPath, ...]:
+    """`class_paths` of boxes alone, straight from the columns: 20,000 of them in 25 ms instead of 150."""
+    if not len(boxes):
+        return ()
+    sides = [
+        np.clip(side[boxes].astype(np.float64), 0, end)
+        for side, end in (
+            (snapshot.x_min, frame.width),
+            (snapshot.y_min, frame.height),
+            (snapshot.x_max, frame.width),
+            (snapshot.y_max, frame.height),
+        )
+    ]
+    for tile, by_class in _GRIDS:
+        name = snapshot.classes[boxes] if by_class else snapshot.colours_of(boxes)
+        column, row = (((sides[axis] + sides[axis + 2]) // (2 * tile)).astype(np.int64) for axis in (0, 1))
+        group = name.astype(np.int64) * (1 << 40) + row * (1 << 20) + column
+        if len(np.unique(group)) <= most:
+            break
+    order = np.argsort(group, kind="stable")
+    parts = [np.rint(side[order] * pen.per).astype(np.int64).tolist() for side in sides]
+    ends = [*(np.flatnonzero(np.diff(group[order])) + 1).tolist(), len(order)]
+    paths, start = [], 0
+    for end in ends:
+        d = "".join(pen.box(*box) for box in zip(*(part[start:end] for part in parts), strict=True))
+        classes = snapshot.classes[boxes[order[start:end]]].tolist()
+        names = [snapshot.names[one] for one in classes]
+        paths.append(_class_path("area", snapshot.colours[names[0]], names, d))
+        start = end
+    return tuple(paths)
+
+
+def _class_path(kind: Kind, index: int, names: Sequence[str | None], d: str) -> ClassPath:
+    """`names` has that of each annotation."""
+    different = set(names)
+    told = f"{len(different)} classes" if len(different) > 1 else names[0] or "without a class"
+    return ClassPath(kind, index, d, len(names), f"{told}: {len(names)}")
+
+
+def shapes_of(annotation: AnnotationLike, frame: Frame) -> Sequence[Rect | Polygon | Points]:
+    """The shapes that are at least in part inside the image; none of what is drawn as a picture or not at all."""
+    kind = annotation.annotation_type
+    if kind not in TYPES:
+        return ()
+    drawn: list[Rect | Polygon | Points] = []
+    for shape in TYPES[kind].shapes(annotation.data, frame):
+        box = shape_bounds(shape, frame)
+        inside = clamp(box, frame) if box is not None else None
+        if inside is not None and not isinstance(shape, Raster):
+            drawn.append(inside if isinstance(shape, Rect) else shape)
+    return drawn
+
+
+def _drawing(annotation: AnnotationLike, frame: Frame, colours: Colours) -> _Drawing | None:
+    shapes = shapes_of(annotation, frame)
+    boxes = [clamp(box, frame) for shape in shapes if (box := shape_bounds(shape, frame)) is not None]
+    whole = union(boxes)
+    return _Drawing(annotation, shapes, whole, colours[annotation.class_name]) if whole else None
+
+
+def _item(drawing: _Drawing, pen: Pen) -> Item:
+    box, first, per = drawing.box, drawing.shapes[0], pen.per
+    x, y = rounded(box.x_min, per), rounded(box.y_min, per)
+    known: Mapping[str, Any] = {
+        "annotation_id": str(drawing.annotation.id),
+        "index": drawing.index,
+        "title": title_of(drawing.annotation),
+        "x": x,
+        "y": y,
+        "width": rounded(max(box.x_max - x, 1 / per), per),  # SVG draws nothing that has no width
+        "height": rounded(max(box.y_max - y, 1 / per), per),
+    }
+    if isinstance(first, Rect):
+        return Item(kind="rect", **known)
+    if isinstance(first, Points):
+        return Item(kind="points", d=pen.lines(first), dots=pen.dots(first), **known)
+    return Item(kind="polygon", d="".join(pen.shape(shape) for shape in drawing.shapes), **known)

@@ -1,0 +1,131 @@
+"""Receipts on the wire: the answer to a bulk request, and those that an analysis keeps."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import orjson
+from marshmallow import fields
+
+from app.models import Receipt
+from app.schemas.annotations import Bulk
+from app.schemas.base import MAX_ERRORS, Noted, Schema, moment
+from app.schemas.notes import Json, NormalisedOut, SkippedOut
+
+NOTES_BYTES = 4096  # what a receipt keeps of its notes, as JSON
+LENGTHS = (20, 10, 5, 2, 1)
+
+
+class ReceiptEntryOut(Schema):
+    id = fields.UUID(required=True)
+    client_id = fields.String(required=True)
+    index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
+
+
+class ScaledOut(Schema):
+    index = fields.Integer(required=True)
+    from_ = fields.List(
+        fields.Integer(), required=True, data_key="from", metadata={"minItems": 2, "maxItems": 2}
+    )
+    to = fields.List(fields.Integer(), required=True, metadata={"minItems": 2, "maxItems": 2})
+
+
+class CountsOut(Noted):
+    """What the answer and a kept receipt both tell. What there is nothing to say of is not there."""
+
+    inserted = fields.Integer(required=True)
+    unchanged = fields.Integer(required=True)
+    updated = fields.Integer(required=True)
+    removed = fields.Integer(required=True)
+    total = fields.Integer(
+        required=True, metadata={"description": "What the analysis holds after the request."}
+    )
+    scaled = fields.List(
+        fields.Nested(ScaledOut),
+        metadata={
+            "description": "Items that came in another frame, `[width, height]` each (the first ones)."
+        },
+    )
+    normalised = fields.List(
+        fields.Nested(NormalisedOut),
+        metadata={"description": "Items that are kept otherwise than they were sent (the first ones)."},
+    )
+    normalised_count = fields.Integer(metadata={"description": "How many these are in all."})
+    skipped = fields.List(
+        fields.Nested(SkippedOut),
+        metadata={"description": "Items that are not valid and were left out (the first ones)."},
+    )
+    skipped_count = fields.Integer(metadata={"description": "How many these are in all."})
+
+
+class ReceiptOut(CountsOut):
+    """What `receipt_out` gives."""
+
+    annotations = fields.List(fields.Nested(ReceiptEntryOut), required=True)
+
+
+class KeptReceiptOut(CountsOut):
+    """What `kept_receipt_out` gives."""
+
+    id = fields.UUID(required=True)
+    created_at = fields.DateTime(required=True)
+    actor = fields.String(required=True, metadata={"description": "Who sent the request."})
+    request_id = fields.String(required=True, allow_none=True)
+    batch = fields.String(
+        required=True,
+        metadata={"description": "Its `Idempotency-Key`, else the beginning of its body's SHA-256."},
+    )
+    mode = fields.String(required=True)
+
+
+class KeptReceiptsOut(Noted):
+    receipts = fields.List(fields.Nested(KeptReceiptOut), required=True)
+
+
+def receipt_out(
+    counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk, ignored: Sequence[str] = ()
+) -> Json:
+    """The answer to a bulk request; its size depends on this request only. `ignored` are parameters of the query."""
+    named = [
+        {"id": str(ids[item.client_id]), "client_id": item.client_id, "index": item.index}
+        for item in bulk.items
+    ]
+    return {**counts, "annotations": named, **said_of(bulk, ignored)}
+
+
+def said_of(bulk: Bulk, ignored: Sequence[str] = ()) -> Json:
+    """What there is to say of a request besides its counts."""
+    said = {
+        "scaled": bulk.scaled,
+        "normalised": bulk.normalised,
+        "normalised_count": bulk.normalised_count,
+        "skipped": bulk.skipped,
+        "skipped_count": bulk.skipped_count,
+        "ignored": [*ignored, *bulk.ignored][:MAX_ERRORS],
+    }
+    return {name: value for name, value in said.items() if value}
+
+
+def notes_to_keep(bulk: Bulk, ignored: Sequence[str] = ()) -> Json | None:
+    """As much of it as fits into `NOTES_BYTES`, the same number of each list; the counts always."""
+    said = said_of(bulk, [name.replace("\0", "\ufffd") for name in ignored])  # which no JSON column holds
+    counts = {name: value for name, value in said.items() if isinstance(value, int)}
+    for length in LENGTHS:
+        shortened = {name: value[:length] for name, value in said.items() if isinstance(value, list)} | counts
+        if len(orjson.dumps(shortened)) <= NOTES_BYTES:
+            return shortened or None
+    return counts or None
+
+
+def kept_receipt_out(row: Receipt | Any) -> Json:
+    """`row` is a Receipt or a row of its columns."""
+    return {
+        "id": str(row.id),
+        "created_at": moment(row.created_at),
+        "actor": row.actor_label,
+        "request_id": row.request_id,
+        "batch": row.batch,
+        "mode": row.mode,
+        **row.counts,
+        **(row.notes or {}),
+    }

@@ -1,0 +1,1 @@
+"""What a person waits for: the image page in a real browser, with few annotations and with very many."""

@@ -1,0 +1,34 @@
+"""Snapshots of annotations that stand in no database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from app.annotations import TYPES
+from app.geometry import Frame, shape_bounds, union
+from app.overlay.snapshot import COLUMNS, KINDS, NOWHERE, UNSURE, Snapshot, snapshot_of
+
+
+def kind_of(one: Any) -> int:
+    """The place in KINDS, as the database finds it."""
+    formats = {"polygon": "polygons"}
+    name = one.annotation_type
+    if name == "segmentation":
+        name = formats.get(one.data["format"], one.data["format"])
+    return KINDS.index(name if name in KINDS else "custom")
+
+
+def snapshot(said: Sequence[Any], frame: Frame) -> Snapshot:
+    """Of objects with `annotation_type`, `data`, `class_name` and `confidence`, in their order."""
+    names: dict[str | None, int] = {}
+    rows = np.zeros(len(said), dtype=COLUMNS)
+    for position, one in enumerate(said):
+        known = TYPES.get(one.annotation_type)
+        shapes = known.shapes(one.data, frame) if known else []
+        bounds = union(shape_bounds(shape, frame) for shape in shapes)
+        place = (bounds.x_min, bounds.y_min, bounds.x_max, bounds.y_max) if bounds else (NOWHERE,) * 4
+        confidence = UNSURE if one.confidence is None else float(one.confidence)
+        number = names.setdefault(one.class_name, len(names))
+        rows[position] = (position, *place, confidence, number, kind_of(one))
+    return snapshot_of(rows, tuple(names))
