@@ -147,14 +147,13 @@ def _rle(raster: Raster, text: str | None = None) -> Item:
 
 def _outlined(polygons: Sequence[Polygon], frame: Frame, drop: Drop, as_result: bool) -> Item:
     """Polygons as they are, where nothing is cut out of them and the format takes them; else the pixels they cover."""
-    holes = any(polygon.holes for polygon in polygons)
+    box, holes = union(bounds(polygon.points) for polygon in polygons), any(one.holes for one in polygons)
     if as_result or holes:
         raster = filled(polygons, frame)
         if raster is not None:
             drop("outline")
-            return _rle(raster)
+            return _rle(raster) | {"bbox": _boxed(box)["bbox"]}
         drop("holes" if holes and not as_result else "mask")
-    box = union(bounds(polygon.points) for polygon in polygons)
     if as_result:
         return _boxed(box)
     area = sum(polygon_area(Polygon(polygon.points)) for polygon in polygons)

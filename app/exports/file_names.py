@@ -4,6 +4,8 @@ import re
 from hashlib import blake2b
 from unicodedata import normalize
 
+from app.exports.many import Entry
+
 LONGEST = 180  # bytes of a name before what is added to it; file systems take 255
 RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|\Z)", re.IGNORECASE)
 REFUSED = re.compile(r'[\x00-\x1f\x7f-\x9f\ud800-\udfff/\\:*?"<>|]')
@@ -49,3 +51,18 @@ def _key(path: str) -> int:
     """Equal for names that some file system takes for the same."""
     folded = normalize("NFC", path.casefold()).encode()
     return int.from_bytes(blake2b(folded, digest_size=8).digest())
+
+
+class Folders:
+    """A folder for each model and version: `leaf-net-1.0.0`."""
+
+    def __init__(self) -> None:
+        self.names = Names()
+        self.known: dict[tuple[str, str], str] = {}
+
+    def of(self, entry: Entry) -> str:
+        pair = entry.about["model_name"], entry.about["model_version"]
+        if pair not in self.known:
+            name = safe("-".join(pair), "model")
+            self.known[pair] = self.names.unique("", name, "", "other").lstrip("/")
+        return self.known[pair]

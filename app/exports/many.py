@@ -18,6 +18,7 @@ from app.storage import Storage
 
 SCHEMA_VERSION = "1.0"
 ANALYSES = 50  # read at a time
+OF_IMAGE = (Image.project_id, Image.filename, Image.width, Image.height)
 
 
 @dataclass(frozen=True)
@@ -120,7 +121,7 @@ def page_of(
     place = tuple_(Analysis.created_at, Analysis.id)
     image = aliased(Image)
     fits = select(and_(*selection.of_images(image))).where(image.id == Analysis.image_id)
-    statement = select(*Analysis.__table__.columns, Image.project_id, Image.filename)
+    statement = select(*Analysis.__table__.columns, *OF_IMAGE)
     statement = statement.outerjoin_from(Analysis, Image, Analysis.image_id == Image.id)
     statement = statement.where(*selection.of_analyses(), Analysis.created_at <= moment)
     statement = statement.where(fits.correlate(Analysis).scalar_subquery())
