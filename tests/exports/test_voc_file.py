@@ -58,14 +58,11 @@ def test_files(world: World, pipeline: Pipeline, project: Project, image: Image,
     assert root.tag == "annotation" and root.findtext("filename") == "leaf.png"
     assert [root.findtext(f"size/{name}") for name in ("width", "height", "depth")] == ["64", "48", "3"]
     assert root.findtext("loupe/analysis_id") == str(first.id)
-    assert [
-        (
-            one.findtext("name"),
-            one.findtext("confidence"),
-            [part.text for part in one.iter("bndbox")][0] is None,
-        )
-        for one in root.findall("object")
-    ] == [("<leaf>", "0.25", True), ("unlabeled", None, True), ("unlabeled", None, True)]
+    assert [(one.findtext("name"), one.findtext("confidence")) for one in root.findall("object")] == [
+        ("<leaf>", "0.25"),
+        ("unlabeled", None),
+        ("unlabeled", None),
+    ]
     corners = [
         [int(value.text or "") for value in one.iterfind("bndbox/*")] for one in root.findall("object")
     ]
