@@ -15,18 +15,28 @@ from app.geometry import Frame, Raster, Rect, clamp, shape_bounds
 
 Drop: TypeAlias = Callable[[str], None]
 
+OPENING, CLOSING = b"<annotation>", b"</annotation>"
+AT_ONCE = 500
+UNKNOWN = {"pose": "Unspecified", "truncated": 0, "difficult": 0}
 NO_CLASS = "unlabeled"
 REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def document(about: dict[str, Any], objects: Iterable[Element]) -> Iterator[bytes]:
-    """An annotation file, an object at a time; `about` is what stands before them."""
-    whole = tostring(_element("annotation", about), encoding="unicode")
-    head, _, tail = whole.rpartition("</")
-    yield f"{head}\n".encode()
+    """An annotation file, some objects at a time; `about` is what stands before them."""
+    yield OPENING + _inside(_element("annotation", about))
+    some = Element("annotation")
     for element in objects:
-        yield tostring(element, encoding="utf-8") + b"\n"
-    yield f"</{tail}\n".encode()
+        some.append(element)
+        if len(some) == AT_ONCE:
+            yield _inside(some)
+            some.clear()
+    yield _inside(some) + CLOSING
+
+
+def _inside(root: Element) -> bytes:
+    text = tostring(root, encoding="unicode", short_empty_elements=False)  # faster than as bytes
+    return text.encode()[len(OPENING) : -len(CLOSING)]
 
 
 def object_of(row: Any, frame: Frame, drop: Drop) -> Element | None:
@@ -44,9 +54,7 @@ def object_of(row: Any, frame: Frame, drop: Drop) -> Element | None:
         "object",
         {
             "name": NO_CLASS if row.class_name is None else row.class_name,
-            "pose": "Unspecified",
-            "truncated": 0,
-            "difficult": 0,
+            **UNKNOWN,
             **score,
             "bndbox": corners,
             "loupe_id": row.id,
@@ -99,5 +107,5 @@ def _element(tag: str, content: Any) -> Element:
     if isinstance(content, dict):
         element.extend(_element(name, value) for name, value in content.items())
     else:
-        element.text = REFUSED.sub("\ufffd", str(content))
+        element.text = REFUSED.sub("\ufffd", content) if isinstance(content, str) else str(content)
     return element

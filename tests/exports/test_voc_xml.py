@@ -5,7 +5,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import TYPES
@@ -53,6 +53,7 @@ def test_what_is_missing() -> None:
     assert dropped == {"no_class": 1, "extra": 1}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_boxes_come_back_within_half_a_pixel_or_as_one(data: st.DataObject) -> None:
     frame = Frame(data.draw(st.integers(1, 5000)), data.draw(st.integers(1, 5000)))

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import TYPES
@@ -57,6 +57,7 @@ def test_a_box() -> None:
     assert line("bounding_box", {**box(0, 0, 1, 1), "track": 1}, confidence=None)[2] == {"extra": 1}
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_boxes_come_back_within_a_millionth_of_the_side(data: st.DataObject) -> None:
     frame = Frame(data.draw(st.integers(1, 20_000)), data.draw(st.integers(1, 20_000)))
