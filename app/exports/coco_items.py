@@ -19,7 +19,6 @@ from app.geometry import (
     text_from_runs,
     union,
 )
-from app.schemas.annotations import annotation_out
 
 Drop: TypeAlias = Callable[[str], None]
 Item: TypeAlias = dict[str, Any]
@@ -108,8 +107,8 @@ def _placed(row: Any, frame: Frame, categories: Categories, drop: Drop, *, as_re
     else:
         item = _boxed(shape_bounds(shapes[0], frame))
     category = categories.of(row.class_name, schema)
-    about = annotation_out(row)
-    kept = {"loupe_id": about["id"], **{key: about[key] for key in KEPT if about[key] is not None}}
+    named = ((key, getattr(row, key)) for key in KEPT)
+    kept = {"loupe_id": row.id, **{key: value for key, value in named if value is not None}}
     extra = {"extra": data["extra"]} if "extra" in data else {}
     return {"category_id": category["id"], **item, **kept, **extra}
 

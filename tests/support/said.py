@@ -19,15 +19,15 @@ def said(kind: str, data: dict[str, Any], frame: Frame, number: int = 1, **colum
     box = loaded.bounds
     corners = (box.x_min, box.y_min, box.x_max, box.y_max) if box else (None,) * 4
     row: dict[str, Any] = {
-        "id": UUID(int=ANALYSIS.int + number),
-        "analysis_id": ANALYSIS,
+        "id": str(UUID(int=ANALYSIS.int + number)),
+        "analysis_id": str(ANALYSIS),
         "annotation_type": kind,
         "class_name": "leaf",
         "confidence": 0.5,
         "data": loaded.data,
         "storage_path": path,
         "ordering": None,
-        "created_at": MOMENT,
+        "created_at": MOMENT.isoformat(),
         "client_id": f"c{number}",
         "position": number,
         **dict(zip(("x_min", "y_min", "x_max", "y_max"), corners, strict=True)),
