@@ -34,6 +34,7 @@ def path(live_server: Any) -> tuple[str, dict[str, str], Any]:
             "class_name": "x" * 200,
             "data": BOX,
             "content_hash": "0" * 64,
+            **BOX,
             "position": n,
             "client_id": f"c{n}",
         }
