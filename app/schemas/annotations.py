@@ -4,7 +4,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -110,12 +110,20 @@ class Item:
     values: dict[str, Any]
 
 
+class Unread(NamedTuple):
+    """Stands where no item could be made of a file's entry: what of the entry is at fault, and why."""
+
+    field: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Bulk:
     """A whole request in canonical form.
 
     `scaled` says which items came in another frame than the image's, `normalised` what is otherwise than it was sent,
-    `skipped` which items are not among `items` and why: the first hundred of each.
+    `skipped` which items are not among `items` and why: the first hundred of each. Where the items were read out of a
+    file, `places` says where each stood, by its index, and `file` what there is to say of the rest of the file.
     """
 
     items: Sequence[Item]
@@ -126,6 +134,8 @@ class Bulk:
     normalised_count: int
     skipped: list[dict[str, Any]]
     skipped_count: int
+    places: Sequence[str] | None = None
+    file: dict[str, Any] | None = None
 
 
 _ITEM = AnnotationIn()
@@ -204,7 +214,8 @@ class _Loader:
     def _refuse(self, index: int, sent: Any, fault: ValidationError) -> None:
         self.faulty += 1
         if len(self.faults) < MAX_ERRORS:
-            self.faults.append((index, list(flatten(fault.messages))[:MAX_ERRORS]))
+            messages = {sent.field: [sent.reason]} if isinstance(sent, Unread) else fault.messages
+            self.faults.append((index, list(flatten(messages))[:MAX_ERRORS]))
         name = sent.get("client_id") if isinstance(sent, dict) else None
         if isinstance(name, str):
             # it is this item's all the same: once it is mended, a later one would stand in its place

@@ -1,0 +1,116 @@
+"""Files of other tools as annotations: one module for each format.
+
+To add a format: a module with a function that reads it (base.py says what it gives), its line in `FORMATS`, its row in
+`docs/importing.md` and its files in `tests/data/importers/`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.errors import InvalidPayload
+from app.importers import loupe
+from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
+from app.schemas.annotations import Bulk, Unread, load_bulk
+
+__all__ = ["FORMATS", "Importer", "Target", "load_file"]
+
+FORMATS: dict[str, Importer] = {
+    "json": loupe.JSON,
+}
+
+MAX_PLACES = 3  # that are named as examples
+MAX_KINDS = 50
+
+
+def load_file(
+    body: bytes, format: str, target: Target, *, mode: str, batch: str, at_most: int, skips: bool = False
+) -> Bulk:
+    """A file as a bulk request, validated as one; every index has its place in the file beside it.
+
+    Raises what `load_bulk` raises, and MalformedRequest or InvalidPayload for a file that is none of this format.
+    """
+    importer = FORMATS[format]
+    contents = _gather(importer.read(importer.parse(body), target))
+    request = {"annotations": contents.items, "mode": mode}
+    try:
+        bulk = load_bulk(
+            request,
+            analysis_id=target.analysis_id,
+            frame=target.frame,
+            batch=batch,
+            at_most=at_most,
+            skips=skips,
+        )
+    except InvalidPayload as error:
+        error.errors = [*contents.placed(error.errors or [])]
+        raise
+    return replace(
+        bulk,
+        scaled=contents.placed(bulk.scaled),
+        normalised=contents.placed(bulk.normalised),
+        skipped=contents.placed(bulk.skipped),
+        places=contents.places,
+        file=contents.said(format),
+    )
+
+
+@dataclass
+class _Contents:
+    """What a file says: an item or its fault for each annotation of the image, and the rest by its reason."""
+
+    items: list[Any] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    extra: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, place: str, item: Any) -> None:
+        self.items.append(item)
+        self.places.append(place)
+
+    def note(self, kind: dict[str, list[str]], text: str, place: str) -> None:
+        self.counts[text] = self.counts.get(text, 0) + 1
+        if len(found := kind.setdefault(text, [])) < MAX_PLACES:
+            found.append(place)
+
+    def placed(self, entries: Iterable[Any]) -> list[dict[str, Any]]:
+        return [
+            {"index": one["index"], "place": self.places[one["index"]], **one} if "index" in one else one
+            for one in entries
+        ]
+
+    def said(self, format: str) -> dict[str, Any]:
+        """As it stands in the receipt."""
+        kinds = {"left_out": self.left_out, "told": self.told}
+        listed = {
+            name: [{"what": text, "count": self.counts[text], "places": kind[text]} for text in kind]
+            for name, kind in kinds.items()
+        }
+        extra = [{"key": key, "count": count} for key, count in self.extra.items()]
+        said = {name: found[:MAX_KINDS] for name, found in {**listed, "extra": extra}.items() if found}
+        return {"format": format, "annotations": len(self.items), **said}
+
+
+def _gather(found: Iterable[Taken | Refused | LeftOut | Told]) -> _Contents:
+    contents = _Contents()
+    for one in found:
+        match one:
+            case Taken(place, annotation):
+                contents.add(place, annotation)
+                for key in _extra_of(annotation):
+                    contents.extra[key] = contents.extra.get(key, 0) + 1
+            case Refused(place, name, reason):
+                contents.add(place, Unread(name, reason))
+            case LeftOut(place, reason):
+                contents.note(contents.left_out, reason, place)
+            case Told(place, what):
+                contents.note(contents.told, what, place)
+    return contents
+
+
+def _extra_of(annotation: dict[str, Any]) -> Sequence[str]:
+    data = annotation.get("data")
+    found = data.get("extra") if isinstance(data, dict) else None
+    return list(found) if isinstance(found, dict) else []
