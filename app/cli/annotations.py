@@ -27,6 +27,7 @@ from app.schemas.base import load
 from app.schemas.receipts import notes_to_keep, said_of
 from app.services import analyses, annotations, leases
 
+READ_BY = ("format", "names", "called", "keypoints", "normalized")  # options on which what is read depends
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 commands = AppGroup("annotations", help="Take annotations from files.")
@@ -44,6 +45,9 @@ commands = AppGroup("annotations", help="Take annotations from files.")
     help="Class names, one a line or as JSON, for formats that have numbers only.",
 )
 @click.option("--called", help="What the file calls the image, if neither by its file name nor its id here.")
+@click.option(
+    "--normalized", is_flag=True, help="The file's coordinates go from 0 to 1, if it does not say so."
+)
 @click.option("--keypoints", type=click.IntRange(1), help="How many keypoints a line of `yolo` has.")
 @click.option("--mode", type=click.Choice(MODES), default="append", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything and say the same, but store nothing.")
@@ -116,6 +120,7 @@ def _load(body: bytes, batch: str, image: Image, analysis_id: UUID, how: dict[st
         names=_names(how["names"]),
         called=how["called"],
         keypoints=how["keypoints"],
+        normalized=how["normalized"],
     )
     db.session.rollback()  # nothing is held while the file is read
     return importers.load_file(
@@ -138,7 +143,7 @@ def _names(file: Path | None) -> dict[str, str]:
 
 def _made(image: Image, wanted: dict[str, Any], batch: str, how: dict[str, Any]) -> Analysis:
     """A new analysis, or the one that the same command made before."""
-    said = [str(image.id), wanted, batch, {name: str(how[name]) for name in ("format", "names", "called")}]
+    said = [str(image.id), wanted, batch, {name: str(how[name]) for name in READ_BY}]
     job = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
     values, _ = load(CreateAnalysis(), wanted | {"external_job_id": job})
     analysis, _ = analyses.create(

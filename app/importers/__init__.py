@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.errors import InvalidPayload
-from app.importers import loupe
+from app.importers import coco, loupe
 from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
 from app.schemas.annotations import Bulk, Unread, load_bulk
 
@@ -17,6 +17,8 @@ __all__ = ["FORMATS", "Importer", "Target", "load_file"]
 
 FORMATS: dict[str, Importer] = {
     "json": loupe.JSON,
+    "coco": coco.DATASET,
+    "coco-results": coco.RESULTS,
 }
 
 MAX_PLACES = 3  # that are named as examples

@@ -9,7 +9,7 @@ Rules for annotations are those of bulk requests and stand in `schemas/` and `an
 on as they are, whatever they are, and never repairs them. Keys it does not know go into `data.extra`, see `extra`.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
@@ -63,7 +63,8 @@ class Target:
     """What the file is read for: an analysis of an image, whose size in pixels is `frame`, and what the caller said.
 
     `names` are class names by number, where the file has none; `called` is what the file calls the image, where it is
-    neither the image's file name nor its id; `keypoints` is how many a line has, for files that do not tell.
+    neither the image's file name nor its id; `keypoints` is how many a line has, and `normalized` that coordinates go
+    from 0 to 1, for files that do not tell.
     """
 
     analysis_id: UUID
@@ -73,6 +74,7 @@ class Target:
     names: Mapping[str, str] = field(default_factory=dict)
     called: str | None = None
     keypoints: int | None = None
+    normalized: bool = False
 
     @property
     def calls(self) -> frozenset[str]:
@@ -140,6 +142,27 @@ def frame_of(width: Any, height: Any, frame: Frame) -> Json:
     if (width is None and height is None) or (width, height) == (frame.width, frame.height):
         return {}
     return {"image_width": width, "image_height": height}
+
+
+def class_of(place: str, number: Any, names: Mapping[str, Any]) -> tuple[Any, list[Told]]:
+    """The class name of this number, and what is to be told of it: where there is none, the number stands for it."""
+    name = names.get(str(number))
+    if name is not None or number is None:
+        return name, []
+    return str(number), [Told(place, "has a class without a name, whose number is taken for it")]
+
+
+def thing(place: str, about: Json, shape: tuple[str, Json] | None, keypoints: Json | None) -> Found:
+    """One thing as annotations: its shape (a type and data of it), and beside it its keypoints."""
+    if shape is not None:
+        yield Taken(place, {**about, "annotation_type": shape[0], "data": shape[1]})
+    if keypoints is not None:
+        yield Taken(place, {**about, "annotation_type": "keypoint", "data": keypoints})
+
+
+def third_of_keypoints(values: Iterable[Any]) -> str:
+    """What the number after a keypoint's x and y is: `visible` if all are COCO's 0, 1 or 2, else `confidence`."""
+    return "visible" if all(value in (0, 1, 2) for value in values) else "confidence"
 
 
 json_file = partial(Importer, parse=parse_json)

@@ -64,6 +64,10 @@ class ImportQuery(BulkQuery):
             "description": "What the file calls the image, where that is neither its file name nor its id here."
         },
     )
+    normalized = fields.Boolean(
+        load_default=False,
+        metadata={"description": "`1`: the file's coordinates go from 0 to 1, where it does not say so."},
+    )
     keypoints = QueryInteger(
         1,
         10_000,

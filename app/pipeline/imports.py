@@ -48,6 +48,7 @@ def import_annotations(analysis_id: UUID) -> Response:
         names=query["names"],
         called=query["called"],
         keypoints=query["keypoints"],
+        normalized=query["normalized"],
     )
     db.session.rollback()  # nothing is held while the file is read
     batch = name_of_batch()
