@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.errors import InvalidPayload
-from app.importers import coco, loupe
+from app.importers import coco, loupe, ultralytics, yolo
 from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
 from app.schemas.annotations import Bulk, Unread, load_bulk
 
@@ -19,6 +19,8 @@ FORMATS: dict[str, Importer] = {
     "json": loupe.JSON,
     "coco": coco.DATASET,
     "coco-results": coco.RESULTS,
+    "ultralytics": ultralytics.FORMAT,
+    "yolo": yolo.FORMAT,
 }
 
 MAX_PLACES = 3  # that are named as examples

@@ -39,9 +39,8 @@ def read_dataset(file: Any, target: Target) -> Found:
     categories = _by_id(file.get("categories"))
     for name in file.keys() - {"images", "annotations", "categories"}:
         yield LeftOut(name, "says something of the whole dataset")
-    for index, one in enumerate(file["images"]):
-        if one is not image:
-            yield LeftOut(f"images.{index}", "is another image")
+    yield from _of_images(file["images"], image)
+    yield from _of_classes(file.get("categories"))
     frame = frame_of(image.get("width"), image.get("height"), target.frame)
     for one in objects(file.get("annotations"), "annotations"):
         if isinstance(one, Refused):
@@ -86,6 +85,25 @@ def _image_of(images: list[Any], target: Target) -> Json:
             f"{len(found)} images of the file are called like this one; name its id with `called`."
         )
     return found[0]
+
+
+def _of_images(images: list[Any], meant: Json) -> Found:
+    for index, one in enumerate(images):
+        if one is not meant:
+            yield LeftOut(f"images.{index}", "is another image")
+    for key in meant.keys() - {"id", "file_name", "width", "height"}:
+        yield LeftOut(f"images.{images.index(meant)}.{key}", "says something of the image")
+
+
+def _of_classes(categories: Any) -> Found:
+    for index, one in enumerate(categories if isinstance(categories, list) else ()):
+        if not isinstance(one, dict) or "id" not in one:
+            yield LeftOut(f"categories.{index}", "is no class with an id")
+            continue
+        for key in one.keys() - {"id", "name", "keypoints", "skeleton"}:
+            yield LeftOut(
+                f"categories.{index}.{key}", "says something of a class besides its name and keypoints"
+            )
 
 
 def _names_of(image: Json) -> set[str]:

@@ -38,6 +38,7 @@ def test_a_dataset() -> None:
         "is of another image": 1,
         "is another image": 1,
         "says something of the whole dataset": 2,
+        "says something of a class besides its name and keypoints": 2,
         "has keypoints of which none is labelled": 1,
     }
     assert said(bulk, "told") == {"is a crowd: `iscrowd` is kept in `data.extra`": 1}
@@ -186,6 +187,7 @@ def test_categories_that_say_little() -> None:
     bulk = load(dataset(entries, categories=categories), "coco", names={"3": "root"})
     assert [row[1] for row in rows(bulk)] == ["1", "stem", "root", None]
     assert said(bulk, "told") == {"has a class without a name, whose number is taken for it": 1}
+    assert said(bulk, "left_out") == {"is no class with an id": 2}
     bad = {"id": 1, "name": ["leaf"], "keypoints": "tip", "skeleton": [["a"], 1, [9, 9]]}
     assert faults(dataset([one(keypoints=[1, 2, 2])], categories=[bad]), "coco")
 
