@@ -4,7 +4,7 @@ To add a format: a module with a function that reads it (base.py says what it gi
 `docs/importing.md` and its files in `tests/data/importers/`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -25,6 +25,7 @@ FORMATS: dict[str, Importer] = {
 
 MAX_PLACES = 3  # that are named as examples
 MAX_KINDS = 50
+LONGEST = 200  # characters of a key or place that is repeated
 
 
 def load_file(
@@ -45,6 +46,7 @@ def load_file(
             batch=batch,
             at_most=at_most,
             skips=skips,
+            names=contents.names,
         )
     except InvalidPayload as error:
         error.errors = [*contents.placed(error.errors or [])]
@@ -65,6 +67,7 @@ class _Contents:
 
     items: list[Any] = field(default_factory=list)
     places: list[str] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)
     extra: dict[str, int] = field(default_factory=dict)
@@ -77,7 +80,15 @@ class _Contents:
     def note(self, kind: dict[str, list[str]], text: str, place: str) -> None:
         self.counts[text] = self.counts.get(text, 0) + 1
         if len(found := kind.setdefault(text, [])) < MAX_PLACES:
-            found.append(place)
+            found.append(place[:LONGEST])
+
+    def note_extra(self, data: Any) -> None:
+        """Counts the keys of `data.extra`, the first that come."""
+        extra = data.get("extra") if isinstance(data, dict) else None
+        for key in extra if isinstance(extra, dict) else ():
+            short = key[:LONGEST]
+            if short in self.extra or len(self.extra) < MAX_KINDS:
+                self.extra[short] = self.extra.get(short, 0) + 1
 
     def placed(self, entries: Iterable[Any]) -> list[dict[str, Any]]:
         return [
@@ -101,10 +112,11 @@ def _gather(found: Iterable[Taken | Refused | LeftOut | Told]) -> _Contents:
     contents = _Contents()
     for one in found:
         match one:
-            case Taken(place, annotation):
+            case Taken(place, annotation, name):
+                if name is not None:
+                    contents.names[len(contents.items)] = name
                 contents.add(place, annotation)
-                for key in _extra_of(annotation):
-                    contents.extra[key] = contents.extra.get(key, 0) + 1
+                contents.note_extra(annotation.get("data"))
             case Refused(place, name, reason):
                 contents.add(place, Unread(name, reason))
             case LeftOut(place, reason):
@@ -112,9 +124,3 @@ def _gather(found: Iterable[Taken | Refused | LeftOut | Told]) -> _Contents:
             case Told(place, what):
                 contents.note(contents.told, what, place)
     return contents
-
-
-def _extra_of(annotation: dict[str, Any]) -> Sequence[str]:
-    data = annotation.get("data")
-    found = data.get("extra") if isinstance(data, dict) else None
-    return list(found) if isinstance(found, dict) else []

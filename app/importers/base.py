@@ -27,10 +27,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
 class Taken(NamedTuple):
-    """An annotation: the fields of an item of a bulk request."""
+    """An annotation: the fields of an item of a bulk request; `name` is a name that Loupe itself gave it."""
 
     place: str
     annotation: Json
+    name: str | None = None
 
 
 class Refused(NamedTuple):

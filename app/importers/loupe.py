@@ -18,6 +18,7 @@ from app.importers.base import (
 from app.models.artifacts import FILENAME
 
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
+GIVEN = re.compile(r"[\x21-\x7e]{1,128}#[0-9]{1,9}")  # the names of items that were sent without one
 _PATH = re.compile(rf"ml_outputs/[^/]+/({FILENAME})")
 
 
@@ -52,7 +53,12 @@ def annotation(place: str, entry: Json, target: Target) -> Found:
         item["storage_path"] = f"ml_outputs/{target.analysis_id}/{found[1]}"
         if item["storage_path"] != path:
             yield Told(place, "names an artifact, which must be uploaded to this analysis too")
-    yield Taken(place, item)
+    name = item.get("client_id")
+    if isinstance(name, str) and GIVEN.fullmatch(name):
+        del item["client_id"]
+        yield Taken(place, item, name)
+    else:
+        yield Taken(place, item)
 
 
 JSON = json_file("Loupe's own export of an analysis, JSON", read_json)

@@ -132,3 +132,24 @@ def test_who_may(ask, path):
     }.items():
         answer = ask(who, "POST", path + "?format=json", {"annotations": [item()]})
         assert answer.status_code == status, (who, answer.text)
+
+
+def test_an_export_is_taken_back(send, pipeline, viewer, world, image, analysis):
+    sent = [item(), item(client_id="b", ordering=3, data=BOX | {"lens": 50}), {"annotation_type": "custom"}]
+    assert (
+        pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", {"annotations": sent}).json["inserted"]
+        == 3
+    )
+    exported = viewer.api("GET", f"/api/analyses/{analysis.id}/export?format=json", buffered=True)
+    other = world.analysis(image, "processing")
+    path = f"/api/analyses/{other.id}/annotations:import?format=json"
+    receipt = pipeline.post(path, raw=exported.data).json
+    assert receipt["inserted"] == 3 and not receipt.keys() & {"normalised", "ignored", "skipped"}
+    again = viewer.api("GET", f"/api/analyses/{other.id}/export?format=json", buffered=True)
+
+    def said(answer):
+        new = ("id", "analysis_id", "created_at")
+        return [{key: one[key] for key in one if key not in new} for one in answer.json["annotations"]]
+
+    assert said(again) == said(exported)
+    assert pipeline.post(path, raw=again.data).json["unchanged"] == 3
