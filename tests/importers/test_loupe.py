@@ -101,3 +101,22 @@ def test_what_is_not_loupes_is_refused_where_it_stands() -> None:
     assert fault["field"] == "storage_path"
     bulk = load({"annotations": [box | {"typo": 1}]}, "json")
     assert bulk.ignored == ["annotations.typo"]
+
+
+def analysis(number: int, image_id: Any) -> dict[str, Any]:
+    box = {"annotation_type": "bounding_box", "data": {"x_min": number, "y_min": 0, "x_max": 9, "y_max": 9}}
+    return {"id": f"a{number}", "image_id": str(image_id), "annotations": [box]}
+
+
+def test_one_of_many_analyses() -> None:
+    file = {"exported_at": "now", "analyses": [analysis(1, ANALYSIS), analysis(2, IMAGE)]}
+    bulk = load(file, "json")
+    assert bulk.places == ["analyses.1.annotations.0"] and data(bulk)[0]["x_min"] == 2
+    assert said(bulk, "left_out")["is another analysis"] == 1
+    other = load(file, "json", called="a1")
+    assert data(other)[0]["x_min"] == 1 and len(said(other, "told")) == 1
+    file["analyses"] += [analysis(3, IMAGE)]
+    (fault,) = faults(file, "json")
+    assert "2 analyses" in fault["reason"] and "a2, a3" in fault["reason"]
+    assert faults(file, "json", called="a4") and faults({"analyses": [1]}, "json")
+    assert faults({"analyses": {}}, "json")
