@@ -46,7 +46,7 @@ def read_json(file: Any, target: Target) -> Found:
 
 def _meant(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
     """The one analysis of this image, or the one that is `called`. Raises InvalidPayload."""
-    found = [one for one in there if not {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
+    found = [one for one in there if {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
     if len(found) != 1:
         ids = ", ".join(str(one.get("id"))[:36] for _, one in (found or there)[:MAX_LISTED])
         not_this_format(

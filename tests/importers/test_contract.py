@@ -28,7 +28,7 @@ FILES = [
     for name, (pattern, told) in GOLDEN.items()
     for file in sorted(DATA.glob(pattern))
 ]
-EACH = {"max_examples": 60, "deadline": None}
+EACH = {"max_examples": 25, "deadline": None}
 
 
 def test_every_format_has_a_file_of_its_tool() -> None:

@@ -53,7 +53,7 @@ WRITERS = {"json": as_json}
 
 
 @pytest.mark.parametrize("form", WRITERS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(sent=st.lists(annotation(), min_size=1, max_size=5))
 def test_what_is_exported_comes_back(form: str, sent: list[Any]) -> None:
     before = stored(sent)
