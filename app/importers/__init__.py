@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from app.errors import InvalidPayload
+from app.errors import InvalidPayload, TooManyAnnotations
 from app.importers import coco, loupe, ultralytics, yolo
 from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
 from app.schemas.annotations import Bulk, Unread, load_bulk
@@ -23,6 +23,7 @@ FORMATS: dict[str, Importer] = {
     "yolo": yolo.FORMAT,
 }
 
+MAX_FOUND = 1_000_000  # things in a file, of this image and of others
 MAX_PLACES = 3  # that are named as examples
 MAX_KINDS = 50
 LONGEST = 200  # characters of a key or place that is repeated
@@ -36,7 +37,7 @@ def load_file(
     Raises what `load_bulk` raises, and MalformedRequest or InvalidPayload for a file that is none of this format.
     """
     importer = FORMATS[format]
-    contents = _gather(importer.read(importer.parse(body), target))
+    contents = _gather(importer.read(importer.parse(body), target), at_most)
     request = {"annotations": contents.items, "mode": mode}
     try:
         bulk = load_bulk(
@@ -108,9 +109,18 @@ class _Contents:
         return {"format": format, "annotations": len(self.items), **said}
 
 
-def _gather(found: Iterable[Taken | Refused | LeftOut | Told]) -> _Contents:
+def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int) -> _Contents:
+    """Raises TooManyAnnotations as soon as there are: a file of this size could hold millions."""
     contents = _Contents()
-    for one in found:
+    for number, one in enumerate(found):
+        if len(contents.items) > at_most:
+            raise TooManyAnnotations(
+                f"At most {at_most} annotations in one request; the file has more of this image.",
+                limit=at_most,
+            )
+        if number == MAX_FOUND:
+            reason = f"The file holds more than {MAX_FOUND} things."
+            raise InvalidPayload(reason, errors=[{"field": "", "reason": reason}])
         match one:
             case Taken(place, annotation, name):
                 if name is not None:

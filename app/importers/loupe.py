@@ -30,16 +30,16 @@ def read_json(file: Any, target: Target) -> Found:
     if "annotations" in file:
         yield from _analysis("", file, target)
         return
-    there = [*objects(file["analyses"], "analyses")]
-    meant = _meant([one for one in there if not isinstance(one, Refused)], target)
+    there = (one for one in objects(file["analyses"], "analyses") if not isinstance(one, Refused))
+    place, meant = _meant([*there], target)
     for name in file:
         if name != "analyses":
             yield LeftOut(name, "says something of the export, not of its analyses")
-    for one in there:
-        if one is meant:
-            yield from _analysis(f"{one[0]}.", meant[1], target)
-        elif isinstance(one, Refused):
+    for one in objects(file["analyses"], "analyses"):
+        if isinstance(one, Refused):
             yield one
+        elif one[0] == place:
+            yield from _analysis(f"{place}.", meant, target)
         else:
             yield LeftOut(one[0], "is another analysis")
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from app import importers
 from app.errors import LoupeError
 from app.importers import FORMATS
 from tests.importers.anything import tree
@@ -103,3 +104,15 @@ def test_a_file_with_something_else_in_it(name: str, file: Path, told: Any, choi
         case _:
             parent[key] = choices.draw(tree)
     takes_or_refuses(json.dumps(changed).encode(), name, **told)
+
+
+def test_a_file_of_too_many_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Refused before each of them takes memory."""
+    with pytest.raises(LoupeError) as caught:
+        load(b"[" + b"1," * 20_000 + b"1]", "coco-results")
+    assert caught.value.code == "too-many-annotations"
+    monkeypatch.setattr(importers, "MAX_FOUND", 1000)
+    others = b'[{"image_id":7},' + b'{"image_id":8},' * 1000 + b'{"image_id":8}]'
+    with pytest.raises(LoupeError) as caught:
+        load(others, "coco-results", called="7", skips=True)
+    assert "more than 1000 things" in str(caught.value)
