@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.errors import InvalidPayload, TooManyAnnotations
-from app.importers import coco, loupe, ultralytics, yolo
+from app.importers import coco, loupe, loupe_lines, ultralytics, yolo
 from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
 from app.schemas.annotations import Bulk, Unread, load_bulk
 
@@ -17,6 +17,7 @@ __all__ = ["FORMATS", "Importer", "Target", "load_file"]
 
 FORMATS: dict[str, Importer] = {
     "json": loupe.JSON,
+    "ndjson": loupe_lines.FORMAT,
     "coco": coco.DATASET,
     "coco-results": coco.RESULTS,
     "ultralytics": ultralytics.FORMAT,

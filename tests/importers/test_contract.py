@@ -19,6 +19,7 @@ DOCS = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text
 # what the golden files of a format begin with, and what is told for them
 GOLDEN: dict[str, tuple[str, dict[str, Any]]] = {
     "json": ("loupe.json", {}),
+    "ndjson": ("loupe.ndjson", {}),
     "coco": ("coco.json", {}),
     "coco-results": ("coco-results-*.json", {"called": "7"}),
     "ultralytics": ("ultralytics-*.json", {}),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from app.errors import InvalidPayload
 from app.exports.json_file import write_json
 from app.geometry import Frame
 from app.models.columns import new_id
-from app.schemas.annotations import Bulk, load_bulk
+from app.schemas.annotations import Bulk, annotation_out, load_bulk
 from app.schemas.strict_json import parse
 from tests.importers.anything import annotation
 from tests.importers.reading import ANALYSIS, IMAGE, data, faults, load, rows, said
@@ -49,7 +50,13 @@ def as_json(pages: list[Any]) -> Iterator[bytes]:
     return write_json(HEAD, pages)
 
 
-WRITERS = {"json": as_json}
+def as_lines(pages: list[Any]) -> Iterator[bytes]:
+    annotations = [annotation_out(row) for rows in pages for row in rows]
+    for line in (HEAD, *annotations, {"annotation_count": len(annotations)}):
+        yield orjson.dumps(line) + b"\n"
+
+
+WRITERS = {"json": as_json, "ndjson": as_lines}
 
 
 @pytest.mark.parametrize("form", WRITERS)
@@ -120,3 +127,31 @@ def test_one_of_many_analyses() -> None:
     assert "2 analyses" in fault["reason"] and "a2, a3" in fault["reason"]
     assert faults(file, "json", called="a4") and faults({"analyses": [1]}, "json")
     assert faults({"analyses": {}}, "json")
+
+
+BOX = {"annotation_type": "bounding_box", "data": {"x_min": 1, "y_min": 2, "x_max": 9, "y_max": 9}}
+
+
+def lines(*values: Any) -> bytes:
+    return b"".join(orjson.dumps(value) + b"\n" for value in values)
+
+
+def test_lines_that_broke_off() -> None:
+    whole = lines(HEAD, BOX, BOX, {"annotation_count": 2})
+    assert len(load(whole, "ndjson").items) == 2
+    assert load(whole, "ndjson").places == ["line 2", "line 3"]
+    assert len(load(lines(BOX, BOX), "ndjson").items) == 2
+    for cut in (
+        lines(HEAD, BOX),
+        lines(HEAD, BOX, {"annotation_count": 2}),
+        lines(BOX, {"annotation_count": 2}),
+    ):
+        (fault,) = faults(cut, "ndjson")
+        assert fault["reason"].endswith("is it whole?")
+    assert faults(whole[:-60], "ndjson")
+
+
+def test_a_line_that_is_wrong() -> None:
+    file = lines(BOX) + b'{"annotation_type": NaN}\n\n[]\n' + lines(BOX)
+    assert [fault["place"] for fault in faults(file, "ndjson")] == ["line 2", "line 4"]
+    assert load(file, "ndjson", skips=True).places == ["line 1", "line 2", "line 4", "line 5"]
