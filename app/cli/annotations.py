@@ -87,10 +87,13 @@ def import_annotations(
             analyses.finalize(analysis, Status.COMPLETED, None, None, {}, by=SYSTEM, proof=_proof())
     except LoupeError as error:
         raise Refused(error) from None
-    head = "Nothing is stored, as this is a dry run." if how["dry_run"] else f"Analysis {analysis.id}"
+    said = [*_told(counts, bulk)]
     if how["dry_run"]:
         db.session.rollback()
-    done("\n".join([head, *_told(counts, bulk)]))
+        done("\n".join(["Nothing is stored, as this is a dry run.", *said]))
+        return
+    address = f"{current_app.config['PUBLIC_URL']}/images/{image.id}?analysis={analysis.id}"
+    done("\n".join([f"Analysis {analysis.id}", *said, f"Shown at {address}"]))
 
 
 def _content(file: Path) -> bytes:

@@ -41,7 +41,10 @@ def read_dataset(file: Any, target: Target) -> Found:
         yield LeftOut(name, "says something of the whole dataset")
     yield from _of_images(file["images"], image)
     yield from _of_classes(file.get("categories"))
-    frame = frame_of(image.get("width"), image.get("height"), target.frame)
+    width, height = image.get("width"), image.get("height")
+    frame = frame_of(width, height, target.frame)
+    if frame and (height, width) == target.frame:
+        yield Told("images", "gives the image's sides the other way round: is it the one that is upright?")
     for one in objects(file.get("annotations"), "annotations"):
         if isinstance(one, Refused):
             yield one

@@ -152,6 +152,14 @@ def test_an_image_of_another_size_is_a_frame() -> None:
     assert [(entry["from"], entry["place"]) for entry in bulk.scaled] == [([128, 96], "annotations.0")]
 
 
+def test_an_image_that_is_not_upright_is_told() -> None:
+    image = {"id": 1, "file_name": "leaf.png", "width": 48, "height": 64}
+    bulk = load(dataset([one()], images=[image]), "coco")
+    assert said(bulk, "told") == {
+        "gives the image's sides the other way round: is it the one that is upright?": 1
+    }
+
+
 @pytest.mark.parametrize(
     ("entry", "field"),
     [

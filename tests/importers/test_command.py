@@ -39,6 +39,7 @@ def test_into_an_analysis(run: Any, analysis: Analysis, world: Any) -> None:
         "2 inserted, 0 unchanged, 0 updated, 0 removed, 2 total",
         "normalised: 1 (rounded 1 in the first 1)",
         "left out: 1 × says something of the exported analysis, not of its annotations (status)",
+        f"Shown at /images/{analysis.image_id}?analysis={analysis.id}",
     ]
     assert world.count(Annotation) == 2
     assert [event.actor_label for event in world.rows(AuditEvent, action="annotations.stored")] == ["system"]

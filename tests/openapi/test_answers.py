@@ -223,6 +223,11 @@ def test_refusals(
     for items in ([{"annotation_type": "heatmap"}], "none"):
         answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", {"annotations": items})
         check(answer, "POST", bulk, 422)
+    taking = "/api/analyses/{analysis_id}/annotations:import"
+    wrong = {"annotations": [{"annotation_type": "heatmap"}]}
+    answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:import?format=json", wrong)
+    assert answer.json["errors"][0]["place"] == "annotations.0"
+    check(answer, "POST", taking, 422)
     app.config["ML_MAX_BULK_ANNOTATIONS"] = 1
     many = {"annotations": [{"annotation_type": "custom"}] * 2}
     check(pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", many), "POST", bulk, 400)
