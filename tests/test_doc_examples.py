@@ -23,6 +23,7 @@ from tests.factories import picture
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "ML_PIPELINE_INTEGRATION.md").read_text()
 README = (ROOT / "README.md").read_text()
+IMPORTING = (ROOT / "docs" / "importing.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -84,6 +85,22 @@ def test_the_shell_examples_of_the_guide_sign_plain_too(reader, tmp_path):
     script = in_scheme("plain", "".join(blocks(GUIDE, "sh")[:4]))
     assert '"status": "processing"' in script
     run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
+
+
+def test_the_shell_example_of_importing(reader, tmp_path):
+    (example,) = blocks(IMPORTING, "sh")
+    script = ": " + blocks(GUIDE, "sh")[0].removeprefix(": ") + example
+    said = run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
+    assert said.splitlines() == ["{'format': 'ultralytics', 'annotations': 2}", "completed"]
+
+
+def test_the_python_example_of_importing(reader, tmp_path):
+    (example,) = blocks(IMPORTING, "python")
+    golden = ROOT / "tests" / "data" / "importers" / "ultralytics-segment.json"
+    (tmp_path / "results.json").write_bytes(golden.read_bytes())
+    environment = {**reader, "PYTHONPATH": str(ROOT / "scripts")}
+    said = run([sys.executable, "-W", "error", "-c", example], environment, tmp_path)
+    assert "'annotations': 2" in said
 
 
 @both_schemes

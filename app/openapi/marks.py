@@ -39,7 +39,7 @@ class Operation:
     """What `operation` was told. `role` is what a person must be in the project; "" is any account.
 
     `limits` are those of a body's fields that a setting draws: the keyword of JSON Schema and the setting. `uploads`
-    are the content types of the bytes that go to the address in the answer.
+    are the content types of the bytes that go to the address in the answer, `files` those of a body that is a file.
     """
 
     tag: str
@@ -52,6 +52,7 @@ class Operation:
     parameters: tuple[str, ...] = ()
     limits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     uploads: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     raises: tuple[type[LoupeError], ...] = field(default=())
 
 

@@ -127,9 +127,17 @@ def test_a_pipelines_way(
     alias = {"annotation_type": "classification", "data": {"scores": {"oak": 1}}, "confidence": 0.55555}
     body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}, alias, {"confidence": 2}]}
     check(pipeline.post(bulk.format(**there) + "?typo=1&on_invalid=skip", body), "POST", bulk, 200)
+    taking = "/api/analyses/{analysis_id}/annotations:import"
+    file = {**body, "annotations": [scaled, 7], "model_name": "leaf-net"}
+    query = "?format=json&typo=1&on_invalid=skip"
+    answer = pipeline.post(taking.format(**there) + query, file)
+    assert {"left_out", "format"} <= answer.json["file"].keys()
+    check(answer, "POST", taking, 200)
     kept = "/api/analyses/{analysis_id}/receipts"
     answer = viewer.api("GET", kept.format(**there))
-    assert {"scaled", "normalised", "skipped", "ignored"} <= answer.json["receipts"][0].keys()
+    imported, sent = answer.json["receipts"]
+    assert {"scaled", "normalised", "skipped", "ignored"} <= sent.keys()
+    assert {"file", "skipped", "ignored"} <= imported.keys()
     check(answer, "GET", kept, 200)
     check(pipeline.post(ending.format(**there), {"status": "failed", "typo": 1}), "POST", ending, 200)
 
@@ -215,6 +223,11 @@ def test_refusals(
     for items in ([{"annotation_type": "heatmap"}], "none"):
         answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", {"annotations": items})
         check(answer, "POST", bulk, 422)
+    taking = "/api/analyses/{analysis_id}/annotations:import"
+    wrong = {"annotations": [{"annotation_type": "heatmap"}]}
+    answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:import?format=json", wrong)
+    assert answer.json["errors"][0]["place"] == "annotations.0"
+    check(answer, "POST", taking, 422)
     app.config["ML_MAX_BULK_ANNOTATIONS"] = 1
     many = {"annotations": [{"annotation_type": "custom"}] * 2}
     check(pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", many), "POST", bulk, 400)

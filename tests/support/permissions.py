@@ -318,6 +318,9 @@ ROUTES: dict[tuple[str, str], Route] = {
         WRITE["signed, or an editor"], json=lambda _: {"status": "canceled"}
     ),
     ("POST", "pipeline.store_annotations"): Route(WRITE["signed"], json=_box),
+    ("POST", "pipeline.import_annotations"): Route(
+        WRITE["signed"], json=_box, query=lambda _: {"format": "json"}
+    ),
     ("POST", "pipeline.presign_artifact"): Route(WRITE["signed"], json=lambda _: {"artifact_type": "log"}),
     ("POST", "pipeline.finalize_analysis"): Route(WRITE["signed"], json=lambda _: {"status": "completed"}),
     # the scene's analysis is processing, and nobody's lease
