@@ -113,6 +113,16 @@ def pending(group_row_id: UUID, limit: int) -> Sequence[UUID]:
     return db.session.scalars(of_it.where(Analysis.status.in_(PENDING)).limit(limit)).all()
 
 
+def first_pending(group_row_id: UUID, limit: int) -> Sequence[Analysis]:
+    """The newest of those that have not ended, each with its image."""
+    found: list[Analysis] = []
+    for status in PENDING:  # one after the other: each is read along the index
+        statement = _analyses(group_row_id).where(Analysis.status == status)
+        statement = statement.options(contains_eager(Analysis.image))
+        found += beside(statement, Analysis, limit=limit)[0]
+    return sorted(found, key=lambda one: (one.created_at, one.id), reverse=True)[:limit]
+
+
 def count_leased(group_row_id: UUID) -> int:
     """How many of those that have not ended are a worker's."""
     of_it = _analyses(group_row_id).with_only_columns(func.count())

@@ -209,6 +209,11 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "web.show_project"): Route(PAGE["viewer"]),
     ("GET", "web.return_to_project"): Route(PAGE["viewer"], ok=303),
     ("POST", "web.upload_images"): Route(PAGE["editor"], ok=303, form=lambda scene: {"file": scene.upload()}),
+    ("GET", "web.list_groups"): Route(PAGE["viewer"]),
+    ("GET", "web.show_group"): Route(PAGE["viewer"], query=_group),
+    ("GET", "web.preview_cancel"): Route(PAGE["editor"], query=_group),
+    ("POST", "web.cancel_group"): Route(PAGE["editor"], ok=303, form=_group),
+    ("GET", "web.preview_export"): Route(PAGE["viewer"], query=_group),
     ("GET", "web.list_members"): Route(PAGE["viewer"]),
     ("POST", "web.add_member"): Route(
         PAGE["owner"], ok=303, form=lambda scene: {"email": scene.newcomer.email, "role": "viewer"}
