@@ -47,6 +47,7 @@ ARROWS = {
     "guards": "callers errors extensions models rates schemas services signing",
     "openapi": "annotations errors guards schemas signing",
     "responses": "errors extensions storage",
+    "stretches": "schemas services",
     "background": "deliveries extensions services storage",
 }
 # these meet the world: they may import anything above, never each other

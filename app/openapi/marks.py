@@ -17,6 +17,7 @@ TAGS = {
     "Projects": "Where images belong, and who may see them.",
     "Images": "Pictures as they are stored: upright, with the size and hash of the stored copy.",
     "Analyses": "One run of one model on one image, and its way through its states.",
+    "Groups": "Analyses that were created with the same group_id in one project.",
     "Annotations": "What the model said, one thing each, validated by type.",
     "Artifacts": "The files of an analysis in object storage.",
     "Document": "This description.",

@@ -33,7 +33,7 @@ def image(world: World, project: Project) -> Image:
 @pytest.fixture
 def full(app: Flask, pipeline: Pipeline, world: World, image: Image) -> Analysis:
     """Completed, with an annotation of every type and two artifacts."""
-    analysis = world.analysis(image, "processing", parameters={"threshold": 0.5})
+    analysis = world.analysis(image, "processing", parameters={"threshold": 0.5}, group_id="night run")
     path = upload(app, pipeline, analysis)
     upload(app, pipeline, analysis, "log", b"done")
     items = [example(name) for name in TYPES]
@@ -65,6 +65,8 @@ def test_reading(
         "/api/projects/{project_id}": "",
         "/api/projects/{project_id}/images": "?limit=1&typo=1",
         "/api/projects/{project_id}/analyses": "?typo=1",
+        "/api/projects/{project_id}/groups": "?typo=1",
+        "/api/projects/{project_id}/group": "?group_id=night+run&typo=1",
         "/api/images/{image_id}": "",
         "/api/images/{image_id}/download": "",
         "/api/images/{image_id}/content": "",
@@ -96,6 +98,14 @@ def test_making(check: Callable[..., None], owner: Person, project: Project) -> 
     path = "/api/projects/{project_id}/images"
     form = {"file": (io.BytesIO(picture()), "leaf.png"), "typo": "1", "metadata": '{"lens": 50}'}
     check(owner.api("POST", path.format(project_id=project.id), data=form), "POST", path, 201)
+
+
+def test_canceling_a_group(check: Callable[..., None], owner: Person, world: World, image: Image) -> None:
+    world.analysis(image, group_id="night run")
+    path = "/api/projects/{project_id}/group:cancel"
+    for query in ("&dry_run=1", "&typo=1", ""):
+        address = f"/api/projects/{image.project_id}/group:cancel?group_id=night+run{query}"
+        check(owner.api("POST", address), "POST", path, 200)
 
 
 def test_deleting_and_restoring(

@@ -10,7 +10,7 @@ from app.services import pipeline_keys
 from tests.factories import WEBHOOKS, picture
 
 ML_RULE = re.compile(
-    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline"
+    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline|/groups?\b"
 )
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
