@@ -1,6 +1,5 @@
 """Label Studio's predictions: a file that its own SDK takes, and its brush."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +82,7 @@ def test_an_ellipse() -> None:
 
 def test_a_brush_has_the_pixels_that_the_sdk_encoded() -> None:
     mask = data(load(FILE, "label-studio"))[6]
-    drawn = [list(row) for row in json.loads((DATA / "label-studio-brush.json").read_bytes())]
+    drawn = [list(row) for row in (DATA / "label-studio-brush.txt").read_text().split()]
     pixels = decode(Raster(64, 48, runs_from_text(mask["counts"])), 0, 0, 64, 48)
     assert (pixels == (np.array(drawn) == "#")).all()
     assert mask["size"] == [48, 64]

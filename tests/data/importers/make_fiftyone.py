@@ -1,7 +1,7 @@
 """Writes fiftyone.json and fiftyone-labels.json beside this file, with fiftyone 1.22.1 and without its database.
 
 The first is what the labels' own `to_json` gives, in the frame of a dataset export (`fo.types.FiftyOneDataset`, whose
-`samples.json` is `{"samples": […]}`); fiftyone-masks.json is how fiftyone draws its
+`samples.json` is `{"samples": […]}`); fiftyone-masks.txt is how fiftyone draws its
 masks. The second is the `labels.json` of a `fo.types.FiftyOneImageDetectionDataset`, by its documentation.
 """
 
@@ -82,8 +82,8 @@ drawn = [
     fo.Detections(detections=[one]).to_segmentation(frame_size=(64, 48)).mask
     for one in detections.detections[1:3]
 ]
-rows = [["".join("#" if pixel else "." for pixel in row) for row in mask] for mask in drawn]
-(HERE / "fiftyone-masks.json").write_text(json.dumps(rows, indent=0) + "\n")
+rows = ["\n".join("".join("#" if pixel else "." for pixel in row) for row in mask) for mask in drawn]
+(HERE / "fiftyone-masks.txt").write_text("\n\n".join(rows) + "\n")
 labels = {
     "classes": ["leaf", "stem"],
     "labels": {

@@ -1,7 +1,7 @@
 """Writes label-studio.json beside this file, with label-studio-sdk 2.1.2: `mask2rle` of its converter makes the brush,
 and `LabelInterface.validate_prediction` says of the prediction that a labelling set-up of these tags takes it.
 
-The rest is as https://labelstud.io/guide/predictions shows it. label-studio-brush.json is what the brush covers.
+The rest is as https://labelstud.io/guide/predictions shows it. label-studio-brush.txt is what the brush covers.
 """
 
 import json
@@ -81,4 +81,4 @@ tasks = [
 ]
 (HERE / "label-studio.json").write_text(json.dumps(tasks) + "\n")
 rows = ["".join("#" if pixel else "." for pixel in row) for row in mask]
-(HERE / "label-studio-brush.json").write_text(json.dumps(rows, indent=0) + "\n")
+(HERE / "label-studio-brush.txt").write_text("\n".join(rows) + "\n")
