@@ -41,7 +41,7 @@ ARROWS = {
     "sealing signing storage",
     "deliveries": "config extensions outgoing services signing",
     "exports": "annotations errors extensions models schemas services storage",
-    "importers": "errors geometry models schemas",
+    "importers": "annotations errors geometry models schemas",
     "callers": "errors extensions models services signing",
     "rates": "errors extensions models services windows",
     "guards": "callers errors extensions models rates schemas services signing",

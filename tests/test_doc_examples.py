@@ -162,7 +162,9 @@ def test_the_example_of_the_readme(reader, tmp_path):
     assert f"{reader['LOUPE_URL']}/images/{reader['IMAGE_ID']}?analysis=" in said
 
 
-@pytest.mark.parametrize("block", [*blocks(GUIDE, "json"), *blocks(README, "json")])
+@pytest.mark.parametrize(
+    "block", [*blocks(GUIDE, "json"), *blocks(README, "json"), *blocks(IMPORTING, "json")]
+)
 def test_the_json_examples_parse(block):
     assert json.loads(block)
 

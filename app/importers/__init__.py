@@ -9,7 +9,23 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from app.errors import InvalidPayload, TooManyAnnotations
-from app.importers import coco, loupe, loupe_lines, ultralytics, yolo
+from app.importers import (
+    azure_vision,
+    coco,
+    detectron2,
+    fiftyone,
+    geojson,
+    google_vision,
+    labelstudio,
+    loupe,
+    loupe_lines,
+    mmdetection,
+    rekognition,
+    supervision,
+    torchvision,
+    ultralytics,
+    yolo,
+)
 from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
 from app.schemas.annotations import Bulk, Unread, load_bulk
 
@@ -22,6 +38,16 @@ FORMATS: dict[str, Importer] = {
     "coco-results": coco.RESULTS,
     "ultralytics": ultralytics.FORMAT,
     "yolo": yolo.FORMAT,
+    "label-studio": labelstudio.TASKS,
+    "geojson": geojson.FORMAT,
+    "supervision": supervision.FORMAT,
+    "fiftyone": fiftyone.FORMAT,
+    "torchvision": torchvision.FORMAT,
+    "detectron2": detectron2.FORMAT,
+    "mmdetection": mmdetection.FORMAT,
+    "rekognition": rekognition.FORMAT,
+    "google-vision": google_vision.FORMAT,
+    "azure-vision": azure_vision.FORMAT,
 }
 
 MAX_FOUND = 1_000_000  # things in a file, of this image and of others

@@ -10,12 +10,13 @@ characters = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 text = st.text(characters, max_size=12)
 names = st.text(characters, min_size=1, max_size=12)
 numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+keys = text.filter(lambda key: key != "__proto__")  # which no body may hold
 tree = st.recursive(
     st.none() | st.booleans() | numbers | text,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
     max_leaves=8,
 )
-objects = st.dictionaries(text.filter(lambda key: key != "__proto__"), tree, max_size=3)
+objects = st.dictionaries(keys, tree, max_size=3)
 shares = st.floats(0, 1)
 xs, ys = st.floats(-64, 128), st.floats(-48, 96)
 points = st.lists(st.tuples(xs, ys).map(list), min_size=3, max_size=6)

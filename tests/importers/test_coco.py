@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from app.annotations import TYPES
+from app.schemas.receipts import said_of
 from tests.importers.reading import DATA, data, faults, load, rows, said
 
 # pycocotools 2.0.11 has not caught up with the copy keyword of numpy 2
@@ -234,3 +237,19 @@ def test_images_that_are_none(images: Any) -> None:
 
 def test_an_empty_file_takes_nothing() -> None:
     assert load(dataset([]), "coco").items == load([], "coco-results").items == []
+
+
+def test_the_receipt_that_the_docs_show() -> None:
+    """But for the ids, which nobody can know."""
+    docs = (DATA.parents[2] / "docs" / "importing.md").read_text()
+    (block,) = re.findall(r"^```json\n(.*?)^```", docs, re.DOTALL | re.MULTILINE)
+    shown = json.loads(block.replace("5a1c…", "b"))
+    image = {"id": 2, "file_name": "stem.png"}
+    entries = [
+        {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4], "iscrowd": 0},
+        {"image_id": 2, "bbox": [1, 2, 3, 4]},
+        {"image_id": 1, "category_id": 1, "bbox": [1, 2, 0, 4]},
+    ]
+    file = dataset(entries)
+    bulk = load({**file, "images": [*file["images"], image]}, "coco", skips=True)
+    assert said_of(bulk) == {name: shown[name] for name in said_of(bulk)}

@@ -13,23 +13,10 @@ from app import importers
 from app.errors import LoupeError
 from app.importers import FORMATS
 from tests.importers.anything import tree
-from tests.importers.reading import DATA, load
+from tests.importers.golden import FILES, GOLDEN
+from tests.importers.reading import load
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text()
-# what the golden files of a format begin with, and what is told for them
-GOLDEN: dict[str, tuple[str, dict[str, Any]]] = {
-    "json": ("loupe.json", {}),
-    "ndjson": ("loupe.ndjson", {}),
-    "coco": ("coco.json", {}),
-    "coco-results": ("coco-results-*.json", {"called": "7"}),
-    "ultralytics": ("ultralytics-*.json", {}),
-    "yolo": ("yolo-*.txt", {"names": {"0": "leaf", "1": "stem"}}),
-}
-FILES = [
-    pytest.param(name, file, told, id=file.name)
-    for name, (pattern, told) in GOLDEN.items()
-    for file in sorted(DATA.glob(pattern))
-]
 EACH = {"max_examples": 25, "deadline": None}
 
 
