@@ -253,8 +253,8 @@ def of_project(
     """Newest first, beginning after the place `after` (created_at, id); and whether there are more."""
     statement = select(Analysis).join(Image).where(*LIVE)
     # a group is of one project, and few of its analyses are found by way of all the project's images
-    among = Analysis.group_row_id == group_row_id if group_row_id else Image.project_id == project_id
-    statement = statement.where(among)
+    among = groups.within(group_row_id) if group_row_id else (Image.project_id == project_id,)
+    statement = statement.where(*among)
     if status:
         statement = statement.where(Analysis.status == status)
     if model:

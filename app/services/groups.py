@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, exists, func, select
-from sqlalchemy.orm import contains_eager
+from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy.orm import aliased, contains_eager
 
 from app import dialect
 from app.extensions import db
@@ -51,8 +51,11 @@ def are_there(project_id: UUID) -> bool:
 
 
 def _of_project(project_id: UUID) -> Select[Group]:
+    """Whether something is left of one is asked group by group: PostgreSQL would make a join of an EXISTS, and read all
+    analyses for it."""
     of_it = select(Analysis.id).join(Analysis.image).where(Analysis.group_row_id == Group.id, *LIVE)
-    return select(Group).where(Group.project_id == project_id, exists(of_it.correlate(Group)))
+    left = of_it.correlate(Group).limit(1).scalar_subquery()
+    return select(Group).where(Group.project_id == project_id, left.is_not(None))
 
 
 def counts(group_row_ids: Sequence[UUID]) -> dict[UUID, Counts]:
@@ -94,10 +97,24 @@ def analyses_of(
     newer_than: Place | None = None,
 ) -> tuple[Sequence[Analysis], bool]:
     """Each with its image: newest first, beside the place that is given; and whether more follow."""
-    statement = _analyses(group.id).options(contains_eager(Analysis.image))
+    statement = _analyses(group.id).options(contains_eager(Analysis.image)).where(*within(group.id))
     if status:
         statement = statement.where(Analysis.status == status)
     return beside(statement, Analysis, limit=limit, older_than=older_than, newer_than=newer_than)
+
+
+def within(group_row_id: UUID) -> tuple[ColumnElement[bool], ...]:
+    """In this group, for lists in the order of time: and so between its first analysis and its last one.
+
+    PostgreSQL takes a large group for spread over all time, and walks the index of everything by time until it has
+    enough. What is asked together stands together, so without the second it may walk past all that came later.
+    """
+    one = aliased(Analysis)
+    ends = (
+        select(end(one.created_at)).where(one.group_row_id == group_row_id) for end in (func.min, func.max)
+    )
+    first, last = (end.scalar_subquery() for end in ends)
+    return Analysis.group_row_id == group_row_id, Analysis.created_at.between(first, last)
 
 
 def _analyses(group_row_id: UUID) -> Select[Analysis]:

@@ -177,7 +177,7 @@ def preview_export(project_id: UUID) -> Response:
         project=project,
         group=group,
         counts=counts,
-        formats=list(exports.FORMATS),
+        formats={name: name.upper() for name in exports.FORMATS},
         back=group_address(group),
     )
     return Response(text)
