@@ -11,6 +11,7 @@ from app.extensions import db
 from app.models import (
     Analysis,
     Annotation,
+    Group,
     Image,
     Membership,
     PipelineKey,
@@ -74,6 +75,16 @@ def projects_for(principal: Principal, project_ids: Collection[UUID]) -> list[Pr
     if len(found) < len(set(project_ids)):
         raise NotFound("There is no such project.")
     return found
+
+
+def group_for(principal: Principal, project_id: UUID, group_id: str, role: Role = Role.VIEWER) -> Group:
+    """The group of this name in this project. What other projects call a group the same is theirs alone."""
+    project = project_for(principal, project_id, role)
+    statement = select(Group).where(Group.project_id == project.id, Group.group_id == group_id)
+    group: Group | None = db.session.scalar(statement)
+    if group is None:
+        raise NotFound("There is no such group in this project.")
+    return group
 
 
 def image_for(

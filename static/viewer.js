@@ -355,11 +355,17 @@
   });
   for (const [name, on] of [["mouseover", true], ["mouseout", false], ["focusin", true], ["focusout", false]]) {
     document.addEventListener(name, (event) => {
-      const link = event.target.closest?.("#annotations tr")?.querySelector("a[data-box]");
-      if (!link) return;
-      byId(`s-${link.dataset.pick}`)?.classList.toggle("hot", on);
-      frame(on ? boxOf(link) : null);
+      const row = event.target.closest?.("#annotations tr");
+      if (row) point(row, on);
     });
+  }
+
+  // The shape of a row that the mouse or the focus is on.
+  function point(row, on) {
+    const link = row.querySelector("a[data-box]");
+    if (!link) return;
+    byId(`s-${link.dataset.pick}`)?.classList.toggle("hot", on);
+    frame(on ? boxOf(link) : null);
   }
 
   // --- the stage ----------------------------------------------------------------------------------------------
@@ -373,6 +379,7 @@
     carryBox();
     fetchAgain(layers().filter((layer) => stateOf(layer) === "failed")); // it may have been uploaded meanwhile
     mark(picked());
+    document.querySelectorAll("#annotations tr:is(:hover, :focus-within)").forEach((row) => point(row, true)); // new shapes know nothing of it
     keepPick(picked()); // the answer knew what was picked when it was asked for
     if (event && byId("overlay") && JSON.stringify(wantedBox()) !== lookedFor) look();
     if (event?.detail.ctx?.target?.id === "picked") {

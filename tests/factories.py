@@ -26,7 +26,7 @@ from app.models import (
     WebhookDelivery,
 )
 from app.models.columns import now
-from app.services import accounts, images
+from app.services import accounts, groups, images
 from tests.cast import PASSWORD, Person
 
 # the settings of an app that sends webhooks, to a name that stands for nothing (RFC 6761)
@@ -102,7 +102,8 @@ class World:
         if state.is_terminal:
             columns.setdefault("completed_at", moment)
         with self._making() as made:
-            analysis = Analysis(image_id=image.id, status=state.value, **columns)
+            row_id = groups.row_id(image.project_id, columns.get("group_id"))
+            analysis = Analysis(image_id=image.id, status=state.value, group_row_id=row_id, **columns)
             db.session.add(analysis)
             made.append(analysis)
         return analysis

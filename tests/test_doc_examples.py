@@ -23,6 +23,7 @@ from tests.factories import picture
 ROOT = Path(__file__).resolve().parents[1]
 GUIDE = (ROOT / "docs" / "ML_PIPELINE_INTEGRATION.md").read_text()
 README = (ROOT / "README.md").read_text()
+IMPORTING = (ROOT / "docs" / "importing.md").read_text()
 
 
 def blocks(text: str, language: str) -> list[str]:
@@ -86,6 +87,22 @@ def test_the_shell_examples_of_the_guide_sign_plain_too(reader, tmp_path):
     run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
 
 
+def test_the_shell_example_of_importing(reader, tmp_path):
+    (example,) = blocks(IMPORTING, "sh")
+    script = ": " + blocks(GUIDE, "sh")[0].removeprefix(": ") + example
+    said = run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
+    assert said.splitlines() == ["{'format': 'ultralytics', 'annotations': 2}", "completed"]
+
+
+def test_the_python_example_of_importing(reader, tmp_path):
+    (example,) = blocks(IMPORTING, "python")
+    golden = ROOT / "tests" / "data" / "importers" / "ultralytics-segment.json"
+    (tmp_path / "results.json").write_bytes(golden.read_bytes())
+    environment = {**reader, "PYTHONPATH": str(ROOT / "scripts")}
+    said = run([sys.executable, "-W", "error", "-c", example], environment, tmp_path)
+    assert "'annotations': 2" in said
+
+
 @both_schemes
 def test_the_python_examples_of_the_guide(scheme, reader, tmp_path):
     programs = list(python_programs(blocks(GUIDE, "python")))
@@ -145,7 +162,9 @@ def test_the_example_of_the_readme(reader, tmp_path):
     assert f"{reader['LOUPE_URL']}/images/{reader['IMAGE_ID']}?analysis=" in said
 
 
-@pytest.mark.parametrize("block", [*blocks(GUIDE, "json"), *blocks(README, "json")])
+@pytest.mark.parametrize(
+    "block", [*blocks(GUIDE, "json"), *blocks(README, "json"), *blocks(IMPORTING, "json")]
+)
 def test_the_json_examples_parse(block):
     assert json.loads(block)
 

@@ -157,7 +157,7 @@ def make_scene(
         extra = world.person(f"{uuid4()}@example.org")
         world.member(project, extra, "viewer")
         image = world.image(project)
-        analysis = world.analysis(image, "processing")
+        analysis = world.analysis(image, "processing", group_id="night run")
         path = upload(app, pipeline, analysis)
         heatmap = {
             "annotation_type": "heatmap",

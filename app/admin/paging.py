@@ -1,16 +1,10 @@
-"""The page of a list that is asked for, and its neighbours: by its number, or in lists that only grow by its place."""
+"""The page of a list that is asked for by its number, and its neighbours. By a place in it: app/stretches.py."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar
-from uuid import UUID
+from typing import Generic, TypeVar
 
 from flask import url_for
-from marshmallow import ValidationError
-
-from app.schemas.queries import Cursor, cursor
-from app.services.newest_first import Place
 
 PAGE_SIZE = 50
 Row = TypeVar("Row")
@@ -57,52 +51,3 @@ def listing(
     if not rows and total:
         return listing(endpoint, query, -(-total // PAGE_SIZE), load)
     return Listing(endpoint, query, rows, total, page if total else 1)
-
-
-# --- lists that only grow ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Stretch(Generic[Row]):
-    """Rows that stand together, newest first, and the addresses of those beside them."""
-
-    rows: Sequence[Row]
-    newer: str | None
-    older: str | None
-
-
-def stretch(
-    args: Mapping[str, str],
-    address: Callable[..., str],
-    load: Callable[..., tuple[Sequence[Row], bool]],
-) -> Stretch[Row]:
-    """What `older` or `newer` in the query ask for, otherwise the newest.
-
-    `load(limit=, older_than=, newer_than=)` gives rows and whether more follow; `address(older=)` is that of a page.
-    """
-    older_than, newer_than = _place(args.get("older", "")), _place(args.get("newer", ""))
-    if newer_than:
-        rows, more = load(limit=PAGE_SIZE, newer_than=newer_than)
-        if more or len(rows) == PAGE_SIZE:
-            return Stretch(
-                rows, address(newer=_cursor(rows[0])) if more else None, address(older=_cursor(rows[-1]))
-            )
-        older_than = None  # back at the beginning there may be less than a page: then it is the first page
-    rows, more = load(limit=PAGE_SIZE, older_than=older_than)
-    beginning = address(newer=_cursor(rows[0])) if rows else address()
-    return Stretch(
-        rows, beginning if older_than else None, address(older=_cursor(rows[-1])) if more else None
-    )
-
-
-def _cursor(row: Any) -> str:
-    return cursor([row.created_at.isoformat(), str(row.id)])
-
-
-def _place(text: str) -> Place | None:
-    """A place that makes no sense counts as not given: an old or mistyped link still opens."""
-    try:
-        created_at, row_id = map(str, Cursor().deserialize(text))
-        return datetime.fromisoformat(created_at).astimezone(UTC), UUID(row_id)
-    except (ValidationError, ValueError, OverflowError):
-        return None

@@ -7,12 +7,12 @@ from flask import Response, current_app, flash, render_template, request, url_fo
 
 from app import access
 from app.admin import admin
-from app.admin.paging import stretch
 from app.extensions import db
 from app.guards import ml_feature, principal, switched_on_by
 from app.outgoing import without_secrets
 from app.responses import see_other
 from app.services import webhooks
+from app.stretches import stretch
 
 webhooks_feature = switched_on_by("ML_PIPELINE_PUSH_WEBHOOKS_ENABLED")
 

@@ -7,6 +7,25 @@ from app import guards
 api = Blueprint("api", __name__, url_prefix="/api")
 api.before_request(guards.person)
 
-from app.api import analyses, artifacts, deletions, exports, images, projects, reference  # noqa: E402
+from app.api import (  # noqa: E402
+    analyses,
+    artifacts,
+    deletions,
+    exports,
+    groups,
+    images,
+    projects,
+    reference,
+)
 
-__all__ = ["analyses", "api", "artifacts", "deletions", "exports", "images", "projects", "reference"]
+__all__ = [
+    "analyses",
+    "api",
+    "artifacts",
+    "deletions",
+    "exports",
+    "groups",
+    "images",
+    "projects",
+    "reference",
+]

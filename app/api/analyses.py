@@ -13,9 +13,9 @@ from app.responses import answer
 from app.schemas.analyses import AnalysesPageOut, AnalysisDetailOut, ProjectAnalysesOut, analysis_out
 from app.schemas.annotations import AnnotationsPageOut, annotation_out
 from app.schemas.base import load
-from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, ReceiptsQuery, cursor
+from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, ReceiptsQuery, cursor, place_of
 from app.schemas.receipts import KeptReceiptsOut, kept_receipt_out
-from app.services import analyses, annotations, receipts
+from app.services import analyses, annotations, groups, receipts
 
 
 @api.get("/images/<uuid:image_id>/analyses")
@@ -39,8 +39,13 @@ def list_project_analyses(project_id: UUID) -> Response:
     """
     project = access.project_for(principal(), project_id)
     query, ignored = load(ProjectAnalyses(), request.args.to_dict())
-    rows, more = analyses.of_project(project.id, after=query.pop("cursor"), **query)
-    place = cursor([rows[-1].created_at.isoformat(), str(rows[-1].id)]) if more else None
+    after, group_id = query.pop("cursor"), query.pop("group_id")
+    group = groups.find(project.id, group_id) if group_id else None
+    if group_id and not group:
+        return _listed({"analyses": [], "next_cursor": None}, ignored)
+    row_id = group.id if group else None
+    rows, more = analyses.of_project(project.id, after=after, group_row_id=row_id, **query)
+    place = place_of(rows[-1]) if more else None
     return _listed({"analyses": [analysis_out(row) for row in rows], "next_cursor": place}, ignored)
 
 

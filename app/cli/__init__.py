@@ -9,7 +9,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import background, storage
-from app.cli import pipeline_keys
+from app.cli import annotations, pipeline_keys
 from app.cli.outcome import Refused, done
 from app.deliveries import deliver_due
 from app.errors import LoupeError
@@ -28,7 +28,14 @@ DEMO_PIPELINE = "example-pipeline@loupe.example"
 
 
 def register(app: Flask) -> None:
-    for group in (user_commands, key_commands, project_commands, pipeline_keys.commands, webhook_commands):
+    for group in (
+        user_commands,
+        key_commands,
+        project_commands,
+        pipeline_keys.commands,
+        webhook_commands,
+        annotations.commands,
+    ):
         app.cli.add_command(group)
     app.cli.add_command(sweep)
     app.cli.add_command(demo)

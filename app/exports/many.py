@@ -27,7 +27,7 @@ from app.exports.reading import (
     weight,
 )
 from app.extensions import db
-from app.models import Analysis, Annotation, Artifact, Image, Status
+from app.models import Analysis, Annotation, Artifact, Group, Image, Status
 from app.schemas.analyses import analysis_out
 from app.storage import Storage
 
@@ -57,7 +57,7 @@ class Selection:
         if self.model_name:
             clauses.append(Analysis.model_name == self.model_name)
         if self.group_id:
-            clauses.append(Analysis.group_id == self.group_id)
+            clauses.append(self._in_group())
         if self.status:
             clauses.append(Analysis.status == self.status)
         if self.created_from:
@@ -65,6 +65,13 @@ class Selection:
         if self.created_to and self.created_to < date.max:
             clauses.append(Analysis.created_at < _midnight(self.created_to + timedelta(days=1)))
         return clauses
+
+    def _in_group(self) -> ColumnElement[bool]:
+        """Of a project by the row of the group, which is what the index has."""
+        if not self.project_id:
+            return Analysis.group_id == self.group_id
+        row = select(Group.id).where(Group.project_id == self.project_id, Group.group_id == self.group_id)
+        return Analysis.group_row_id == row.scalar_subquery()
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -4,6 +4,7 @@ from app.models.analyses import Analysis, Status
 from app.models.annotations import Annotation
 from app.models.artifacts import Artifact
 from app.models.audit import AuditEvent
+from app.models.groups import Group
 from app.models.images import Image
 from app.models.pipeline_keys import PipelineKey, UsedNonce
 from app.models.principal import SYSTEM, Principal, ProvenKey
@@ -20,6 +21,7 @@ __all__ = [
     "Annotation",
     "Artifact",
     "AuditEvent",
+    "Group",
     "Image",
     "Membership",
     "PipelineKey",

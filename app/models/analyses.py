@@ -54,6 +54,19 @@ class Analysis(Base):
             sqlite_where=text("deleted_at IS NOT NULL"),
             postgresql_where=text("deleted_at IS NOT NULL"),
         ),
+        # a group: all of it, and what is in a status
+        *(
+            Index(
+                "_".join(["ix_ml_analyses", *columns]),
+                *columns,
+                sqlite_where=text("group_row_id IS NOT NULL"),
+                postgresql_where=text("group_row_id IS NOT NULL"),
+            )
+            for columns in (
+                ("group_row_id", "created_at", "id"),
+                ("group_row_id", "status", "created_at", "id"),
+            )
+        ),
     )
 
     id: Mapped[PrimaryKey]
@@ -67,7 +80,7 @@ class Analysis(Base):
     requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     external_job_id: Mapped[Short | None] = mapped_column(unique=True)
     priority: Mapped[int] = mapped_column(default=0)
-    group_id: Mapped[Short | None] = mapped_column(index=True)
+    group_id: Mapped[Short | None]
     created_at: Mapped[Time] = mapped_column(default=now)
     started_at: Mapped[Time | None]
     completed_at: Mapped[Time | None]
@@ -78,6 +91,8 @@ class Analysis(Base):
     # rises with every change of the row or of what hangs on it: the version a page or a cached layer shows
     revision: Mapped[int] = mapped_column(default=1)
 
+    # the row of the group of this `group_id` in the image's project; no image ever changes its project
+    group_row_id: Mapped[UUID | None]
     deleted_at: Mapped[Time | None]
     # an attempt that failed by its lease is followed by another analysis; the first one is attempt 1
     attempt: Mapped[int] = mapped_column(default=1, server_default="1")
@@ -132,5 +147,7 @@ class Analysis(Base):
         return True
 
 
+# of an analysis joined with its image: neither was deleted
+LIVE = (Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
 # the queue, in the order in which it is claimed
 Index("ix_ml_analyses_queue", Analysis.status, Analysis.priority.desc(), Analysis.created_at, Analysis.id)

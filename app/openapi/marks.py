@@ -17,6 +17,7 @@ TAGS = {
     "Projects": "Where images belong, and who may see them.",
     "Images": "Pictures as they are stored: upright, with the size and hash of the stored copy.",
     "Analyses": "One run of one model on one image, and its way through its states.",
+    "Groups": "Analyses that were created with the same group_id in one project.",
     "Annotations": "What the model said, one thing each, validated by type.",
     "Artifacts": "The files of an analysis in object storage.",
     "Document": "This description.",
@@ -39,7 +40,7 @@ class Operation:
     """What `operation` was told. `role` is what a person must be in the project; "" is any account.
 
     `limits` are those of a body's fields that a setting draws: the keyword of JSON Schema and the setting. `uploads`
-    are the content types of the bytes that go to the address in the answer.
+    are the content types of the bytes that go to the address in the answer, `files` those of a body that is a file.
     """
 
     tag: str
@@ -52,6 +53,7 @@ class Operation:
     parameters: tuple[str, ...] = ()
     limits: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     uploads: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     raises: tuple[type[LoupeError], ...] = field(default=())
 
 

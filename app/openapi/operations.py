@@ -139,6 +139,8 @@ class Writer:
 
     def body(self) -> Json:
         schema, kind = self.mark.body or self.mark.form, "application/json"
+        if self.mark.files:
+            return {"requestBody": {"required": True, "content": {kind: {} for kind in self.mark.files}}}
         if schema is None:
             return {}
         if self.mark.form:
@@ -188,7 +190,7 @@ class Writer:
             raised.add(errors.NotFound)
         if {"image_id", "analysis_id"} & self.rule.arguments:
             raised.add(errors.Deleted)
-        if self.mark.query or self.mark.body or self.mark.form:
+        if self.mark.query or self.mark.body or self.mark.form or self.mark.files:
             raised.add(errors.InvalidPayload)
         if not self.is_read:
             raised.add(errors.UnsupportedMediaType)

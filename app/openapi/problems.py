@@ -46,6 +46,7 @@ class Fault(Schema):
     field = fields.String(required=True, metadata={"description": "Where: a dotted path."})
     reason = fields.String(required=True)
     index = fields.Integer(metadata={"description": "Which annotation of a bulk request, from 0."})
+    place = fields.String(metadata={"description": "Of an import: where in the file that annotation stands."})
 
 
 class Problem(Schema):

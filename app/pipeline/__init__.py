@@ -22,6 +22,16 @@ def lease_proof() -> Proof:
     return Proof(request.headers.get("X-ML-Lease-Token"), current_app.config["SECRET_KEY"])
 
 
-from app.pipeline import analyses, annotations, artifacts, echo, leases  # noqa: E402
+from app.pipeline import analyses, annotations, artifacts, echo, imports, leases  # noqa: E402
 
-__all__ = ["analyses", "annotations", "artifacts", "commit", "echo", "lease_proof", "leases", "pipeline"]
+__all__ = [
+    "analyses",
+    "annotations",
+    "artifacts",
+    "commit",
+    "echo",
+    "imports",
+    "lease_proof",
+    "leases",
+    "pipeline",
+]

@@ -11,11 +11,11 @@ from app.errors import Conflict, LeaseLost, TooManyAnnotations
 from app.extensions import db
 from app.geometry import Frame
 from app.guards import principal
-from app.models import Role
+from app.models import Analysis, Role
 from app.openapi import Answer, operation
 from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer
-from app.schemas.annotations import BulkIn, load_bulk
+from app.schemas.annotations import Bulk, BulkIn, load_bulk
 from app.schemas.base import load
 from app.schemas.queries import BulkQuery
 from app.schemas.receipts import ReceiptOut, notes_to_keep, receipt_out
@@ -55,17 +55,27 @@ def store_annotations(analysis_id: UUID) -> Response:
     frame = Frame(analysis.image.width, analysis.image.height)
     db.session.rollback()  # nothing is held while the payload is validated
     query, ignored = load(BulkQuery(), request.args.to_dict())
-    batch = request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
+    batch = name_of_batch()
     most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
     skips = query["on_invalid"] == "skip"
     bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most, skips=skips)
+    return store(analysis, bulk, ignored, batch=batch, dry_run=query["dry_run"])
+
+
+def name_of_batch() -> str:
+    """What items without a `client_id` are named after."""
+    return request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
+
+
+def store(analysis: Analysis, bulk: Bulk, ignored: list[str], *, batch: str, dry_run: bool) -> Response:
+    """What was validated is stored and committed; the receipt. `ignored` are parameters of the query."""
     counts, ids = annotations.store_bulk(
         analysis,
         bulk.items,
         bulk.mode,
         batch=batch,
         notes=notes_to_keep(bulk, ignored),
-        dry_run=query["dry_run"],
+        dry_run=dry_run,
         by=principal(),
         proof=lease_proof(),
     )

@@ -2,9 +2,9 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -110,12 +110,20 @@ class Item:
     values: dict[str, Any]
 
 
+class Unread(NamedTuple):
+    """Stands where no item could be made of a file's entry: what of the entry is at fault, and why."""
+
+    field: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Bulk:
     """A whole request in canonical form.
 
     `scaled` says which items came in another frame than the image's, `normalised` what is otherwise than it was sent,
-    `skipped` which items are not among `items` and why: the first hundred of each.
+    `skipped` which items are not among `items` and why: the first hundred of each. Where the items were read out of a
+    file, `places` says where each stood, by its index, and `file` what there is to say of the rest of the file.
     """
 
     items: Sequence[Item]
@@ -126,6 +134,8 @@ class Bulk:
     normalised_count: int
     skipped: list[dict[str, Any]]
     skipped_count: int
+    places: Sequence[str] | None = None
+    file: dict[str, Any] | None = None
 
 
 _ITEM = AnnotationIn()
@@ -133,20 +143,27 @@ _KNOWN = known_keys(_ITEM)
 
 
 def load_bulk(
-    raw: Any, *, analysis_id: UUID, frame: Frame, batch: str, at_most: int, skips: bool = False
+    raw: Any,
+    *,
+    analysis_id: UUID,
+    frame: Frame,
+    batch: str,
+    at_most: int,
+    skips: bool = False,
+    names: Mapping[int, str] | None = None,
 ) -> Bulk:
     """Validates every item, each by its type. Raises InvalidPayload naming the first hundred faults.
 
     With `skips` those that are not valid are left out and named; but not if none is valid, nor in `replace`, whose set
     would lack what was held under their ids. Raises TooManyAnnotations. `batch` names the items that carry no
-    `client_id`; `frame` is the image's size in pixels.
+    `client_id`, but for those that have one in `names`, by their index; `frame` is the image's size in pixels.
     """
     sent, mode, ignored = _envelope(raw)
     if len(sent) > at_most:
         raise TooManyAnnotations(
             f"At most {at_most} annotations in one request, not {len(sent)}.", limit=at_most
         )
-    loader = _Loader(analysis_id, frame, batch)
+    loader = _Loader(analysis_id, frame, batch, names or {})
     for index, item in enumerate(sent):
         loader.load(index, item)
     if loader.faulty and not (skips and loader.items and mode != "replace"):
@@ -183,8 +200,8 @@ def _envelope(raw: Any) -> tuple[list[Any], str, list[str]]:
 class _Loader:
     """Gathers the items, the faults and the notes of one request."""
 
-    def __init__(self, analysis_id: UUID, frame: Frame, batch: str) -> None:
-        self.frame, self.batch = frame, batch
+    def __init__(self, analysis_id: UUID, frame: Frame, batch: str, names: Mapping[int, str]) -> None:
+        self.frame, self.batch, self.names = frame, batch, names
         self.own_path = re.compile(rf"ml_outputs/{analysis_id}/{FILENAME}")
         self.items: list[Item] = []
         self.faults: list[tuple[int, list[dict[str, str]]]] = []  # of the first hundred items that have some
@@ -204,7 +221,8 @@ class _Loader:
     def _refuse(self, index: int, sent: Any, fault: ValidationError) -> None:
         self.faulty += 1
         if len(self.faults) < MAX_ERRORS:
-            self.faults.append((index, list(flatten(fault.messages))[:MAX_ERRORS]))
+            messages = {sent.field: [sent.reason]} if isinstance(sent, Unread) else fault.messages
+            self.faults.append((index, list(flatten(messages))[:MAX_ERRORS]))
         name = sent.get("client_id") if isinstance(sent, dict) else None
         if isinstance(name, str):
             # it is this item's all the same: once it is mended, a later one would stand in its place
@@ -223,7 +241,7 @@ class _Loader:
             loaded = annotation_type.load({} if data is None else data, self.frame, path)
         except ValidationError as fault:
             raise ValidationError(_under_data(fault.messages)) from None
-        client_id = values.pop("client_id") or f"{self.batch}#{index}"
+        client_id = values.pop("client_id") or self.names.get(index) or f"{self.batch}#{index}"
         if (first := self.first.setdefault(client_id, index)) != index:
             raise ValidationError({"client_id": [f"The same client_id as item {first}."]})
         if (

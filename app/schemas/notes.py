@@ -28,8 +28,14 @@ class NoteOut(Schema):
     to = fields.Raw(metadata={"description": "What it is now."})
 
 
-class NormalisedOut(Schema):
+class Placed(Schema):
+    """What names an item by its `index`; of an import also by where it stands in the file."""
+
     index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
+    place = fields.String(metadata={"description": "Where it stands in the imported file."})
+
+
+class NormalisedOut(Placed):
     client_id = fields.String(required=True)
     notes = fields.List(
         fields.Nested(NoteOut),
@@ -43,8 +49,7 @@ class ItemFaultOut(Schema):
     reason = fields.String(required=True)
 
 
-class SkippedOut(Schema):
-    index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
+class SkippedOut(Placed):
     errors = fields.List(
         fields.Nested(ItemFaultOut),
         required=True,

@@ -26,7 +26,7 @@ class QueryInteger(fields.Integer):
         return super()._deserialize(value, attr, data, **more)
 
 
-class Cursor(fields.Field[list[Any]]):
+class Cursor(fields.Field[Any]):
     """An opaque place in a list, as `next_cursor` gave it: a pair of the row's sort value and its tie breaker."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> list[Any]:
@@ -43,6 +43,22 @@ class Cursor(fields.Field[list[Any]]):
 
     def json_form(self) -> dict[str, Any]:
         return {"type": "string", "description": "The `next_cursor` of the page before."}
+
+
+class PlaceCursor(Cursor):
+    """A place in a list that is read newest first: (created_at, id) of the row before it."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> Any:
+        try:
+            created_at, last_id = map(str, super()._deserialize(value, attr, data, **more))
+            return datetime.fromisoformat(created_at).astimezone(UTC), UUID(last_id)
+        except (ValueError, OverflowError):
+            raise ValidationError(NOT_A_CURSOR) from None
+
+
+def place_of(row: Any) -> str:
+    """The cursor that leads on from this row, which has `created_at` and `id`."""
+    return cursor([row.created_at.isoformat(), str(row.id)])
 
 
 def cursor(place: list[Any]) -> str:
@@ -94,20 +110,27 @@ class Moment(fields.AwareDateTime):
 class ProjectAnalyses(Schema):
     status = fields.Enum(Status, by_value=True, load_default=None)
     model = Text(load_default=None)
+    group_id = Text(load_default=None)
     created_after = Moment(format="iso", load_default=None)
     created_before = Moment(format="iso", load_default=None)
-    cursor = Cursor(load_default=None)
+    cursor = PlaceCursor(load_default=None)
     limit = QueryInteger(1, 500, load_default=100)
 
-    @post_load
-    def _read_cursor(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
-        if values["cursor"]:
-            try:
-                created_at, last_id = map(str, values["cursor"])
-                values["cursor"] = (datetime.fromisoformat(created_at).astimezone(UTC), UUID(last_id))
-            except (ValueError, OverflowError):
-                raise ValidationError(NOT_A_CURSOR, "cursor") from None
-        return values
+
+class GroupsPage(Schema):
+    cursor = PlaceCursor(load_default=None)
+    limit = QueryInteger(1, 500, load_default=100)
+
+
+class GroupQuery(Schema):
+    group_id = Text(required=True)
+
+
+class CancelGroup(GroupQuery):
+    dry_run = fields.Boolean(
+        load_default=False,
+        metadata={"description": "`1` or `true`: says what would be canceled, and cancels nothing."},
+    )
 
 
 # the names of exports.FORMATS, which stands above this; a test holds the two together

@@ -10,24 +10,54 @@ from marshmallow import fields
 from app.models import Receipt
 from app.schemas.annotations import Bulk
 from app.schemas.base import MAX_ERRORS, Noted, Schema, moment
-from app.schemas.notes import Json, NormalisedOut, SkippedOut
+from app.schemas.notes import Json, NormalisedOut, Placed, SkippedOut
 
 NOTES_BYTES = 4096  # what a receipt keeps of its notes, as JSON
 LENGTHS = (20, 10, 5, 2, 1)
 
 
-class ReceiptEntryOut(Schema):
+class ReceiptEntryOut(Placed):
     id = fields.UUID(required=True)
     client_id = fields.String(required=True)
-    index = fields.Integer(required=True, metadata={"description": "Its place in the request, from 0."})
 
 
-class ScaledOut(Schema):
-    index = fields.Integer(required=True)
+class ScaledOut(Placed):
     from_ = fields.List(
         fields.Integer(), required=True, data_key="from", metadata={"minItems": 2, "maxItems": 2}
     )
     to = fields.List(fields.Integer(), required=True, metadata={"minItems": 2, "maxItems": 2})
+
+
+class SaidOut(Schema):
+    what = fields.String(required=True)
+    count = fields.Integer(required=True, metadata={"description": "Of how many things this is true."})
+    places = fields.List(
+        fields.String(), required=True, metadata={"description": "Where the first of them stand in the file."}
+    )
+
+
+class ExtraOut(Schema):
+    key = fields.String(required=True)
+    count = fields.Integer(required=True)
+
+
+class FileOut(Schema):
+    """What an import says of its file besides the annotations."""
+
+    format = fields.String(required=True)
+    annotations = fields.Integer(
+        required=True, metadata={"description": "How many the file has for this image, valid or not."}
+    )
+    left_out = fields.List(
+        fields.Nested(SaidOut), metadata={"description": "What is no annotation of this image, and why."}
+    )
+    told = fields.List(
+        fields.Nested(SaidOut), metadata={"description": "What is good to know of what was taken."}
+    )
+    extra = fields.List(
+        fields.Nested(ExtraOut),
+        metadata={"description": "Keys that have no place of their own and are kept in `data.extra`."},
+    )
 
 
 class CountsOut(Noted):
@@ -56,6 +86,7 @@ class CountsOut(Noted):
         metadata={"description": "Items that are not valid and were left out (the first ones)."},
     )
     skipped_count = fields.Integer(metadata={"description": "How many these are in all."})
+    file = fields.Nested(FileOut, metadata={"description": "Of an import: what else is in the file."})
 
 
 class ReceiptOut(CountsOut):
@@ -86,10 +117,13 @@ def receipt_out(
     counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk, ignored: Sequence[str] = ()
 ) -> Json:
     """The answer to a bulk request; its size depends on this request only. `ignored` are parameters of the query."""
-    named = [
+    named: list[Json] = [
         {"id": str(ids[item.client_id]), "client_id": item.client_id, "index": item.index}
         for item in bulk.items
     ]
+    if bulk.places is not None:
+        for one in named:
+            one["place"] = bulk.places[one["index"]]
     return {**counts, "annotations": named, **said_of(bulk, ignored)}
 
 
@@ -102,6 +136,7 @@ def said_of(bulk: Bulk, ignored: Sequence[str] = ()) -> Json:
         "skipped": bulk.skipped,
         "skipped_count": bulk.skipped_count,
         "ignored": [*ignored, *bulk.ignored][:MAX_ERRORS],
+        "file": bulk.file,
     }
     return {name: value for name, value in said.items() if value}
 
@@ -109,12 +144,24 @@ def said_of(bulk: Bulk, ignored: Sequence[str] = ()) -> Json:
 def notes_to_keep(bulk: Bulk, ignored: Sequence[str] = ()) -> Json | None:
     """As much of it as fits into `NOTES_BYTES`, the same number of each list; the counts always."""
     said = said_of(bulk, [name.replace("\0", "\ufffd") for name in ignored])  # which no JSON column holds
-    counts = {name: value for name, value in said.items() if isinstance(value, int)}
-    for length in LENGTHS:
-        shortened = {name: value[:length] for name, value in said.items() if isinstance(value, list)} | counts
+    for length in (*LENGTHS, 0):
+        shortened = _shortened(said, length)
         if len(orjson.dumps(shortened)) <= NOTES_BYTES:
             return shortened or None
-    return counts or None
+    return None
+
+
+def _shortened(said: Json, length: int) -> Json:
+    """The same with at most `length` of each list, and none that is empty."""
+    kept: Json = {}
+    for name, value in said.items():
+        if isinstance(value, dict):
+            kept[name] = _shortened(value, length)
+        elif not isinstance(value, list):
+            kept[name] = value
+        elif value[:length]:
+            kept[name] = value[:length]
+    return kept
 
 
 def kept_receipt_out(row: Receipt | Any) -> Json:

@@ -17,7 +17,7 @@ MAX_CONTAINERS = 2_500_000  # an empty list is two bytes on the wire and more th
 _SUSPICIOUS = re.compile(rb"\\u|[eE]\+?[0-9]{3}|[0-9]{19}|__proto__")
 
 
-def parse(body: bytes) -> Any:
+def parse(body: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises MalformedRequest with the reason."""
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
         raise MalformedRequest(f"The JSON has more than {MAX_CONTAINERS} lists and objects.")
@@ -27,12 +27,12 @@ def parse(body: bytes) -> Any:
     except UnicodeDecodeError as reason:
         raise MalformedRequest(f"The body is not UTF-8 (byte {reason.start}).") from None
     except RecursionError:
-        raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.") from None
+        raise MalformedRequest(f"The JSON is nested deeper than {depth}.") from None
     except json.JSONDecodeError as reason:
         raise MalformedRequest(f"The body is not JSON: {reason.msg} (character {reason.pos}).") from None
     except ValueError as reason:  # ours below, and Python's own limit on the digits of a number
         raise MalformedRequest(f"The body is not JSON: {reason}.") from None
-    _check_depth(value)
+    _check_depth(value, depth)
     if _SUSPICIOUS.search(body):
         _check_values(value)
     return value
@@ -54,9 +54,9 @@ def _no_constant(name: str) -> None:
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 
 
-def _check_depth(value: Any) -> None:
+def _check_depth(value: Any, depth: int) -> None:
     level = [value] if isinstance(value, dict | list) else []
-    for _ in range(MAX_DEPTH):
+    for _ in range(depth):
         level = [
             child
             for parent in level
@@ -65,7 +65,7 @@ def _check_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise MalformedRequest(f"The JSON is nested deeper than {MAX_DEPTH}.")
+    raise MalformedRequest(f"The JSON is nested deeper than {depth}.")
 
 
 def _check_values(value: Any) -> None:

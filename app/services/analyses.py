@@ -11,12 +11,11 @@ from sqlalchemy.exc import IntegrityError
 from app.errors import Conflict, Deleted, LimitReached, ModelNotAllowed
 from app.extensions import db
 from app.models import Analysis, Image, Principal, Status, User
+from app.models.analyses import LIVE
 from app.models.columns import new_id, now
-from app.services import artifacts, leases, states
-from app.services.locking import lock
+from app.services import artifacts, groups, leases, states
+from app.services.locking import lock, lock_all
 
-# of an analysis joined with its image: neither was deleted
-LIVE = (Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
 IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
 
 
@@ -58,6 +57,7 @@ def create(
         updated_at=moment,
         started_at=moment if status is Status.PROCESSING else None,
         annotation_count=0,
+        group_row_id=groups.row_id(image.project_id, wanted.get("group_id")),
         **{name: wanted.get(name) for name in IDENTITY},
     )
     try:
@@ -157,6 +157,17 @@ def cancel(
     return _set(analysis, Status.CANCELED, found=found, by=by)
 
 
+def cancel_all(
+    analysis_ids: Sequence[UUID], found: Mapping[str, artifacts.Found], *, by: Principal
+) -> list[Analysis]:
+    """The same for many at once: those of them that it canceled. What has ended or was deleted stays as it is."""
+    held = [analysis for analysis in lock_all(analysis_ids) if not analysis.state.is_terminal]
+    lying: dict[UUID | None, dict[str, artifacts.Found]] = {}
+    for path, thing in found.items():
+        lying.setdefault(artifacts.analysis_of(path), {})[path] = thing
+    return [_set(analysis, Status.CANCELED, found=lying.get(analysis.id), by=by) for analysis in held]
+
+
 def finalize(
     analysis: Analysis,
     status: Status,
@@ -234,12 +245,16 @@ def of_project(
     limit: int,
     status: Status | None = None,
     model: str | None = None,
+    group_row_id: UUID | None = None,
     created_after: datetime | None = None,
     created_before: datetime | None = None,
     after: tuple[datetime, UUID] | None = None,
 ) -> tuple[Sequence[Analysis], bool]:
     """Newest first, beginning after the place `after` (created_at, id); and whether there are more."""
-    statement = select(Analysis).join(Image).where(Image.project_id == project_id, *LIVE)
+    statement = select(Analysis).join(Image).where(*LIVE)
+    # a group is of one project, and few of its analyses are found by way of all the project's images
+    among = groups.within(group_row_id) if group_row_id else (Image.project_id == project_id,)
+    statement = statement.where(*among)
     if status:
         statement = statement.where(Analysis.status == status)
     if model:

@@ -88,10 +88,10 @@ def at(analysis: Analysis, path: str) -> Artifact | None:
     return db.session.scalar(statement)
 
 
-def paths(analysis_id: UUID) -> set[str]:
-    """Every path that was presigned or that an annotation refers to."""
-    announced = db.session.scalars(select(Artifact.storage_path).where(Artifact.analysis_id == analysis_id))
-    return set(announced) | _referenced(analysis_id)
+def paths(*analysis_ids: UUID) -> set[str]:
+    """Every path of these analyses that was presigned or that an annotation refers to."""
+    announced = select(Artifact.storage_path).where(Artifact.analysis_id.in_(analysis_ids))
+    return set(db.session.scalars(announced)) | _referenced(*analysis_ids)
 
 
 def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
@@ -121,6 +121,8 @@ def refuse_missing(analysis: Analysis, found: Mapping[str, Found]) -> None:
 
 def write_down(analysis: Analysis, found: Mapping[str, Found]) -> None:
     """Size and hash of what is there, so that a later difference can be seen."""
+    if not found:
+        return
     rows = {artifact.storage_path: artifact for artifact in of_analysis(analysis)}
     for path, thing in found.items():
         row = rows.get(path) or _unannounced(analysis, path)
@@ -146,9 +148,9 @@ def _unannounced(analysis: Analysis, path: str) -> Artifact:
     return row
 
 
-def _referenced(analysis_id: UUID) -> set[str]:
+def _referenced(*analysis_ids: UUID) -> set[str]:
     statement = select(Annotation.storage_path).where(
-        Annotation.analysis_id == analysis_id, Annotation.storage_path.is_not(None)
+        Annotation.analysis_id.in_(analysis_ids), Annotation.storage_path.is_not(None)
     )
     return {path for path in db.session.scalars(statement.distinct()) if path}
 

@@ -39,6 +39,7 @@ REPEATED = (
     "provenance",
     "priority",
     "group_id",
+    "group_row_id",
     "requested_by_id",
     "pipeline_key_id",
 )

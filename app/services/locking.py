@@ -1,12 +1,16 @@
 """Holding a row: between the lock and the commit nobody else changes it."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
+from uuid import UUID
 
 from sqlalchemy import Select, inspect, select
+from sqlalchemy.orm import contains_eager
 
 from app.errors import Deleted, NotFound
 from app.extensions import db
 from app.models import Analysis, Image
+from app.models.analyses import LIVE
 
 Row = TypeVar("Row", bound=Any)
 
@@ -27,6 +31,19 @@ def lock(row: Row, *, referred_to: bool = False, deleted: bool = False) -> Row:
     if not deleted and (getattr(row, "deleted_at", None) is not None or _is_of_deleted(row)):
         raise Deleted
     return row
+
+
+def lock_all(analysis_ids: Sequence[UUID]) -> Sequence[Analysis]:
+    """These analyses with their images, without what is gone or deleted, held until the end of the transaction.
+
+    They are waited for in the order of their ids, so that no two who want several wait for each other; whoever holds
+    one only waits for no other. What is read of them is read once they are held, as with `lock`.
+    """
+    some = Analysis.id.in_(analysis_ids)
+    db.session.execute(select(Analysis.id).where(some).order_by(Analysis.id).with_for_update()).all()
+    statement = select(Analysis).join(Analysis.image).options(contains_eager(Analysis.image))
+    held = statement.where(some, *LIVE).order_by(Analysis.id)
+    return db.session.scalars(held, execution_options={"populate_existing": True}).all()
 
 
 def _is_of_deleted(row: Any) -> bool:

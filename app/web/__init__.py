@@ -54,6 +54,7 @@ from app.web import (  # noqa: E402, F401  (routes)
     analyses,
     deletions,
     downloads,
+    groups,
     images,
     layers,
     members,

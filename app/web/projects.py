@@ -13,7 +13,7 @@ from app.models import Project
 from app.responses import page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
-from app.services import projects
+from app.services import groups, projects
 from app.web import asked_by_htmx, web
 from app.web.gallery import Gallery, project_cards, read_query
 
@@ -55,4 +55,5 @@ def project_page(project: Project, status: int = 200, **more: Any) -> Response:
         return Response(status=204)
     role = access.role_in(principal(), project.id)
     page = ("projects/show.html", "projects/_gallery.html")
-    return page_or(*page, status, project=project, gallery=gallery, role=role, **more)
+    grouped = ml and groups.are_there(project.id)
+    return page_or(*page, status, project=project, gallery=gallery, role=role, grouped=grouped, **more)

@@ -12,6 +12,7 @@ from app.extensions import db
 from app.models import Analysis, Image, Project, User, UserKey
 from app.models.columns import now
 from tests.cast import Person, Pipeline
+from tests.factories import World
 from tests.html import LintClient
 from tests.steps import check_problem, upload
 
@@ -21,6 +22,8 @@ ADDRESSES = {
     "api.show_project": "/api/projects/{project}",
     "api.list_images": "/api/projects/{project}/images",
     "api.list_project_analyses": "/api/projects/{project}/analyses",
+    "api.list_groups": "/api/projects/{project}/groups",
+    "api.show_group": "/api/projects/{project}/group?group_id=night+run",
     "api.show_image": "/api/images/{image}",
     "api.download_image": "/api/images/{image}/download",
     "api.image_content": "/api/images/{image}/content",
@@ -46,8 +49,16 @@ def endpoint(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def address(
-    endpoint: str, app: Flask, pipeline: Pipeline, project: Project, image: Image, analysis: Analysis
+    endpoint: str,
+    app: Flask,
+    world: World,
+    pipeline: Pipeline,
+    project: Project,
+    image: Image,
+    analysis: Analysis,
 ) -> str:
+    if "group_id" in ADDRESSES[endpoint]:
+        world.analysis(image, group_id="night run")
     if "ml_outputs" in ADDRESSES[endpoint]:
         upload(app, pipeline, analysis)
     return ADDRESSES[endpoint].format(project=project.id, image=image.id, analysis=analysis.id)

@@ -22,7 +22,7 @@ from tests.conftest import LiveServer
 from tests.factories import picture
 from tests.support.crowds import crowd
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 # --- the clock ---------------------------------------------------------------------------------------------------
 

@@ -129,6 +129,21 @@ def test_a_row_and_its_shape_know_each_other(shown: Exhibit, opened: Page) -> No
     expect(opened.locator(f"#s-{second}")).not_to_have_class(re.compile(r"\bselected\b"))
 
 
+def test_a_shape_stays_lit_through_a_poll(shown: Exhibit, opened: Page) -> None:
+    analysis = shown.analysis()
+    (first,) = shown.store(analysis, box())
+    opened.clock.install()  # time runs for the polls, but not for us
+    opened.goto(shown.address)
+    opened.locator(f"#r-{first} a").focus()
+    expect(opened.locator(f"#s-{first}")).to_have_class(re.compile(r"\bhot\b"))
+    shown.store(analysis, box(data={"x_min": 200, "y_min": 90, "x_max": 260, "y_max": 160}))
+    poll(opened)
+    expect(opened.locator("#shapes .item")).to_have_count(2)
+    expect(opened.locator(f"#s-{first}")).to_have_class(re.compile(r"\bhot\b"))
+    opened.get_by_label("Account").focus()
+    expect(opened.locator("#shapes .hot")).to_have_count(0)
+
+
 def test_a_running_analysis_appears_by_itself_and_the_polling_ends(shown: Exhibit, opened: Page) -> None:
     analysis = shown.analysis()
     polls: list[int] = []

@@ -34,7 +34,7 @@ def image(world: World, project: Project) -> Image:
 @pytest.fixture
 def full(app: Flask, pipeline: Pipeline, world: World, image: Image) -> Analysis:
     """Completed, with an annotation of every type and two artifacts."""
-    analysis = world.analysis(image, "processing", parameters={"threshold": 0.5})
+    analysis = world.analysis(image, "processing", parameters={"threshold": 0.5}, group_id="night run")
     path = upload(app, pipeline, analysis)
     upload(app, pipeline, analysis, "log", b"done")
     items = [example(name) for name in TYPES]
@@ -66,6 +66,8 @@ def test_reading(
         "/api/projects/{project_id}": "",
         "/api/projects/{project_id}/images": "?limit=1&typo=1",
         "/api/projects/{project_id}/analyses": "?typo=1",
+        "/api/projects/{project_id}/groups": "?typo=1",
+        "/api/projects/{project_id}/group": "?group_id=night+run&typo=1",
         "/api/images/{image_id}": "",
         "/api/images/{image_id}/download": "",
         "/api/images/{image_id}/content": "",
@@ -102,6 +104,14 @@ def test_making(check: Callable[..., None], owner: Person, project: Project) -> 
     check(owner.api("POST", path.format(project_id=project.id), data=form), "POST", path, 201)
 
 
+def test_canceling_a_group(check: Callable[..., None], owner: Person, world: World, image: Image) -> None:
+    world.analysis(image, group_id="night run")
+    path = "/api/projects/{project_id}/group:cancel"
+    for query in ("&dry_run=1", "&typo=1", ""):
+        address = f"/api/projects/{image.project_id}/group:cancel?group_id=night+run{query}"
+        check(owner.api("POST", address), "POST", path, 200)
+
+
 def test_deleting_and_restoring(
     check: Callable[..., None], app: Flask, owner: Person, image: Image, analysis: Analysis
 ) -> None:
@@ -131,9 +141,17 @@ def test_a_pipelines_way(
     alias = {"annotation_type": "classification", "data": {"scores": {"oak": 1}}, "confidence": 0.55555}
     body = {"annotations": [scaled, {"annotation_type": "custom", "typo": 1}, alias, {"confidence": 2}]}
     check(pipeline.post(bulk.format(**there) + "?typo=1&on_invalid=skip", body), "POST", bulk, 200)
+    taking = "/api/analyses/{analysis_id}/annotations:import"
+    file = {**body, "annotations": [scaled, 7], "model_name": "leaf-net"}
+    query = "?format=json&typo=1&on_invalid=skip"
+    answer = pipeline.post(taking.format(**there) + query, file)
+    assert {"left_out", "format"} <= answer.json["file"].keys()
+    check(answer, "POST", taking, 200)
     kept = "/api/analyses/{analysis_id}/receipts"
     answer = viewer.api("GET", kept.format(**there))
-    assert {"scaled", "normalised", "skipped", "ignored"} <= answer.json["receipts"][0].keys()
+    imported, sent = answer.json["receipts"]
+    assert {"scaled", "normalised", "skipped", "ignored"} <= sent.keys()
+    assert {"file", "skipped", "ignored"} <= imported.keys()
     check(answer, "GET", kept, 200)
     check(pipeline.post(ending.format(**there), {"status": "failed", "typo": 1}), "POST", ending, 200)
 
@@ -219,6 +237,11 @@ def test_refusals(
     for items in ([{"annotation_type": "heatmap"}], "none"):
         answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", {"annotations": items})
         check(answer, "POST", bulk, 422)
+    taking = "/api/analyses/{analysis_id}/annotations:import"
+    wrong = {"annotations": [{"annotation_type": "heatmap"}]}
+    answer = pipeline.post(f"/api/analyses/{open_one.id}/annotations:import?format=json", wrong)
+    assert answer.json["errors"][0]["place"] == "annotations.0"
+    check(answer, "POST", taking, 422)
     app.config["ML_MAX_BULK_ANNOTATIONS"] = 1
     many = {"annotations": [{"annotation_type": "custom"}] * 2}
     check(pipeline.post(f"/api/analyses/{open_one.id}/annotations:bulk", many), "POST", bulk, 400)

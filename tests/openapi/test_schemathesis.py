@@ -163,6 +163,10 @@ def lead(scene: Scene, case: Case, chance: Random, analysis: Analysis) -> None:
         case.query["path"] = scene.artifact_of(analysis)
     if "dry_run" in (case.query or {}) and chance.random() < 0.7:
         del case.query["dry_run"]
+    if case.path.endswith(":import") and chance.random() < 0.7:  # a file that is one
+        case.query = {"format": "json", "mode": chance.choice(MODES)}
+        case.media_type = "application/json"
+        case.body = {"annotations": batch(scene, [], chance, analysis)}
     part = case.meta.components.get(ParameterLocation.BODY) if case.meta else None
     if isinstance(case.body, dict) and part and part.mode is GenerationMode.POSITIVE:
         lead_body(scene, case.body, chance, analysis)

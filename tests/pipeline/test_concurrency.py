@@ -250,4 +250,4 @@ def test_a_slow_body_holds_no_lock(live_server, pipeline, world, analysis, form)
     assert (refused.status, answer.status_code) == (403, 200)
     refused.read()
     slow.close()
-    assert took < 3
+    assert took < 10  # and not the 20 that it would take until somebody gave up

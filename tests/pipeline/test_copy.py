@@ -57,14 +57,14 @@ def post(pipeline: Pipeline, analysis: Analysis) -> Callable[[], Any]:
     return lambda: pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", SENT)
 
 
-def rows_of(analysis: Analysis, **columns: Any) -> list[dict[str, Any]]:
-    """A thousand rows; `columns` go over what stands in each."""
+def rows_of(analysis: Analysis, number: int = 1000, **columns: Any) -> list[dict[str, Any]]:
+    """So many rows; `columns` go over what stands in each."""
     whole = dict.fromkeys(column.name for column in TABLE.columns)
     whole |= {"annotation_type": "custom", "data": {}, "created_at": now(), "content_hash": "hash"}
     whole |= {"analysis_id": analysis.id}
     return [
         {**whole, "id": new_id(), "client_id": f"n{position}", "position": position, **columns}
-        for position in range(1000)
+        for position in range(number)
     ]
 
 
@@ -281,9 +281,20 @@ def test_a_value_the_driver_cannot_send(app: Flask, analysis: Analysis) -> None:
 
 
 def test_rows_are_found_by_their_key_in_an_analysis_that_has_just_grown(
-    app: Flask, pipeline: Pipeline, analysis: Analysis
+    app: Flask, database: Database, pipeline: Pipeline, analysis: Analysis
 ) -> None:
-    """Nothing has counted the table yet: the planner would read all of the analysis."""
+    """The table was counted while its analyses were small: the planner would read all of this one."""
+    with app.app_context():
+        small = [Analysis(image_id=analysis.image_id, model_name="a", model_version="1") for _ in range(1200)]
+        db.session.add_all(small)
+        db.session.flush()
+        rows = [rows_of(one, 1, client_id=f"only-{n}")[0] for n, one in enumerate(small)]
+        insert_rows(TABLE, rows)
+        db.session.commit()
+    with database.engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(
+            "VACUUM (ANALYZE) ml_annotations"
+        )
     for batch in range(5):
         sent = {"annotations": [box(client_id=f"{batch}-{n}") for n in range(1000)]}
         assert pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", sent).status_code == 200

@@ -11,6 +11,7 @@ from tests.factories import WEBHOOKS, picture
 
 ML_RULE = re.compile(
     r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline|/export"
+    r"|/groups?\b"
 )
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -20,8 +20,8 @@ from tests.support import server as servers
 pytestmark = pytest.mark.one_database
 
 LIMIT = 20
-LONGEST = 0.1  # seconds that a Redis in trouble may add to a request
-HEALED = 5.0
+LONGEST = 1.0  # seconds, on a machine that has much else to do; test_windows.py measures the wait itself
+HEALED = 30.0  # seconds
 
 
 @dataclass

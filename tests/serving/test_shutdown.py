@@ -156,10 +156,10 @@ def test_sighup_replaces_the_processes_and_loses_no_request(
 ) -> None:
     before = {worker.pid for worker in live.gunicorn.workers()}
     with under_load(clients(live, person, analysis)) as load:
-        load.wait_for_success({"read", "write"}, time.monotonic(), 10)
+        load.wait_for_success({"read", "write"}, time.monotonic(), 60)
         os.kill(live.gunicorn.process.pid, signal.SIGHUP)
         wait_until(lambda: not before & {worker.pid for worker in live.gunicorn.workers()})
-        load.wait_for_success({"read", "write"}, time.monotonic(), 10)
+        load.wait_for_success({"read", "write"}, time.monotonic(), 60)
     assert {answer.status for answer in load.answers} == {200}
     assert len(live.gunicorn.workers()) == len(before)
     assert live.world.count(Annotation, analysis_id=analysis.id) == 10 * len(load.of("write"))

@@ -31,7 +31,7 @@ from app.models import (
 from app.models.columns import new_id, now
 from app.schemas.analyses import CreateAnalysis, Finalize
 from app.schemas.base import load
-from app.services import accounts, images, pipeline_keys, projects, sign_ins
+from app.services import accounts, groups, images, pipeline_keys, projects, sign_ins
 from tests.cast import Person
 from tests.conftest import LiveServer
 from tests.factories import QUICK_HASH, WEBHOOKS, gradient, picture
@@ -190,7 +190,12 @@ class Hostile:
         del values["image_id"]
         times = {"started_at": now(), "completed_at": now()} if status == "failed" else {"started_at": now()}
         row = Analysis(
-            image_id=image.id, status=status, error_message=said["error_message"], **values, **times
+            image_id=image.id,
+            group_row_id=groups.row_id(image.project_id, values["group_id"]),
+            status=status,
+            error_message=said["error_message"],
+            **values,
+            **times,
         )
         db.session.add(row)
         return row

@@ -154,6 +154,10 @@ def _artifact(scene: Any) -> dict[str, str]:
     return {"path": scene.artifact_path}
 
 
+def _group(_scene: Any) -> dict[str, str]:
+    return {"group_id": "night run"}
+
+
 def _nothing(_scene: Any) -> dict[str, Any]:
     return {}
 
@@ -205,6 +209,11 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "web.show_project"): Route(PAGE["viewer"]),
     ("GET", "web.return_to_project"): Route(PAGE["viewer"], ok=303),
     ("POST", "web.upload_images"): Route(PAGE["editor"], ok=303, form=lambda scene: {"file": scene.upload()}),
+    ("GET", "web.list_groups"): Route(PAGE["viewer"]),
+    ("GET", "web.show_group"): Route(PAGE["viewer"], query=_group),
+    ("GET", "web.preview_cancel"): Route(PAGE["editor"], query=_group),
+    ("POST", "web.cancel_group"): Route(PAGE["editor"], ok=303, form=_group),
+    ("GET", "web.preview_export"): Route(PAGE["viewer"], query=_group),
     ("GET", "web.list_members"): Route(PAGE["viewer"]),
     ("POST", "web.add_member"): Route(
         PAGE["owner"], ok=303, form=lambda scene: {"email": scene.newcomer.email, "role": "viewer"}
@@ -293,6 +302,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "api.list_images"): Route(READ["viewer"]),
     ("POST", "api.upload_image"): Route(WRITE["editor"], ok=201, form=lambda scene: {"file": scene.upload()}),
     ("GET", "api.list_project_analyses"): Route(READ["viewer, or a pipeline"]),
+    ("GET", "api.list_groups"): Route(READ["viewer"]),
+    ("GET", "api.show_group"): Route(READ["viewer"], query=_group),
+    ("POST", "api.cancel_group"): Route(WRITE["editor"], query=_group),
     ("GET", "api.show_image"): Route(READ["viewer"]),
     ("GET", "api.download_image"): Route(READ["viewer"]),
     ("GET", "api.image_content"): Route(READ["viewer"]),
@@ -319,6 +331,9 @@ ROUTES: dict[tuple[str, str], Route] = {
         WRITE["signed, or an editor"], json=lambda _: {"status": "canceled"}
     ),
     ("POST", "pipeline.store_annotations"): Route(WRITE["signed"], json=_box),
+    ("POST", "pipeline.import_annotations"): Route(
+        WRITE["signed"], json=_box, query=lambda _: {"format": "json"}
+    ),
     ("POST", "pipeline.presign_artifact"): Route(WRITE["signed"], json=lambda _: {"artifact_type": "log"}),
     ("POST", "pipeline.finalize_analysis"): Route(WRITE["signed"], json=lambda _: {"status": "completed"}),
     # the scene's analysis is processing, and nobody's lease

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
 from typing import Any
+from urllib.parse import quote
 
 import requests
 from sqlalchemy import text, update
@@ -181,6 +182,25 @@ class Site:
             db.session.execute(update(Image).where(spoilt).values(details=text("'{'")))
             db.session.commit()
         self.completed = images["completed"]
+        self._groups(images)
+
+    def _groups(self, images: dict[str, Image]) -> None:
+        """One under way, of more analyses than a page has; one of which nothing is left; one with a long name."""
+        statuses = ("completed", "completed", "completed", "failed", "processing", "queued", "queued")
+        for n in range(28):
+            image = images[("plain", "completed", "many")[n % 3]]
+            status = statuses[n % len(statuses)]
+            reason = {"error_message": "out of memory"} if status == "failed" else {}
+            self.world.analysis(image, status, model_name="night-net", group_id="night run", **reason)
+        self.world.analysis(images["plain"], "canceled", model_name="night-net", group_id="night run")
+        lease = {"lease_epoch": 1, "lease_owner": "w", "lease_expires_at": now() + timedelta(days=9)}
+        self.world.analysis(
+            images["many"], "processing", model_name="night-net", group_id="night run", **lease
+        )
+        self.world.analysis(images["plain"], "failed", group_id="left", deleted_at=now())
+        name = "a/../b?c=" + UNBROKEN
+        self.world.analysis(images["long_image"], "completed", model_name=UNBROKEN, group_id=name)
+        self.rows["long_group"] = quote(name, safe="")
 
     def _seven_types(self) -> None:
         columns = {

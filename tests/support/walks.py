@@ -69,6 +69,11 @@ def alone(world: Hostile, number: int) -> Walk:
         (Stop("project-members", f"/projects/{project_id}/members"), [line]),
         (Stop("search", f"/projects/{project_id}?{query}"), [line]),
         (Stop("analysis", f"/analyses/{analysis_id}"), [*bundle, line]),
+        (Stop("groups", f"/projects/{project_id}/groups"), [line]),
+        *(
+            (Stop(f"group{action}", f"/projects/{project_id}/group{action}?group_id={sent}"), [line])
+            for action in ("", "/cancel", "/export")
+        ),
         (Stop("panel", f"/images/{image_id}/panel?analysis={analysis_id}&version={sent}"), bundle),
         # an address with a backslash leads nowhere after signing in, so it is not kept
         (Stop("sign-in", f"/sign-in?next=/{sent}", ""), [line] if "\\" not in line else []),

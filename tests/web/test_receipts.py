@@ -49,6 +49,23 @@ def test_what_it_tells(image: Image, analysis: Analysis, viewer: Person, pipelin
     assert f'<details class="fold" id="receipts-{analysis.id}"><summary>' in page, "folded"
 
 
+def test_what_it_tells_of_a_file(
+    image: Image, analysis: Analysis, viewer: Person, pipeline: Pipeline
+) -> None:
+    images = [{"id": 1, "file_name": "leaf.png"}, {"id": 2, "file_name": "<b>.png"}]
+    seen = {"category_id": 4, "bbox": [1, 2, 3, 4], "<i>": 1}
+    wrong = {"image_id": 1, "bbox": [1, 2, 0, 4]}
+    entries = [{"image_id": 1, **seen}, {"image_id": 2, **seen}, wrong]
+    path = f"/api/analyses/{analysis.id}/annotations:import?format=coco&on_invalid=skip"
+    assert pipeline.post(path, {"images": images, "annotations": entries}).status_code == 200
+    (receipt,) = told(viewer.client.get(f"/images/{image.id}").text, analysis)
+    assert "File coco, 2 annotations of this image" in receipt
+    assert "left out, 1 ×: is of another image ( annotations.1 )" in receipt
+    assert "1 ×: has a class without a name, whose number is taken for it ( annotations.0 )" in receipt
+    assert "kept as extra, 1 ×: &lt;i&gt;" in receipt
+    assert "Skipped 1 item annotations.2 data.bbox.2 must lie right of the left edge" in receipt
+
+
 def test_the_last_five_newest_first(
     image: Image, analysis: Analysis, viewer: Person, pipeline: Pipeline
 ) -> None:

@@ -1,0 +1,163 @@
+"""Files of other tools as annotations: one module for each format.
+
+To add a format: a module with a function that reads it (base.py says what it gives), its line in `FORMATS`, its row in
+`docs/importing.md` and its files in `tests/data/importers/`.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from app.errors import InvalidPayload, TooManyAnnotations
+from app.importers import (
+    azure_vision,
+    coco,
+    detectron2,
+    fiftyone,
+    geojson,
+    google_vision,
+    labelstudio,
+    loupe,
+    loupe_lines,
+    mmdetection,
+    rekognition,
+    supervision,
+    torchvision,
+    ultralytics,
+    yolo,
+)
+from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
+from app.schemas.annotations import Bulk, Unread, load_bulk
+
+__all__ = ["FORMATS", "Importer", "Target", "load_file"]
+
+FORMATS: dict[str, Importer] = {
+    "json": loupe.JSON,
+    "ndjson": loupe_lines.FORMAT,
+    "coco": coco.DATASET,
+    "coco-results": coco.RESULTS,
+    "ultralytics": ultralytics.FORMAT,
+    "yolo": yolo.FORMAT,
+    "label-studio": labelstudio.TASKS,
+    "geojson": geojson.FORMAT,
+    "supervision": supervision.FORMAT,
+    "fiftyone": fiftyone.FORMAT,
+    "torchvision": torchvision.FORMAT,
+    "detectron2": detectron2.FORMAT,
+    "mmdetection": mmdetection.FORMAT,
+    "rekognition": rekognition.FORMAT,
+    "google-vision": google_vision.FORMAT,
+    "azure-vision": azure_vision.FORMAT,
+}
+
+MAX_FOUND = 1_000_000  # things in a file, of this image and of others
+MAX_PLACES = 3  # that are named as examples
+MAX_KINDS = 50
+LONGEST = 200  # characters of a key or place that is repeated
+
+
+def load_file(
+    body: bytes, format: str, target: Target, *, mode: str, batch: str, at_most: int, skips: bool = False
+) -> Bulk:
+    """A file as a bulk request, validated as one; every index has its place in the file beside it.
+
+    Raises what `load_bulk` raises, and MalformedRequest or InvalidPayload for a file that is none of this format.
+    """
+    importer = FORMATS[format]
+    contents = _gather(importer.read(importer.parse(body), target), at_most)
+    request = {"annotations": contents.items, "mode": mode}
+    try:
+        bulk = load_bulk(
+            request,
+            analysis_id=target.analysis_id,
+            frame=target.frame,
+            batch=batch,
+            at_most=at_most,
+            skips=skips,
+            names=contents.names,
+        )
+    except InvalidPayload as error:
+        error.errors = [*contents.placed(error.errors or [])]
+        raise
+    return replace(
+        bulk,
+        scaled=contents.placed(bulk.scaled),
+        normalised=contents.placed(bulk.normalised),
+        skipped=contents.placed(bulk.skipped),
+        places=contents.places,
+        file=contents.said(format),
+    )
+
+
+@dataclass
+class _Contents:
+    """What a file says: an item or its fault for each annotation of the image, and the rest by its reason."""
+
+    items: list[Any] = field(default_factory=list)
+    places: list[str] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    left_out: dict[str, list[str]] = field(default_factory=dict)
+    told: dict[str, list[str]] = field(default_factory=dict)
+    extra: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def add(self, place: str, item: Any) -> None:
+        self.items.append(item)
+        self.places.append(place)
+
+    def note(self, kind: dict[str, list[str]], text: str, place: str) -> None:
+        self.counts[text] = self.counts.get(text, 0) + 1
+        if len(found := kind.setdefault(text, [])) < MAX_PLACES:
+            found.append(place[:LONGEST])
+
+    def note_extra(self, data: Any) -> None:
+        """Counts the keys of `data.extra`, the first that come."""
+        extra = data.get("extra") if isinstance(data, dict) else None
+        for key in extra if isinstance(extra, dict) else ():
+            short = key[:LONGEST]
+            if short in self.extra or len(self.extra) < MAX_KINDS:
+                self.extra[short] = self.extra.get(short, 0) + 1
+
+    def placed(self, entries: Iterable[Any]) -> list[dict[str, Any]]:
+        return [
+            {"index": one["index"], "place": self.places[one["index"]], **one} if "index" in one else one
+            for one in entries
+        ]
+
+    def said(self, format: str) -> dict[str, Any]:
+        """As it stands in the receipt."""
+        kinds = {"left_out": self.left_out, "told": self.told}
+        listed = {
+            name: [{"what": text, "count": self.counts[text], "places": kind[text]} for text in kind]
+            for name, kind in kinds.items()
+        }
+        extra = [{"key": key, "count": count} for key, count in self.extra.items()]
+        said = {name: found[:MAX_KINDS] for name, found in {**listed, "extra": extra}.items() if found}
+        return {"format": format, "annotations": len(self.items), **said}
+
+
+def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int) -> _Contents:
+    """Raises TooManyAnnotations as soon as there are: a file of this size could hold millions."""
+    contents = _Contents()
+    for number, one in enumerate(found):
+        if len(contents.items) > at_most:
+            raise TooManyAnnotations(
+                f"At most {at_most} annotations in one request; the file has more of this image.",
+                limit=at_most,
+            )
+        if number == MAX_FOUND:
+            reason = f"The file holds more than {MAX_FOUND} things."
+            raise InvalidPayload(reason, errors=[{"field": "", "reason": reason}])
+        match one:
+            case Taken(place, annotation, name):
+                if name is not None:
+                    contents.names[len(contents.items)] = name
+                contents.add(place, annotation)
+                contents.note_extra(annotation.get("data"))
+            case Refused(place, name, reason):
+                contents.add(place, Unread(name, reason))
+            case LeftOut(place, reason):
+                contents.note(contents.left_out, reason, place)
+            case Told(place, what):
+                contents.note(contents.told, what, place)
+    return contents

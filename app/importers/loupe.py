@@ -1,0 +1,97 @@
+"""What Loupe itself exports of one analysis, as JSON: the same annotations again."""
+
+import re
+from typing import Any
+
+from app.importers.base import (
+    Found,
+    Json,
+    LeftOut,
+    Refused,
+    Taken,
+    Target,
+    Told,
+    json_file,
+    not_this_format,
+    objects,
+)
+from app.models.artifacts import FILENAME
+
+NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
+MAX_LISTED = 5
+GIVEN = re.compile(r"[\x21-\x7e]{1,128}#[0-9]{1,9}")  # the names of items that were sent without one
+_PATH = re.compile(rf"ml_outputs/[^/]+/({FILENAME})")
+
+
+def read_json(file: Any, target: Target) -> Found:
+    """`{…the analysis, annotations: […]}`, or `{analyses: [such, …]}` of which one is of this image."""
+    if not isinstance(file, dict) or not file.keys() & {"annotations", "analyses"}:
+        not_this_format("This is no export of Loupe: an object with `annotations` or `analyses` is needed.")
+    if "annotations" in file:
+        yield from _analysis("", file, target)
+        return
+    there = (one for one in objects(file["analyses"], "analyses") if not isinstance(one, Refused))
+    place, meant = _meant([*there], target)
+    for name in file:
+        if name != "analyses":
+            yield LeftOut(name, "says something of the export, not of its analyses")
+    for one in objects(file["analyses"], "analyses"):
+        if isinstance(one, Refused):
+            yield one
+        elif one[0] == place:
+            yield from _analysis(f"{place}.", meant, target)
+        else:
+            yield LeftOut(one[0], "is another analysis")
+
+
+def _meant(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
+    """The one analysis of this image, or the one that is `called`. Raises InvalidPayload."""
+    found = [one for one in there if {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
+    if len(found) != 1:
+        ids = ", ".join(str(one.get("id"))[:36] for _, one in (found or there)[:MAX_LISTED])
+        not_this_format(
+            f"{len(found)} analyses of the file are of this image. Name one by its id with `called`: {ids or 'none'}."
+        )
+    return found[0]
+
+
+def _analysis(path: str, file: Json, target: Target) -> Found:
+    yield from about(path, file, target)
+    for one in objects(file.get("annotations"), f"{path}annotations"):
+        if isinstance(one, Refused):
+            yield one
+        else:
+            yield from annotation(*one, target)
+
+
+def about(path: str, head: Json, target: Target) -> Found:
+    """What is said of the analysis is not taken: another one takes its annotations."""
+    if head.get("image_id") not in (None, str(target.image_id)):
+        yield Told(
+            f"{path}image_id",
+            "is another image: coordinates are taken as pixels of the one that is imported to",
+        )
+    for name in head:
+        if name not in ("annotations", "image_id"):
+            yield LeftOut(f"{path}{name}", "says something of the exported analysis, not of its annotations")
+
+
+def annotation(place: str, entry: Json, target: Target) -> Found:
+    item = {name: value for name, value in entry.items() if name not in NEW}
+    if len(item) < len(entry):
+        yield LeftOut(place, "has an id and a time, and gets new ones")
+    path = item.get("storage_path")
+    found = _PATH.fullmatch(path) if isinstance(path, str) else None
+    if found:
+        item["storage_path"] = f"ml_outputs/{target.analysis_id}/{found[1]}"
+        if item["storage_path"] != path:
+            yield Told(place, "names an artifact, which must be uploaded to this analysis too")
+    name = item.get("client_id")
+    if isinstance(name, str) and GIVEN.fullmatch(name):
+        del item["client_id"]
+        yield Taken(place, item, name)
+    else:
+        yield Taken(place, item)
+
+
+JSON = json_file("Loupe's own export of an analysis, JSON", read_json)

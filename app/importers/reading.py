@@ -1,0 +1,170 @@
+"""What several importers read entries with: one bad entry is refused by itself, and the image is known by its names."""
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import unquote
+
+from app.importers.base import Found, Json, LeftOut, Refused, Target, not_this_format, objects
+
+_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # as Label Studio names what was uploaded to it
+
+MAX_LISTED = 5
+
+
+class Unfit(Exception):
+    """An entry that cannot be an annotation: what of it is at fault, and why."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(field, reason)
+        self.field, self.reason = field, reason
+
+
+def one(place: str, entry: Any, read: Callable[[str, Json], Found]) -> Found:
+    """What `read` finds in an entry; refused where it is no object, or `read` says that it is unfit."""
+    if not isinstance(entry, dict):
+        yield Refused(place, "", "must be an object")
+        return
+    try:
+        yield from read(place, entry)
+    except Unfit as fault:
+        yield Refused(place, fault.field, fault.reason)
+
+
+def each(values: Any, path: str, read: Callable[[str, Json], Found]) -> Found:
+    """The same for each entry of a list. Raises InvalidPayload when it is no list."""
+    for found in objects(values, path):
+        if isinstance(found, Refused):
+            yield found
+        else:
+            yield from one(*found, read)
+
+
+def under(place: str, key: str | int) -> str:
+    return f"{place}.{key}" if place else str(key)
+
+
+def head(entry: Json, known: Iterable[str], place: str, reason: str) -> Found:
+    """What is said of the whole, and is not taken: each key that is not `known` and says anything."""
+    for key in entry.keys() - set(known):
+        if not says_nothing(entry[key]):
+            yield LeftOut(under(place, key), reason)
+
+
+def kept(first: Json, **others: Json) -> Json:
+    """`{"extra": …}` with the keys of all of these; one that had another value before stands under its part's name."""
+    out = dict(first)
+    for name, part in others.items():
+        twice = {key: value for key, value in part.items() if key in out and out[key] != value}
+        out |= {key: value for key, value in part.items() if key not in twice}
+        if twice:
+            out[name if name not in out else f"{name}_"] = twice
+    return {"extra": out} if out else {}
+
+
+def without(entry: Json, known: Iterable[str]) -> Json:
+    """The keys of an entry that are not known, and say anything."""
+    names = frozenset(known)
+    return {key: value for key, value in entry.items() if key not in names and not says_nothing(value)}
+
+
+def says_nothing(value: Any) -> bool:
+    return value is None or value == "" or value == [] or value == {}
+
+
+# --- values ------------------------------------------------------------------------------------------------------
+
+
+def is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) <= sys.float_info.max
+
+
+def number(value: Any, field: str) -> float:
+    """A finite number, where one is needed to compute with."""
+    if not is_number(value):
+        raise Unfit(field, "must be a finite number")
+    return float(value)
+
+
+def numbers(value: Any, count: int, field: str) -> list[float]:
+    if not isinstance(value, list) or len(value) != count:
+        raise Unfit(field, f"must be {count} numbers")
+    return [number(entry, under(field, i)) for i, entry in enumerate(value)]
+
+
+def whole(value: Any, field: str, low: int, high: int) -> int:
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not low <= value <= high:
+        raise Unfit(field, f"must be a whole number from {low} to {high}")
+    return value
+
+
+def json_object(value: Any, field: str) -> Json:
+    if not isinstance(value, dict):
+        raise Unfit(field, "must be an object")
+    return value
+
+
+def percent(value: Any) -> Any:
+    """A confidence from 0 to 100 as one from 0 to 1; whatever is no number stays, and is refused as such."""
+    return value / 100 if is_number(value) else value
+
+
+# --- the image ---------------------------------------------------------------------------------------------------
+
+
+def is_called(name: Any, target: Target) -> bool:
+    """Whether a name, path, address or number in the file means the image; a number may be its file's (`0139.jpg`)."""
+    if not isinstance(name, str):
+        return False
+    if not target.calls.isdisjoint(_names(name)):
+        return True
+    stem = PurePosixPath(target.filename).stem
+    return target.called is None and name.isdecimal() and stem.isdecimal() and int(name) == int(stem)
+
+
+def _names(name: str) -> Iterator[str]:
+    yield name
+    for part in (re.split(r"[?#]", name, maxsplit=1)[0], name):
+        last = re.split(r"[/\\=]", unquote(part))[-1]
+        yield last
+        if found := _UPLOADED.fullmatch(last):
+            yield found[1]
+
+
+OTHER_IMAGE = "is of another image"
+
+
+def each_of_image(
+    entries: list[Any],
+    path: str,
+    names_of: Callable[[Json], Iterable[Any]],
+    target: Target,
+    read: Callable[[str, Json], Found],
+) -> Found:
+    """What `read` finds in the entries of the image; those of others are left out.
+
+    An entry that names no image is the image's when it is the only one. Raises InvalidPayload when no entry is.
+    """
+    named = [[*map(str, names_of(entry))] if isinstance(entry, dict) else [] for entry in entries]
+    ours = [any(is_called(name, target) for name in names) for names in named]
+    if not any(ours):
+        if len(entries) != 1 or named[0] or not isinstance(entries[0], dict):
+            not_this_format(none_called(target, [names[0] for names in named if names]))
+        ours = [True]
+    for i, entry in enumerate(entries):
+        if ours[i]:
+            yield from one(under(path, i), entry, read)
+        else:
+            yield LeftOut(under(path, i), OTHER_IMAGE)
+
+
+def none_called(target: Target, there: list[str]) -> str:
+    listed = ", ".join(name[:80] for name in [*dict.fromkeys(there)][:MAX_LISTED])
+    return (
+        f"The file has no image called {' or '.join(sorted(target.calls))}. It has: {listed or 'none'}. "
+        "If one of them is this image, name it with `called`."
+    )

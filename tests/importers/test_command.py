@@ -1,0 +1,92 @@
+"""`flask annotations import`, as an operator types it."""
+
+import json
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from app.models import Analysis, Annotation, AuditEvent
+from tests.factories import some_id
+
+BOX = {"x_min": 1.0, "y_min": 2.0, "x_max": 9.0, "y_max": 12.0}
+
+
+def item(**more: Any) -> dict[str, Any]:
+    return {"annotation_type": "bounding_box", "class_name": "leaf", "confidence": 0.5, "data": BOX, **more}
+
+
+@pytest.fixture
+def run(app: Flask, tmp_path: Any) -> Any:
+    """run(content, *arguments): the command with a file of this content."""
+
+    def run(content: Any, *arguments: object, format: str = "json", code: int = 0) -> str:
+        file = tmp_path / "file"
+        file.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
+        told = ["annotations", "import", *map(str, arguments), str(file), "--format", format]
+        result = app.test_cli_runner().invoke(args=told)
+        assert result.exit_code == code, result.output
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result.output
+
+    return run
+
+
+def test_into_an_analysis(run: Any, analysis: Analysis, world: Any) -> None:
+    said = run({"annotations": [item(), item(confidence=0.123456)], "status": "failed"}, analysis.id)
+    assert said.splitlines() == [
+        f"Analysis {analysis.id}",
+        "2 inserted, 0 unchanged, 0 updated, 0 removed, 2 total",
+        "normalised: 1 (rounded 1 in the first 1)",
+        "left out: 1 × says something of the exported analysis, not of its annotations (status)",
+        f"Shown at /images/{analysis.image_id}?analysis={analysis.id}",
+    ]
+    assert world.count(Annotation) == 2
+    assert [event.actor_label for event in world.rows(AuditEvent, action="annotations.stored")] == ["system"]
+
+
+def test_into_a_new_analysis(run: Any, image: Any, world: Any) -> None:
+    model = ("--image", image.id, "--model", "leaf-net", "--version", "2.0")
+    said = run({"annotations": [item()]}, *model)
+    (made,) = world.rows(Analysis)
+    assert said.startswith(f"Analysis {made.id}\n1 inserted")
+    assert (made.model_name, made.model_version, made.status) == ("leaf-net", "2.0", "completed")
+    assert made.annotation_count == 1
+    again = run({"annotations": [item()]}, *model)
+    assert again.startswith(f"Analysis {made.id}\n0 inserted, 1 unchanged")
+    run({"annotations": [item()]}, "--image", image.id, "--model", "leaf-net", "--version", "2.1")
+    assert world.count(Analysis) == 2
+
+
+def test_a_dry_run(run: Any, image: Any, world: Any) -> None:
+    said = run({"annotations": [item()]}, "--image", image.id, "--model", "leaf-net", "--dry-run")
+    assert said.splitlines()[:2] == [
+        "Nothing is stored, as this is a dry run.",
+        "1 inserted, 0 unchanged, 0 updated, 0 removed, 1 total",
+    ]
+    assert world.count(Analysis) == world.count(Annotation) == 0
+
+
+def test_what_is_refused(run: Any, analysis: Analysis, image: Any, world: Any) -> None:
+    file = {"annotations": [item(), item(confidence=2)]}
+    assert "annotations.1 confidence: Must be a number from 0 to 1." in run(file, analysis.id, code=1)
+    assert world.count(Annotation) == 0
+    assert "refused: annotations.1: confidence Must be" in run(file, analysis.id, "--skip-invalid")
+    assert "is not JSON" in run(b"{", analysis.id, code=1)
+    assert "no such analysis" in run(file, some_id(), code=1)
+    assert "Name either" in run(file, code=2)
+    assert "Name either" in run(file, analysis.id, "--image", image.id, "--model", "m", code=2)
+    assert "--model is needed" in run(file, "--image", image.id, code=2)
+    assert world.count(Annotation) == 1
+
+
+def test_a_file_that_is_too_large(run: Any, analysis: Analysis, app: Flask) -> None:
+    app.config["MAX_REQUEST_BYTES"] = 10
+    assert "more than 10 bytes" in run({"annotations": [item()]}, analysis.id, code=1)
+
+
+def test_an_artifact_cannot_come_with_a_new_analysis(run: Any, image: Any, world: Any) -> None:
+    path = f"ml_outputs/{some_id()}/heat.png"
+    heat = {"annotation_type": "heatmap", "data": {"width": 4, "height": 3}, "storage_path": path}
+    run({"annotations": [heat]}, "--image", image.id, "--model", "leaf-net", code=1)
+    assert world.count(Analysis) == 0

@@ -1,0 +1,113 @@
+"""Files of other tools, damaged: what cannot be taken is refused with its place and why; nothing else goes wrong."""
+
+import copy
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from app import importers
+from app.errors import InvalidPayload, MalformedRequest
+from tests.importers.golden import FILES
+from tests.importers.reading import load
+
+JSON = [one for one in FILES if one.values[1].suffix == ".json"]
+HOSTILE: list[Any] = [
+    None, True, False, 0, -1, 2, 0.5, 1e308, -1e308, 10**400, math.nan, math.inf, 2**63, "", "x", "\0", "\ud800",
+    "1", [], {}, [[]], [None], [1, 2, 3, 4], {"a": 1}, [{}], ["x"], [[1, 2], [3]], "a" * 300,
+]  # fmt: skip
+
+
+@cache
+def written(file: Path) -> bytes:
+    return file.read_bytes()
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Every place in the file; of long lists of numbers only the first few."""
+    yield path
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from places(inner, (*path, key))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value[:12]):
+            yield from places(inner, (*path, i))
+
+
+@cache
+def all_places(file: Path) -> list[tuple[Any, ...]]:
+    return list(places(json.loads(written(file))))
+
+
+def damage(value: Any, path: tuple[Any, ...], how: Any) -> Any:
+    """The value without what is at this place, or with something else there."""
+    if not path:
+        return how
+    *above, last = path
+    for key in above:
+        try:
+            value = value[key]
+        except (LookupError, TypeError):
+            return None  # an earlier damage took it away
+    if isinstance(value, dict) or (isinstance(value, list) and isinstance(last, int) and last < len(value)):
+        if how == "gone":
+            value.pop(last, None) if isinstance(value, dict) else value.pop(last)
+        else:
+            value[last] = how
+    return None
+
+
+@pytest.mark.parametrize(("format", "file", "told"), JSON)
+@settings(max_examples=25, deadline=None)
+@given(drawn=st.data())
+def test_damage(format: str, file: Path, told: dict[str, Any], drawn: st.DataObject) -> None:
+    check(format, mangled(file, drawn), told)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("format", "file", "told"), JSON)
+@settings(max_examples=500, deadline=None)
+@given(drawn=st.data())
+def test_much_damage(format: str, file: Path, told: dict[str, Any], drawn: st.DataObject) -> None:
+    check(format, mangled(file, drawn), told)
+
+
+def mangled(file: Path, drawn: st.DataObject) -> Any:
+    """The file with up to three things gone, or hostile."""
+    value = json.loads(written(file))
+    for path in drawn.draw(st.lists(st.sampled_from(all_places(file)), min_size=1, max_size=3)):
+        how = copy.deepcopy(drawn.draw(st.sampled_from(["gone", *HOSTILE])))
+        if not path:
+            value = how
+        elif isinstance(value, (dict, list)):
+            damage(value, path, how)
+    return value
+
+
+def check(format: str, file: Any, target: dict[str, Any]) -> None:
+    """It is read, or refused with reasons; with `skips`, everything is one or the other and can be answered."""
+    reader = replace(importers.FORMATS[format], parse=lambda body: file)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(importers.FORMATS, format, reader)
+        try:
+            bulk = load(b"", format, skips=True, **target)
+        except (InvalidPayload, MalformedRequest) as refusal:
+            assert refusal.detail
+            return
+        said = bulk.file or {}
+        assert len(bulk.items) + bulk.skipped_count == said["annotations"]
+        assert all(one["place"] is not None and one["errors"][0]["reason"] for one in bulk.skipped)
+        # orjson has neither NaN nor lone surrogates: what it writes can be stored and answered
+        orjson.dumps([said, [item.values["data"] for item in bulk.items], bulk.skipped, bulk.normalised])
+        if bulk.skipped_count:
+            with pytest.raises(InvalidPayload) as caught:
+                load(b"", format, **target)
+            assert all({"place", "field", "reason"} <= entry.keys() for entry in caught.value.errors or ())

@@ -1,0 +1,175 @@
+"""Groups among very many analyses: nothing of one reads all of them; and its row, made by many at once."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from app.extensions import db
+from app.models import SYSTEM, Analysis, Group, Image, Project, Status
+from app.models.columns import new_id
+from app.services import analyses, cancels, groups, leases, locking
+from tests.factories import World
+from tests.support import database as databases
+from tests.support.plans import plan_of, refresh_statistics
+
+NUMBER, GROUPS = 8000, 30
+FIRST = datetime(2026, 1, 1, tzinfo=UTC)
+ALL, BY_STATUS = (
+    "ix_ml_analyses_group_row_id_created_at_id",
+    "ix_ml_analyses_group_row_id_status_created_at_id",
+)
+
+
+@pytest.fixture
+def crowd(app: Flask, world: World, project: Project, image: Image) -> list[Group]:
+    """Thirty groups of the project, the first with a fifth of it, and as many of another one with the same names."""
+    other = world.project("Bark")
+    images = [image.id, world.image(other).id]
+    made = [
+        {
+            "id": new_id(),
+            "project_id": of,
+            "group_id": f"g{n:03}",
+            "created_at": FIRST + timedelta(minutes=n),
+        }
+        for of in (project.id, other.id)
+        for n in range(GROUPS)
+    ]
+    statuses = [*["completed"] * 16, "queued", "processing", "failed", "canceled"]
+    rows = []
+    for n in range(NUMBER):
+        group = made[n % 2 * GROUPS + (0 if n % 20 < 4 else n // 4 % GROUPS)]
+        rows.append(
+            {
+                "id": new_id(),
+                "image_id": images[n % 2],
+                "model_name": f"m{n % 3}",
+                "model_version": "1",
+                "status": statuses[n // 4 % 20],
+                "group_id": group["group_id"],
+                "group_row_id": group["id"],
+                "created_at": FIRST + timedelta(seconds=n),
+            }
+        )
+    with app.app_context():
+        db.session.execute(db.insert(Group), made)
+        db.session.execute(db.insert(Analysis), rows)
+        db.session.commit()
+    refresh_statistics(app)
+    found = world.rows(Group, project_id=project.id)
+    assert len(found) == GROUPS
+    return sorted(found, key=lambda one: one.group_id)
+
+
+def check_no_scan(plan: str) -> None:
+    """Of the analyses it reads what an index leads to, and nothing else."""
+    for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses"):
+        assert bad not in plan, plan
+
+
+def test_a_group_is_read_along_an_index(app: Flask, project: Project, crowd: list[Group]) -> None:
+    """Of a small group along its own. A large one may be read along that of everything by time, not beyond its ends,
+    which are looked up in its own."""
+    place = (FIRST + timedelta(seconds=3000), new_id())
+    for one in (crowd[0], crowd[7]):
+        for status in (None, Status.FAILED):
+            for where in ({}, {"older_than": place}, {"newer_than": place}):
+                read = partial(groups.analyses_of, one, status, limit=25, **where)
+                plan = plan_of(app, read)
+                check_no_scan(plan)
+                assert ALL in plan, plan
+            listed = partial(analyses.of_project, project.id, limit=100, status=status, group_row_id=one.id)
+            check_no_scan(plan_of(app, partial(listed, after=place)))
+
+
+def test_what_has_not_ended_is_found_without_the_rest(app: Flask, crowd: list[Group]) -> None:
+    """Reading all of a group for each batch of it would be quadratic."""
+    one = crowd[0].id
+    check_no_scan(plan_of(app, lambda: groups.pending(one, 50)))
+    check_no_scan(plan_of(app, lambda: groups.count_leased(one)))
+    check_no_scan(plan_of(app, lambda: groups.first_pending(one, 20)))
+
+
+def test_counting_reads_the_groups_and_no_other(app: Flask, crowd: list[Group]) -> None:
+    plan = plan_of(app, lambda: groups.counts([group.id for group in crowd[7:9]]))
+    check_no_scan(plan)
+    assert ALL in plan or BY_STATUS in plan, plan
+
+
+def test_the_groups_of_a_project_are_listed_in_the_order_of_their_rows(
+    app: Flask, project: Project, crowd: list[Group]
+) -> None:
+    place = (FIRST + timedelta(minutes=9), new_id())
+    for read in (
+        lambda: groups.page(project.id, limit=5),
+        lambda: groups.page(project.id, limit=5, older_than=place),
+        lambda: groups.are_there(project.id),
+    ):
+        check_no_scan(plan_of(app, read))
+    with app.app_context():
+        rows, more = groups.page(project.id, limit=5, older_than=place)
+        names = [row.group_id for row in rows]
+    assert (names, more) == (["g009", "g008", "g007", "g006", "g004"], True)
+
+
+def test_its_row_is_made_once(
+    app: Flask, world: World, project: Project, at_once: Callable[..., list[Any]]
+) -> None:
+    def make() -> UUID | None:
+        with app.app_context():
+            made = groups.row_id(project.id, "night run")
+            db.session.commit()
+            return made
+
+    assert len(set(at_once([make] * 8))) == 1
+    assert world.count(Group) == 1
+
+
+def test_another_attempt_is_in_the_group_of_the_first(app: Flask, world: World, image: Image) -> None:
+    past = datetime.now(UTC) - timedelta(seconds=1)
+    lost = world.analysis(image, "processing", group_id="night run", lease_epoch=1, lease_expires_at=past)
+    with app.app_context():
+        assert leases.expire(lost.id, retries=1)
+        db.session.commit()
+    [again] = world.rows(Analysis, retry_of_id=lost.id)
+    assert again.group_row_id == lost.group_row_id is not None
+
+
+if databases.KIND == "postgresql":  # SQLite has one writer, who holds everything
+
+    def test_those_that_are_canceled_together_are_held_in_one_order(
+        app: Flask, world: World, image: Image
+    ) -> None:
+        """Whoever is asked for them in another order holds none of them while it waits for the first."""
+        ids = sorted(world.analysis(image).id for _ in range(3))
+        with app.app_context(), db.engine.begin() as other:
+            other.execute(db.select(Analysis.id).where(Analysis.id == ids[0]).with_for_update())
+            db.session.execute(db.text("SET LOCAL lock_timeout = '200ms'"))
+            with pytest.raises(db.exc.OperationalError):  # type: ignore[attr-defined]
+                locking.lock_all(ids[::-1])
+            free = db.select(Analysis.id).where(Analysis.id.in_(ids[1:]))
+            assert len(other.execute(free.with_for_update(nowait=True)).all()) == 2
+            db.session.rollback()
+
+
+def test_cancel_takes_what_is_given_to_it_in_batches(
+    app: Flask, world: World, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is committed by itself: who stops in the middle has canceled what came before."""
+    made = [world.analysis(image, group_id="night run") for _ in range(5)]
+    row_id = made[0].group_row_id
+    monkeypatch.setattr(cancels, "BATCH", 2)
+    with app.app_context():
+        storage = app.extensions["storage"]
+        batches = cancels.cancel(row_id, storage, by=SYSTEM)  # type: ignore[arg-type]
+        first = next(batches)
+        db.session.commit()
+        second = next(batches)
+        db.session.rollback()
+    assert (first.number, second.number) == (2, 2)
+    assert {one.id for one in world.rows(Analysis, status="canceled")} == set(first.ids)
