@@ -137,6 +137,16 @@ class ExportQuery(Schema):
     format = fields.String(load_default="json", validate=validate.OneOf(["json", "csv"]))
 
 
+class BundleQuery(Schema):
+    images = fields.Boolean(
+        load_default=False, metadata={"description": "`1` or `true`: the pictures come along."}
+    )
+
+
+class GroupBundleQuery(BundleQuery):
+    group_id = Text(required=True)
+
+
 class ArtifactQuery(Schema):
     path = fields.String(
         required=True,
