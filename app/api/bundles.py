@@ -33,13 +33,14 @@ def bundle_analysis(analysis_id: UUID) -> Response:
 
 
 @api.get("/projects/<uuid:project_id>/bundle")
-@operation("Projects", {200: ZIP}, query=GroupBundleQuery, raises=(StorageUnavailable,))
+@operation("Groups", {200: ZIP}, query=GroupBundleQuery, raises=(StorageUnavailable,))
 @ml_feature
 def bundle_group(project_id: UUID) -> Response:
-    """The analyses of a group in this project as one signed zip, each as it is alone."""
+    """All that is left of a group as one signed zip, each analysis as it is alone."""
     project = access.project_for(principal(), project_id)
     query, _ = load(GroupBundleQuery(), request.args.to_dict())
-    return download(contents.of_group(project, query["group_id"], contents.making(query["images"])))
+    group = access.group_for(principal(), project.id, query["group_id"])
+    return download(contents.of_group(group, contents.making(query["images"])))
 
 
 @api.get("/bundle-keys")

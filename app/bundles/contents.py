@@ -24,7 +24,7 @@ from app.exports.bundled import Bundled
 from app.exports.many import SCHEMA_VERSION
 from app.exports.reading import annotations_of, as_found
 from app.extensions import db
-from app.models import Analysis, Project
+from app.models import Analysis, Group
 from app.schemas.analyses import analysis_out
 from app.schemas.annotations import annotation_out
 from app.schemas.base import moment
@@ -73,15 +73,15 @@ def of_analysis(analysis: Analysis, making: Making) -> Download:
     return _download(name, scope, found, making)
 
 
-def of_group(project: Project, group_id: str, making: Making) -> Download:
-    """The same for a group in this project, with the analyses that are there now. Raises NotFound when it has none."""
-    scope = {"project_id": str(project.id), "group_id": group_id}
-    found = bundled.of_group(project.id, group_id, making.now)
+def of_group(group: Group, making: Making) -> Download:
+    """The same for a group, with the analyses that are there now. Raises NotFound when nothing is left of it."""
+    scope = {"project_id": str(group.project_id), "group_id": group.group_id}
+    found = bundled.of_group(group.id, making.now)
     db.session.rollback()
     first = next(found, None)
     if first is None:
-        raise NotFound("There is no such group in this project.")
-    name = f"group_{group_id[:100]}_{making.now:%Y%m%d_%H%M%S}.{ENDING}"
+        raise NotFound("Nothing is left of this group.")
+    name = f"group_{scope['group_id'][:100]}_{making.now:%Y%m%d_%H%M%S}.{ENDING}"
     return _download(name, scope, chain([first], found), making)
 
 

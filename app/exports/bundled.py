@@ -11,10 +11,10 @@ from sqlalchemy.engine import Row
 
 from app.exports.reading import PAGE, read
 from app.models import Analysis, Artifact, AuditEvent, Image
+from app.models.analyses import LIVE
 
 ANALYSES = 50  # read at a time
 IDS = 500  # in one statement
-LIVE = (Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
 IMAGE = (
     Image.id,
     Image.project_id,
@@ -43,10 +43,9 @@ def one(analysis_id: UUID) -> Iterator[Bundled]:
     return _bundled([Analysis.id == analysis_id])
 
 
-def of_group(project_id: UUID, group_id: str, moment: datetime) -> Iterator[Bundled]:
-    """Those of a group in this project that were there at `moment`, oldest first."""
-    group = [Image.project_id == project_id, Analysis.group_id == group_id]
-    return _bundled([*group, Analysis.created_at <= moment])
+def of_group(group_row_id: UUID, moment: datetime) -> Iterator[Bundled]:
+    """Those of a group that were there at `moment`, oldest first."""
+    return _bundled([Analysis.group_row_id == group_row_id, Analysis.created_at <= moment])
 
 
 def _bundled(clauses: Sequence[ColumnElement[bool]]) -> Iterator[Bundled]:

@@ -26,4 +26,5 @@ def bundle_analysis(analysis_id: UUID) -> Response:
 def bundle_group(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id)
     query, _ = load(GroupBundleQuery(), request.args.to_dict())
-    return download(contents.of_group(project, query["group_id"], contents.making(query["images"])))
+    group = access.group_for(principal(), project.id, query["group_id"])
+    return download(contents.of_group(group, contents.making(query["images"])))

@@ -3,9 +3,12 @@
 import hashlib
 import io
 import json
+import re
 import zipfile
 from collections.abc import Callable, Iterator
+from html import unescape
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
@@ -365,6 +368,15 @@ def test_another_key(make_app: Callable[..., Flask], full: Analysis, viewer: Per
     answer = person.api("GET", f"/api/analyses/{full.id}/bundle")
     verdict = verify(io.BytesIO(answer.data), [keys[0]["public_key"]])
     assert verdict.signature["key_id"] == keys[0]["key_id"] != old.manifest["key_id"]
+
+
+def test_the_page_of_a_group_offers_it(full: Analysis, project: Project, viewer: Person) -> None:
+    query = urlencode({"group_id": GROUP})
+    page = viewer.client.get(f"/projects/{project.id}/group/export?{query}")
+    [address] = re.findall(r'id="take-bundle" href="([^"]+)"', page.text)
+    assert (
+        verify(io.BytesIO(viewer.client.get(unescape(address)).data)).manifest["scope"]["group_id"] == GROUP
+    )
 
 
 def test_the_page_offers_it(full: Analysis, viewer: Person, stranger: Person) -> None:
