@@ -42,6 +42,7 @@ ARROWS = {
     "deliveries": "config extensions outgoing services signing",
     "exports": "annotations errors extensions models schemas services storage",
     "importers": "annotations errors geometry models schemas",
+    "bundles": "config errors exports extensions models schemas services storage",
     "callers": "errors extensions models services signing",
     "rates": "errors extensions models services windows",
     "guards": "callers errors extensions models rates schemas services signing",

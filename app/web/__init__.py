@@ -52,6 +52,7 @@ def duration(length: timedelta) -> str:
 from app.web import (  # noqa: E402, F401  (routes)
     account,
     analyses,
+    bundles,
     deletions,
     downloads,
     groups,

@@ -75,6 +75,9 @@ def test_reading(
         "/api/analyses/{analysis_id}/annotations": "?limit=2&typo=1",
         "/api/analyses/{analysis_id}/receipts": "?limit=5&typo=1",
         "/api/analyses/{analysis_id}/export": "?format=json",
+        "/api/analyses/{analysis_id}/bundle": "?images=1",
+        "/api/projects/{project_id}/bundle": "?group_id=night+run",
+        "/api/bundle-keys": "",
         "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png&typo=1",
         "/api/ml/artifacts/content": f"?path=ml_outputs/{full.id}/log.txt",
     }

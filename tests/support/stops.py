@@ -363,6 +363,8 @@ STOPS = (
 # GET endpoints of people's pages that are no page, and why
 NOT_PAGES = {
     "web.export_analysis": "a download",
+    "web.bundle_analysis": "a download",
+    "web.bundle_group": "a download",
     "web.download_svg": "a download",
     "web.download_png": "a download",
     "web.image_content": "a picture",
