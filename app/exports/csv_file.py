@@ -9,8 +9,9 @@ import orjson
 
 from app.annotations import COLUMNS as TYPE_COLUMNS
 from app.annotations import TYPES
+from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.schemas.annotations import annotation_out
+from app.exports.reading import Said
 
 COLUMNS = (
     "annotation_id",
@@ -44,16 +45,19 @@ MORE_COLUMNS = (
     "priority",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
+NOTHING = [None] * len(TYPE_COLUMNS)
+# where the columns of each type stand among those of all
+PLACES = {name: [TYPE_COLUMNS.index(column) for column in one.columns] for name, one in TYPES.items()}
 
 
-def write_csv(head: dict[str, Any], pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
     yield _lines([COLUMNS + TYPE_COLUMNS])
-    for rows in pages:
-        yield _lines(_csv_row(row) for row in rows)
+    for rows in entry.pages or ():
+        yield _lines([_csv_row(row) for row in rows])
 
 
-def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterator[bytes]:
+def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
     """One row an annotation; an analysis that says nothing has one row with empty cells.
 
     Where the annotations are left out it is one row an analysis, with more of it.
@@ -89,21 +93,23 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _csv_row(row: Any) -> list[Any]:
-    out = annotation_out(row)
-    flat = TYPES[row.annotation_type].row(row.data)
-    common = [
-        out["id"],
-        out["annotation_type"],
-        out["class_name"],
-        out["confidence"],
-        out["storage_path"],
-        out["ordering"],
+def _csv_row(row: Said) -> list[Any]:
+    flat = NOTHING.copy()
+    found = TYPES[row.annotation_type].row(row.data).values()
+    for place, value in zip(PLACES[row.annotation_type], found, strict=True):
+        flat[place] = _cell(value)
+    return [
+        row.id,
+        row.annotation_type,
+        _cell(row.class_name),
+        row.confidence,
+        _cell(row.storage_path),
+        row.ordering,
         orjson.dumps(row.data).decode(),
-        out["created_at"],
-        out["client_id"],
+        row.created_at,
+        _cell(row.client_id),
+        *flat,
     ]
-    return [_cell(value) for value in (*common, *(flat.get(column) for column in TYPE_COLUMNS))]
 
 
 def _cell(value: Any) -> Any:
