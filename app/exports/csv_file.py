@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -57,22 +57,36 @@ def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
         yield _lines([_csv_row(row) for row in rows])
 
 
-def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
+def columns_of_many(*, annotations: bool) -> tuple[str, ...]:
+    """The columns that an export of many can have, in their order."""
+    return ANALYSIS_COLUMNS + (COLUMNS + TYPE_COLUMNS if annotations else MORE_COLUMNS)
+
+
+def write_csv_of_many(
+    head: dict[str, Any], entries: Iterable[Entry], _: Losses, columns: Collection[str] = ()
+) -> Iterator[bytes]:
     """One row an annotation; an analysis that says nothing has one row with empty cells.
 
-    Where the annotations are left out it is one row an analysis, with more of it.
+    Where the annotations are left out it is one row an analysis, with more of it. Of the columns only those that are
+    given, if any are.
     """
     full = bool(head["filters"]["annotations"])
-    after = COLUMNS + TYPE_COLUMNS if full else MORE_COLUMNS
-    yield _lines([ANALYSIS_COLUMNS + after])
+    header = columns_of_many(annotations=full)
+    chosen = [place for place, name in enumerate(header) if name in columns or not columns]
+
+    def narrowed(cells: Sequence[Any]) -> list[Any]:
+        return [cells[place] for place in chosen] if columns else list(cells)
+
+    yield _lines([narrowed(header)])
     for entry in entries:
         before, written = _analysis_cells(entry), False
         for rows in entry.pages or ():
-            yield _lines(before + _csv_row(row) for row in rows)
+            yield _lines(narrowed(before + _csv_row(row)) for row in rows)
             written = True
         if not written:
-            rest = [None] * len(after) if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
-            yield _lines([before + rest])
+            empty = [None] * (len(header) - len(before))
+            rest = empty if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
+            yield _lines([narrowed(before + rest)])
 
 
 def _analysis_cells(entry: Entry) -> list[Any]:
