@@ -6,7 +6,7 @@ for htmx, a page for people.
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
@@ -66,11 +66,15 @@ def register(app: Flask) -> None:
 
 def page_or(page: str, fragment: str, status: int = 200, **context: Any) -> Response:
     """The fragment for htmx, the whole page for everyone else and for a history restore."""
-    restoring = request.headers.get("HX-History-Restore-Request") == "true"
-    wants_fragment = request.headers.get("HX-Request") == "true" and not restoring
-    response = Response(render_template(fragment if wants_fragment else page, **context), status)
+    response = Response(render_template(fragment if asked_by_htmx() else page, **context), status)
     response.vary.add("HX-Request")
     return response
+
+
+def asked_by_htmx() -> bool:
+    """Whether a fragment is wanted, and not a page or a page that is restored."""
+    sent = request.headers
+    return sent.get("HX-Request") == "true" and sent.get("HX-History-Restore-Request") != "true"
 
 
 def see_other(address: str) -> Response:
@@ -93,14 +97,14 @@ class Downloadable(Protocol):
     def chunks(self) -> Iterator[bytes]: ...
 
 
-def download(file: Downloadable) -> Response:
-    """The bytes as they are made, under the file's name.
+def download(file: Downloadable, headers: Mapping[str, str] | None = None) -> Response:
+    """The bytes as they are made, under the file's name, with further headers.
 
     The first are made here, so that what fails until then is an error like any other.
     """
     first = next(file.chunks, b"")
     chunks = stream_with_context(_begun(first, file.chunks))
-    response = Response(chunks, content_type=file.content_type)
+    response = Response(chunks, headers=dict(headers or {}), content_type=file.content_type)
     response.headers["Content-Disposition"] = disposition(file.content_type, file.filename, inline=False)
     return response
 

@@ -31,6 +31,7 @@ ADDRESSES = {
     "api.show_analysis": "/api/analyses/{analysis}",
     "api.list_annotations": "/api/analyses/{analysis}/annotations",
     "api.list_receipts": "/api/analyses/{analysis}/receipts",
+    "api.export_project": "/api/projects/{project}/export?format=csv",
     "api.export_analysis": "/api/analyses/{analysis}/export?format=csv",
     "api.bundle_analysis": "/api/analyses/{analysis}/bundle",
     "api.bundle_group": "/api/projects/{project}/bundle?group_id=night+run",
