@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -45,7 +46,9 @@ MORE_COLUMNS = (
     "priority",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
-NOTHING = [None] * len(TYPE_COLUMNS)
+STARTS = frozenset(FORMULA_STARTS)
+QUOTED = re.compile('[",\r\n]').search
+NOTHING = [""] * len(TYPE_COLUMNS)
 # where the columns of each type stand among those of all
 PLACES = {name: [TYPE_COLUMNS.index(column) for column in one.columns] for name, one in TYPES.items()}
 
@@ -54,7 +57,7 @@ def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
     yield _lines([COLUMNS + TYPE_COLUMNS])
     for rows in entry.pages or ():
-        yield _lines([_csv_row(row) for row in rows])
+        yield "".join([f"{','.join(_cells(row))}\r\n" for row in rows]).encode()
 
 
 def columns_of_many(*, annotations: bool) -> tuple[str, ...]:
@@ -75,13 +78,15 @@ def write_csv_of_many(
     chosen = [place for place, name in enumerate(header) if name in columns or not columns]
 
     def narrowed(cells: Sequence[Any]) -> list[Any]:
-        return [cells[place] for place in chosen] if columns else list(cells)
+        return [cells[place] for place in chosen] if columns else [*cells]
 
     yield _lines([narrowed(header)])
     for entry in entries:
         before, written = _analysis_cells(entry), False
+        start = [_quoted("" if cell is None else str(cell)) for cell in before]
         for rows in entry.pages or ():
-            yield _lines(narrowed(before + _csv_row(row)) for row in rows)
+            lines = [",".join(narrowed([*start, *_cells(row)])) for row in rows]
+            yield "".join([f"{line}\r\n" for line in lines]).encode()
             written = True
         if not written:
             empty = [None] * (len(header) - len(before))
@@ -107,23 +112,32 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _csv_row(row: Said) -> list[Any]:
+def _cells(row: Said) -> list[str]:
+    """What csv.writer would write of it, in half the time."""
     flat = NOTHING.copy()
     found = TYPES[row.annotation_type].row(row.data).values()
     for place, value in zip(PLACES[row.annotation_type], found, strict=True):
-        flat[place] = _cell(value)
-    return [
-        row.id,
-        row.annotation_type,
-        _cell(row.class_name),
-        row.confidence,
-        _cell(row.storage_path),
-        row.ordering,
-        orjson.dumps(row.data).decode(),
-        row.created_at,
-        _cell(row.client_id),
-        *flat,
-    ]
+        if value is not None:
+            flat[place] = _written(value)
+    data = orjson.dumps(row.data).decode().replace('"', '""')
+    sure = "" if row.confidence is None else repr(row.confidence)
+    rank = "" if row.ordering is None else row.ordering
+    name, path, own = _written(row.class_name), _written(row.storage_path), _written(row.client_id)
+    written = [str(row.id), row.annotation_type, name, sure, path, str(rank), f'"{data}"', row.created_at, own]
+    return written + flat
+
+
+def _written(value: Any) -> str:
+    """A cell, in quotation marks where it needs them."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return repr(value)
+    return _quoted("'" + value if value[:1] in STARTS else value)
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if QUOTED(text) else text
 
 
 def _cell(value: Any) -> Any:

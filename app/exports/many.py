@@ -144,7 +144,7 @@ def entries(selection: Selection, moment: datetime, storage: Storage | None) -> 
             yield from (Entry(_about(row, found), row, None) for row in rows)
             continue
         for group in _groups(rows):
-            if _runs(group[0]):
+            if any(map(_runs, group)):
                 yield from _running([row.id for row in group], found)
             else:
                 pages = _said(group, read, annotations_of)
@@ -234,14 +234,13 @@ def _artifacts(analysis_ids: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
 
 
 def _groups(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
-    """Neighbours whose annotations fit into one page, all of them terminal or none; a large analysis is alone."""
+    """Neighbours whose annotations fit into one page; a large analysis is alone."""
     weights = _weights([row.id for row in rows if row.annotation_count <= PAGE])
     group: list[Row[Any]] = []
     size = heavy = 0
     for row in rows:
         more = weights.get(row.id, 0)
-        full = size + row.annotation_count > PAGE or heavy + more > PAGE_WEIGHT
-        if group and (full or _runs(row) != _runs(group[0])):
+        if group and (size + row.annotation_count > PAGE or heavy + more > PAGE_WEIGHT):
             yield group
             group, size, heavy = [], 0, 0
         group.append(row)
