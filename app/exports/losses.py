@@ -16,7 +16,7 @@ REASONS = {
     "polygon_shape": "polygons: their box is there, the outline is not",
     "segmentation_shape": "segmentations: their box is there, the mask is not",
     "keypoint_shape": "keypoints: the box around them is there, they are not",
-    "mask": "masks with too long a border: their box is there, the mask is not",
+    "mask": "masks with too long a border, or with too many pieces: their box is there, the mask is not",
     "holes": "polygons with too long a border: they are there, the holes in them are not",
     "score": "confidences: left out",
     "extra": "annotations with keys of their own under extra: these are left out",

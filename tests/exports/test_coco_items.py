@@ -84,6 +84,13 @@ def test_run_lengths_of_another_size_are_stretched() -> None:
     assert dropped == [{"mask_size": 1}, {"mask_size": 1}]
 
 
+def test_noise_that_cannot_be_stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.geometry.fill.MAX_STRETCHES", 10)
+    annotation, result, *dropped = both("segmentation", TYPES["segmentation"].example)
+    assert "segmentation" not in annotation and dropped == [{"mask": 1}, {"mask": 1}]
+    assert annotation["bbox"] == pytest.approx([30, 80 * 2 / 9, 30, 80 * 4 / 9]) == result["bbox"]
+
+
 def test_a_mask_of_nothing() -> None:
     annotation, result, *_ = both("segmentation", {"format": "rle", "counts": [8000]})
     assert annotation["bbox"] == [0, 0, 0, 0] == result["bbox"] and annotation["area"] == 0
