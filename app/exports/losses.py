@@ -20,6 +20,7 @@ REASONS = {
     "holes": "polygons with too long a border: they are there, the holes in them are not",
     "score": "confidences: left out",
     "extra": "annotations with keys of their own under extra: these are left out",
+    "mask_numbers": "masks that came with a box or an area of their own: these are left out",
     "keypoint_score": "annotations with confidences of keypoints: these are left out",
     "keypoint_visible": "annotations that say which keypoints are seen: this is left out",
     "keypoint_extra": "annotations with keys of their own in keypoints: these are left out",
@@ -32,6 +33,7 @@ REASONS = {
     "cut": "annotations that reach beyond the image: cut to it",
     "rounded": "boxes between pixels: rounded to whole ones",
     "no_class": "annotations without a class: called unlabeled",
+    "text": "classes with characters that XML cannot hold: each is U+FFFD",
     "no_score": "annotations without a confidence: written as 1",
     "no_keypoint_score": "annotations with keypoints without a confidence: written as 1 where seen, 0 where not",
 }

@@ -38,7 +38,7 @@ ZOO: list[tuple[str, dict[str, Any]]] = [
     *((name, one.example) for name, one in TYPES.items()),
     ("segmentation", {"format": "png"}),
     ("segmentation", {"format": "rle", "counts": [FRAME.width * FRAME.height]}),
-    ("segmentation", MASK),
+    ("segmentation", {**MASK, "area": 12}),
     ("segmentation", {"format": "rle", "counts": text_from_runs(NOISE)}),
     ("polygon", ring(10, 10, 60, 10, 60, 60)),
     ("polygon", {**ring(10, 10, 60, 10, 60, 60), "holes": [[[20, 15], [50, 15], [50, 40]]]}),
@@ -57,7 +57,7 @@ def lost(form: str) -> Counter[str]:
     rows = [
         said(kind, data, FRAME, n, storage_path="ml_outputs/x/y.png", class_name=name, confidence=score)
         for n, (kind, data) in enumerate(ZOO)
-        for name, score in (("leaf", 0.5), (None, None))
+        for name, score in (("leaf\ufffe", 0.5), (None, None))
     ]
     place = UUID(int=1)
     row = SimpleNamespace(
