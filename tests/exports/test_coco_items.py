@@ -1,14 +1,19 @@
 """One annotation as COCO has it: places, masks, keypoints, categories, and what is said to be left out."""
 
+import json
+import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from app.annotations import TYPES
 from app.exports.coco_items import Categories, annotation_of, result_of
+from app.exports.losses import Losses
 from app.geometry import Frame
 from tests.support.said import said
 
@@ -51,6 +56,24 @@ def test_a_box() -> None:
     assert annotation["ordering"] == 3 and annotation["client_id"] == "c1" and annotation["category_id"] == 1
     assert annotation["loupe_id"].startswith("01900000-") and annotation["analysis_id"].endswith("aa")
     assert {**result, "iscrowd": 0} == annotation and dropped == [{}, {}]
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_boxes_come_back_but_for_the_last_bit(data: st.DataObject) -> None:
+    frame = Frame(data.draw(st.integers(1, 100_000)), data.draw(st.integers(1, 100_000)))
+    sides = []
+    for side in frame:
+        low = data.draw(st.floats(-side, 2 * side, exclude_max=True))
+        sides.append((low, data.draw(st.floats(low, 2 * side, exclude_min=True))))
+    (x_min, x_max), (y_min, y_max) = sides
+    box = {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
+    item = annotation_of(said("bounding_box", box, frame), frame, Categories(), Losses())
+    assert item is not None
+    x, y, width, height = json.loads(json.dumps(item["bbox"]))
+    assert (x, y) == (x_min, y_min) and width > 0 and height > 0
+    for found, sent, side in ((x + width, x_max, frame.width), (y + height, y_max, frame.height)):
+        assert abs(found - sent) <= 2 * math.ulp(2.0 * side)
 
 
 def test_without_a_score() -> None:
