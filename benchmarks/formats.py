@@ -20,8 +20,7 @@ import orjson
 from sqlalchemy import create_engine, text
 
 from app.exports import FORMATS
-from benchmarks.bench import Bench
-from benchmarks.load import QUICK
+from benchmarks.bench import QUICK, Bench
 from benchmarks.run import database, machine
 from benchmarks.serve import CLIENT_CORE, ROOT, SERVER_CORE, Servers, on_core, served
 from benchmarks.watch import Watch, pin, unpin

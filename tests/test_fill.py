@@ -68,14 +68,18 @@ def test_a_border_without_end_is_not_filled(monkeypatch: pytest.MonkeyPatch) -> 
     assert filled([Polygon(zigzag)], Frame(1000, 100)) is None
 
 
-@pytest.mark.parametrize("block", [7, 100, 1_000_000])
-def test_a_mask_is_stretched(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
-    monkeypatch.setattr(fill, "BLOCK", block)
+def test_a_mask_is_stretched() -> None:
     random = np.random.default_rng(8)
-    for _ in range(100):
+    for _ in range(400):
         height, width, rows, columns = (int(side) for side in random.integers(1, 40, 4))
         mask = random.random((height, width)) < random.random()
         found = bits(resized(Raster(width, height, runs_of(mask)), Frame(columns, rows)))
-        at_row = ((np.arange(rows) + 0.5) * height / rows).astype(int)
-        at_column = ((np.arange(columns) + 0.5) * width / columns).astype(int)
+        at_row = (2 * np.arange(rows) + 1) * height // (2 * rows)
+        at_column = (2 * np.arange(columns) + 1) * width // (2 * columns)
         assert np.array_equal(found, mask[np.ix_(at_row, at_column)])
+
+
+def test_noise_on_a_large_image_is_not_stretched() -> None:
+    noise = np.random.default_rng(9).random((100, 100)) < 0.5
+    raster = Raster(100, 100, runs_of(noise))
+    assert resized(raster, Frame(9000, 50)) is not None and resized(raster, Frame(90_000, 50)) is None

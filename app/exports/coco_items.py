@@ -126,6 +126,9 @@ def _boxed(box: Rect | None, area: float | None = None) -> Item:
 
 def _mask(raster: Raster, data: dict[str, Any], frame: Frame, drop: Drop) -> Item:
     stretched = resized(raster, frame)
+    if stretched is None:
+        drop("mask")
+        return _boxed(shape_bounds(raster, frame))
     if stretched is not raster:
         drop("mask_size")
     text = data["counts"] if stretched is raster and isinstance(data["counts"], str) else None

@@ -123,7 +123,17 @@ def _cells(row: Said) -> list[str]:
     sure = "" if row.confidence is None else repr(row.confidence)
     rank = "" if row.ordering is None else row.ordering
     name, path, own = _written(row.class_name), _written(row.storage_path), _written(row.client_id)
-    written = [str(row.id), row.annotation_type, name, sure, path, str(rank), f'"{data}"', row.created_at, own]
+    written = [
+        str(row.id),
+        row.annotation_type,
+        name,
+        sure,
+        path,
+        str(rank),
+        f'"{data}"',
+        row.created_at,
+        own,
+    ]
     return written + flat
 
 

@@ -44,10 +44,9 @@ def object_of(row: Any, frame: Frame, drop: Drop) -> Element | None:
     box = _box(row, frame, drop)
     if box is None:
         return None
-    if row.class_name is None:
-        drop("no_class")
-    if "extra" in row.data:
-        drop("extra")
+    for what, happened in _lost(row):
+        if happened:
+            drop(what)
     score = {} if row.confidence is None else {"confidence": row.confidence}
     corners = dict(zip(("xmin", "ymin", "xmax", "ymax"), _pixels(box, frame, drop), strict=True))
     return _element(
@@ -60,6 +59,14 @@ def object_of(row: Any, frame: Frame, drop: Drop) -> Element | None:
             "loupe_id": row.id,
         },
     )
+
+
+def _lost(row: Any) -> Iterator[tuple[str, bool]]:
+    """What there is of the annotation besides its box, and whether it has that."""
+    yield "no_class", row.class_name is None
+    yield "text", REFUSED.search(row.class_name or "") is not None
+    yield "extra", "extra" in row.data
+    yield "mask_numbers", "counts" in row.data and ("bbox" in row.data or "area" in row.data)
 
 
 def _box(row: Any, frame: Frame, drop: Drop) -> Rect | None:

@@ -60,6 +60,8 @@ def line_of(row: Any, frame: Frame, drop: Drop, *, scores: bool) -> tuple[str, s
         drop("score")
     if "extra" in row.data:
         drop("extra")
+    if "counts" in row.data and ("bbox" in row.data or "area" in row.data):
+        drop("mask_numbers")
     score = (1.0 if row.confidence is None else row.confidence,) if scores else ()
     return dataset, " ".join(f"{number:g}" for number in (*numbers, *score))
 

@@ -10,12 +10,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from app.geometry.outlines import segments
 from app.geometry.shapes import Frame, Point, Polygon, Raster, Runs
 
 FINE = 5  # steps of a pixel in which the API draws
 MIDDLE = 2  # the border crosses a column between this step and the next
 MAX_CROSSINGS = 500_000
-BLOCK = 1_000_000  # pixels of a mask that are looked up at a time
+MAX_STRETCHES = 250_000  # of foreground, each in one column
 
 Steps = NDArray[np.int64]
 
@@ -33,22 +34,33 @@ def filled(polygons: Iterable[Polygon], frame: Frame) -> Raster | None:
     return _raster(_any(parts), frame)
 
 
-def resized(raster: Raster, frame: Frame) -> Raster:
-    """The mask stretched over a frame: each pixel is the one of the mask that its middle lies in."""
+def resized(raster: Raster, frame: Frame) -> Raster | None:
+    """The mask stretched over a frame: each pixel is the one of the mask that its middle lies in.
+
+    None when it has more than `MAX_STRETCHES` stretches there, as noise has on a large image.
+    """
     if (raster.width, raster.height) == frame:
         return raster
-    if raster.runs is None:
-        raise ValueError("this raster stands in the object store and has no runs")
-    ends = np.cumsum(raster.runs)
-    rows = ((np.arange(frame.height) + 0.5) * raster.height / frame.height).astype(np.int64)
-    columns = ((np.arange(frame.width) + 0.5) * raster.width / frame.width).astype(np.int64)
-    step, before, found = max(1, BLOCK // frame.height), False, []
-    for first in range(0, frame.width, step):
-        places = columns[first : first + step, None] * raster.height + rows[None, :]
-        inside = (np.searchsorted(ends, places, side="right") % 2 == 1).ravel()
-        found.append(np.flatnonzero(np.diff(inside, prepend=before)) + first * frame.height)
-        before = bool(inside[-1])
-    return _raster(np.concatenate(found), frame)
+    column, top, bottom = segments(raster)
+    first, end = (_first_at(one, raster.width, frame.width) for one in (column, column + 1))
+    times = end - first
+    if times.sum() > MAX_STRETCHES:
+        return None
+    at = np.repeat(first - np.cumsum(times) + times, times) + np.arange(int(times.sum()))
+    ends = [np.repeat(_first_at(row, raster.height, frame.height), times) for row in (top, bottom)]
+    return _raster(_odd(np.concatenate([at * frame.height + row for row in ends])), frame)
+
+
+def _first_at(place: Steps, side: int, new_side: int) -> Steps:
+    """The first pixel of the new side whose middle is at this place of the old one, or after it."""
+    return -((side - 2 * new_side * place) // (2 * side))
+
+
+def _odd(places: Steps) -> Steps:
+    """Those that are there an odd number of times, in order."""
+    found, times = np.unique(places, return_counts=True)
+    odd: Steps = found[times % 2 == 1]
+    return odd
 
 
 def _raster(toggles: Steps, frame: Frame) -> Raster:
@@ -82,10 +94,8 @@ def _toggles(ring: Sequence[Point], frame: Frame) -> Steps:
         strict=True,
     )
     y = (np.concatenate(heights) + 0.5) / FINE - 0.5
-    y = np.ceil(np.clip(y, 0, frame.height)).astype(np.int64)
-    places, times = np.unique(np.concatenate(columns) * frame.height + y, return_counts=True)
-    odd: Steps = places[times % 2 == 1]
-    return odd
+    rows: Steps = np.ceil(np.clip(y, 0, frame.height)).astype(np.int64)
+    return _odd(np.concatenate(columns) * frame.height + rows)
 
 
 def _columns(low: Steps, high: Steps, frame: Frame) -> tuple[Steps, Steps]:

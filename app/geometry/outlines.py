@@ -19,7 +19,7 @@ def outlines(raster: Raster, frame: Frame, most: int = MAX_CORNERS) -> list[tupl
     pixels. A mask with more than `most` corners (noise, or an attack) is outlined on a grid coarse enough to
     have fewer, each cell as the pixel in its middle.
     """
-    x, y, partner = _corners(*_segments(raster), raster.height)
+    x, y, partner = _corners(*segments(raster), raster.height)
     left, top, step = 0, 0, 1
     box = raster_box(raster)
     if x.size > most and box is not None:
@@ -27,7 +27,7 @@ def outlines(raster: Raster, frame: Frame, most: int = MAX_CORNERS) -> list[tupl
         step = max(2, math.ceil(math.sqrt((box[2] - left) * (box[3] - top) / COARSE_PIXELS)))
         while x.size > most:
             coarse = _coarse(raster, box, step)
-            x, y, partner = _corners(*_segments(coarse), coarse.height)
+            x, y, partner = _corners(*segments(coarse), coarse.height)
             step *= 2
         step //= 2
         x, y = np.minimum(left + x * step, box[2]), np.minimum(top + y * step, box[3])
@@ -38,10 +38,10 @@ def outlines(raster: Raster, frame: Frame, most: int = MAX_CORNERS) -> list[tupl
 
 def has_exact_outlines(raster: Raster, most: int = MAX_CORNERS) -> bool:
     """Whether `outlines` does not take a coarser grid."""
-    return _corners(*_segments(raster), raster.height)[0].size <= most
+    return _corners(*segments(raster), raster.height)[0].size <= most
 
 
-def _segments(raster: Raster) -> tuple[Runs, Runs, Runs]:
+def segments(raster: Raster) -> tuple[Runs, Runs, Runs]:
     """Column, first row and end row of every stretch of foreground in one column, none touching another."""
     starts, ends = spans(raster)
     apart = starts[1:] != ends[:-1]

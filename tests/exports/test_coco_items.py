@@ -1,14 +1,19 @@
 """One annotation as COCO has it: places, masks, keypoints, categories, and what is said to be left out."""
 
+import json
+import math
 from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pycocotools import mask as coco
 
 from app.annotations import TYPES
 from app.exports.coco_items import Categories, annotation_of, result_of
+from app.exports.losses import Losses
 from app.geometry import Frame
 from tests.support.said import said
 
@@ -53,6 +58,24 @@ def test_a_box() -> None:
     assert {**result, "iscrowd": 0} == annotation and dropped == [{}, {}]
 
 
+@settings(deadline=None)
+@given(st.data())
+def test_boxes_come_back_but_for_the_last_bit(data: st.DataObject) -> None:
+    frame = Frame(data.draw(st.integers(1, 100_000)), data.draw(st.integers(1, 100_000)))
+    sides = []
+    for side in frame:
+        low = data.draw(st.floats(-side, 2 * side, exclude_max=True))
+        sides.append((low, data.draw(st.floats(low, 2 * side, exclude_min=True))))
+    (x_min, x_max), (y_min, y_max) = sides
+    box = {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
+    item = annotation_of(said("bounding_box", box, frame), frame, Categories(), Losses())
+    assert item is not None
+    x, y, width, height = json.loads(json.dumps(item["bbox"]))
+    assert (x, y) == (x_min, y_min) and width > 0 and height > 0
+    for found, sent, side in ((x + width, x_max, frame.width), (y + height, y_max, frame.height)):
+        assert abs(found - sent) <= 2 * math.ulp(2.0 * side)
+
+
 def test_without_a_score() -> None:
     annotation, result, *dropped = both("bounding_box", BOX, confidence=None)
     assert "score" not in annotation and result["score"] == 1.0 and dropped == [{}, {"no_score": 1}]
@@ -82,6 +105,13 @@ def test_run_lengths_of_another_size_are_stretched() -> None:
     assert np.array_equal(drawn(annotation), np.repeat(coco.decode(runs)[rows, :, 0], 10, axis=1))
     assert annotation["segmentation"] == result["segmentation"]
     assert dropped == [{"mask_size": 1}, {"mask_size": 1}]
+
+
+def test_noise_that_cannot_be_stretched(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.geometry.fill.MAX_STRETCHES", 10)
+    annotation, result, *dropped = both("segmentation", TYPES["segmentation"].example)
+    assert "segmentation" not in annotation and dropped == [{"mask": 1}, {"mask": 1}]
+    assert annotation["bbox"] == pytest.approx([30, 80 * 2 / 9, 30, 80 * 4 / 9]) == result["bbox"]
 
 
 def test_a_mask_of_nothing() -> None:

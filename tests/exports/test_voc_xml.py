@@ -123,7 +123,8 @@ def test_what_has_no_place(kind: str, data: dict[str, Any], word: str) -> None:
 
 
 def test_texts_that_no_xml_can_hold() -> None:
-    element, _ = read("bounding_box", box(0, 0, 1, 1), class_name="a\ufffeb]]>&#0;<!--")
+    element, dropped = read("bounding_box", box(0, 0, 1, 1), class_name="a\ufffeb]]>&#0;<!--")
+    assert dropped == {"text": 1}
     assert element.findtext("name") == "a\ufffdb]]>&#0;<!--"
     whole = b"".join(document({"filename": "x\x00\udcff<>&'\".png", "source": {"database": "Loupe"}}, []))
     root = ElementTree.fromstring(whole)

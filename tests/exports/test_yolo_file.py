@@ -122,6 +122,30 @@ def test_data(several: list[Analysis], export: Export) -> None:
     }
 
 
+def test_ultralytics_takes_every_line(several: list[Analysis], export: Export) -> None:
+    """What it checks of labels before it trains: how many columns, shares from 0 to 1, classes that have a name."""
+    files, _ = export()
+    labels = [name for name in files if name.endswith(".txt")]
+    for name in labels:
+        folder = name.rpartition("/labels/")[0]
+        data = yaml.safe_load(files[f"{folder}/data.yaml"])
+        for line in files[name].splitlines():
+            number, *values = [float(word) for word in line.split()]
+            assert number in data["names"]
+            if "kpt_shape" in data:
+                count, size = data["kpt_shape"]
+                assert len(values) == 4 + count * size
+                del values[6::3]  # whether each is seen
+            else:
+                assert (
+                    len(values) == 4
+                    if folder.endswith("detect")
+                    else len(values) >= 6 and len(values) % 2 == 0
+                )
+            assert min(values) >= 0 and max(values) <= 1
+    assert len(labels) == 7
+
+
 def test_scores_stand_last(several: list[Analysis], export: Export) -> None:
     files, dropped = export(write_yolo_with_scores)
     lines = files["leaf-net-1.0.0/detect/labels/leaf.txt"].splitlines()
