@@ -27,7 +27,7 @@ from app.exports.reading import (
     weight,
 )
 from app.extensions import db
-from app.models import Analysis, Annotation, Artifact, Image, Status
+from app.models import Analysis, Annotation, Artifact, Group, Image, Status
 from app.schemas.analyses import analysis_out
 from app.storage import Storage
 
@@ -57,7 +57,7 @@ class Selection:
         if self.model_name:
             clauses.append(Analysis.model_name == self.model_name)
         if self.group_id:
-            clauses.append(Analysis.group_id == self.group_id)
+            clauses.append(self._in_group())
         if self.status:
             clauses.append(Analysis.status == self.status)
         if self.created_from:
@@ -65,6 +65,17 @@ class Selection:
         if self.created_to and self.created_to < date.max:
             clauses.append(Analysis.created_at < _midnight(self.created_to + timedelta(days=1)))
         return clauses
+
+    def _in_group(self) -> ColumnElement[bool]:
+        """By the rows of the groups of this name, one in a project, whose analyses an index has in this order.
+
+        Looked up beforehand: of a group that it knows, PostgreSQL knows whether it is a large one, and walks along it.
+        """
+        rows = select(Group.id).where(Group.group_id == self.group_id)
+        if self.project_id:
+            rows = rows.where(Group.project_id == self.project_id)
+        ids = [row.id for row in read(rows)]
+        return Analysis.group_row_id == ids[0] if len(ids) == 1 else Analysis.group_row_id.in_(ids)
 
     def as_json(self) -> dict[str, Any]:
         return {

@@ -177,7 +177,7 @@ def preview_export(project_id: UUID) -> Response:
         project=project,
         group=group,
         counts=counts,
-        formats={name: name.upper() for name in exports.FORMATS},
+        formats={name: f"{one.title}: {one.keeps}" for name, one in exports.FORMATS.items()},
         back=group_address(group),
     )
     return Response(text)
