@@ -97,7 +97,10 @@ def test_an_export_of_a_group_walks_along_it(app: Flask, project: Project, crowd
             with app.app_context():
                 statement = page_of(selection, FIRST + timedelta(days=9), place)
             plan = plan_of(app, partial(db.session.execute, statement))
-            check_walks(plan, "ml_analyses", ALL)
+            check_no_scan(plan)
+            assert ALL in plan, plan
+            if name == "g000":  # what is small is sorted
+                check_walks(plan, "ml_analyses", ALL)
 
 
 def test_what_has_not_ended_is_found_without_the_rest(app: Flask, crowd: list[Group]) -> None:
