@@ -22,11 +22,10 @@ from app.errors import NotFound, StorageUnavailable
 from app.exports import bundled
 from app.exports.bundled import Bundled
 from app.exports.many import SCHEMA_VERSION
-from app.exports.reading import annotations_of, as_found
+from app.exports.reading import annotations_of, as_found, on_the_wire
 from app.extensions import db
 from app.models import Analysis, Group
 from app.schemas.analyses import analysis_out
-from app.schemas.annotations import annotation_out
 from app.schemas.base import moment
 from app.schemas.projects import image_out
 from app.storage import Storage, StoredObject
@@ -164,7 +163,7 @@ class _Bundle:
     def _annotations(self, thing: Bundled) -> Iterator[bytes]:
         for rows in annotations_of(thing.row.id):
             self._counts["annotations"] += len(rows)
-            yield b"".join(_line(annotation_out(row)) for row in rows)
+            yield b"".join(_line(on_the_wire(row)) for row in rows)
 
     def _image(self, image: Row[Any]) -> Generator[bytes, None, str | None]:
         """Its name in the bundle, if it is in it. An image of several analyses is in it once."""
