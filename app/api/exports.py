@@ -20,7 +20,10 @@ from app.schemas.queries import ExportOfProject, ExportQuery
 
 TYPES = tuple(dict.fromkeys(format.content_type.partition(";")[0] for format in FORMATS.values()))
 OTHER_TYPES = tuple(one for one in TYPES if one != "application/json")
-FILE = "The file. `X-ML-Export-Dropped` says what its format cannot carry."
+FILE = (
+    "The file; JSON is told as `format=json` has it, and COCO's files are JSON as COCO has it. "
+    "`X-ML-Export-Dropped` says what the format cannot carry."
+)
 
 
 @api.get("/analyses/<uuid:analysis_id>/export")

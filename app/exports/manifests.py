@@ -24,7 +24,8 @@ def by_type(scope: UUID | Selection, types: Iterable[str]) -> dict[str, int]:
         statement = statement.join(Analysis, Annotation.analysis_id == Analysis.id).join(Image)
         clauses = [*scope.of_images(), *scope.of_analyses()]
     found = statement.where(*clauses, Annotation.annotation_type.in_(list(types)))
-    return dict(tuple(row) for row in read(found.group_by(Annotation.annotation_type)))
+    rows: list[Any] = list(read(found.group_by(Annotation.annotation_type)))
+    return {row[0]: row[1] for row in rows}
 
 
 def header(format: Format, numbers: Mapping[str, int] | None, *, alone: bool) -> dict[str, str]:
