@@ -10,7 +10,7 @@ import zlib
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.bundles import verifying
@@ -286,11 +286,13 @@ def test_what_is_no_manifest(raw: bytes) -> None:
         read_manifest(raw)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_anything_is_answered(data: bytes) -> None:
     lie_in(data)
 
 
+@settings(deadline=None)
 @given(st.integers(0, len(SMALL)), st.integers(0, len(SMALL)), st.binary(max_size=40))
 def test_any_other_bytes_in_the_place_of_any(start: int, end: int, instead: bytes) -> None:
     start, end = sorted((start, end))
@@ -323,6 +325,7 @@ def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- finding a run of bytes by its checksum ----------------------------------------------------------------------
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=1, max_size=400), st.binary(min_size=1, max_size=3), st.data())
 def test_a_short_run_is_found(data: bytes, bits: bytes, draw: st.DataObject) -> None:
     place = draw.draw(st.integers(0, len(data) - 1))
