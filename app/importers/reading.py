@@ -46,9 +46,8 @@ def under(place: str, key: str | int) -> str:
 
 def head(entry: Json, known: Iterable[str], place: str, reason: str) -> Found:
     """What is said of the whole, and is not taken: each key that is not `known` and says anything."""
-    for key in entry.keys() - set(known):
-        if not says_nothing(entry[key]):
-            yield LeftOut(under(place, key), reason)
+    for key in without(entry, known):
+        yield LeftOut(under(place, key), reason)
 
 
 def kept(first: Json, **others: Json) -> Json:

@@ -255,4 +255,4 @@ SHAPES: dict[str, Callable[..., Found]] = {
 }
 REGIONS = SHAPES | {f"{name}labels": read for name, read in SHAPES.items()}
 
-TASKS = json_file("Label Studio: tasks with predictions", read_tasks)
+FORMAT = json_file("Label Studio: tasks with predictions", read_tasks)
