@@ -16,7 +16,7 @@ BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql soak guards pictures lint format migrations bench bench-viewer clean
+.PHONY: help run test test-sqlite test-postgresql soak guards pictures lint format migrations bench bench-exports bench-viewer clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -57,6 +57,9 @@ migrations: .venv/installed-dev  ## one head; upgrade equals the models; downgra
 
 bench: .venv/installed-dev  ## figures on both databases, under ten minutes; a smoke run: make bench BENCH=--quick
 	@$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-exports: .venv/installed-dev  ## a million annotations in every format on both databases; less: make bench-exports BENCH="--count 100000"
+	@$(BIN)/python -m benchmarks.formats $(BENCH)
 
 bench-viewer: .venv/installed-dev .venv-pipeline/installed  ## what a person waits for, in Chromium; a smoke run: make bench-viewer BENCH=--quick
 	@$(BIN)/python -m benchmarks.viewer $(BENCH)

@@ -6,7 +6,7 @@ for htmx, a page for people.
 
 import errno
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 from uuid import uuid4
@@ -93,14 +93,14 @@ class Downloadable(Protocol):
     def chunks(self) -> Iterator[bytes]: ...
 
 
-def download(file: Downloadable) -> Response:
-    """The bytes as they are made, under the file's name.
+def download(file: Downloadable, headers: Mapping[str, str] | None = None) -> Response:
+    """The bytes as they are made, under the file's name, with further headers.
 
     The first are made here, so that what fails until then is an error like any other.
     """
     first = next(file.chunks, b"")
     chunks = stream_with_context(_begun(first, file.chunks))
-    response = Response(chunks, content_type=file.content_type)
+    response = Response(chunks, headers=dict(headers or {}), content_type=file.content_type)
     response.headers["Content-Disposition"] = disposition(file.content_type, file.filename, inline=False)
     return response
 

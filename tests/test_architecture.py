@@ -40,7 +40,7 @@ ARROWS = {
     "services": "annotations bitmaps dialect errors extensions geometry imaging kept models outgoing overlay pyramids "
     "sealing signing storage",
     "deliveries": "config extensions outgoing services signing",
-    "exports": "annotations errors extensions models schemas services storage",
+    "exports": "annotations dialect errors extensions geometry models schemas services storage",
     "importers": "annotations errors geometry models schemas",
     "callers": "errors extensions models services signing",
     "rates": "errors extensions models services windows",

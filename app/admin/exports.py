@@ -65,7 +65,7 @@ def download_analyses() -> Response:
     file = exports.of_selection(selection, project, form, files, now.astimezone(UTC))
     db.session.commit()
     g.writes = False  # what is sent is only read
-    return download(file)
+    return download(file, file.headers)
 
 
 def read_selection(sent: Mapping[str, str]) -> tuple[Selection, Project | None, str]:

@@ -1,24 +1,32 @@
-"""An analysis as a file."""
+"""Analyses as a file: one, or those of a project."""
 
+from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
-from flask import Response, request
+from flask import Response, current_app, request
 
 from app import access, exports, storage
 from app.api import api
 from app.errors import StorageUnavailable
-from app.guards import open_to_pipelines, principal
+from app.exports import FORMATS, Selection
+from app.extensions import db
+from app.guards import ml_feature, open_to_pipelines, principal
 from app.openapi import Answer, operation
-from app.responses import download
+from app.responses import answer, download
 from app.schemas.analyses import ExportOut
 from app.schemas.base import load
-from app.schemas.queries import ExportQuery
+from app.schemas.queries import ExportOfProject, ExportQuery
+
+TYPES = tuple(dict.fromkeys(format.content_type.partition(";")[0] for format in FORMATS.values()))
+OTHER_TYPES = tuple(one for one in TYPES if one != "application/json")
+FILE = "The file. `X-ML-Export-Dropped` says what its format cannot carry."
 
 
 @api.get("/analyses/<uuid:analysis_id>/export")
 @operation(
     "Analyses",
-    {200: Answer(ExportOut, types=("text/csv",), says="The file.", headers=("Content-Disposition",))},
+    {200: Answer(ExportOut, types=OTHER_TYPES, says=FILE, headers=("Content-Disposition",))},
     query=ExportQuery,
     raises=(StorageUnavailable,),
 )
@@ -26,9 +34,58 @@ from app.schemas.queries import ExportQuery
 def export_analysis(analysis_id: UUID) -> Response:
     """An analysis as a file, with its annotations and what became of its artifacts.
 
-    JSON has every field. CSV has one row an annotation: its fields, then the flat columns of every type; a text cell
-    that begins with `= + - @ '`, tab or CR has a `'` before it.
+    JSON and NDJSON have every field. CSV has one row an annotation: its fields, then the flat columns of every type; a
+    text cell that begins with `= + - @ '`, tab or CR has a `'` before it. What a format cannot carry is told in
+    `X-ML-Export-Dropped`, and counted in the file or, with `manifest=1`, beside it.
     """
     analysis = access.analysis_for(principal(), analysis_id)
     query, _ = load(ExportQuery(), request.args.to_dict())
-    return download(exports.of_analysis(analysis, query["format"], storage.current()))
+    if query["manifest"]:
+        return answer(exports.manifest_of_analysis(analysis, query["format"]))
+    file = exports.of_analysis(analysis, query["format"], storage.current())
+    return download(file, file.headers)
+
+
+@api.get("/projects/<uuid:project_id>/export")
+@operation(
+    "Analyses",
+    {200: Answer(types=TYPES, says=FILE, headers=("Content-Disposition",))},
+    query=ExportOfProject,
+    raises=(StorageUnavailable,),
+)
+@ml_feature
+def export_project(project_id: UUID) -> Response:
+    """The analyses of a project as a file, oldest first: all, or those of a group, a model, a status, some days.
+
+    As an analysis alone is exported; each format says what it adds for many. Analyses made after the export began are
+    left out.
+    """
+    project = access.project_for(principal(), project_id)
+    query, _ = load(ExportOfProject(), request.args.to_dict())
+    selection, form, now = _selection(project.id, query), query["format"], _now()
+    if query["manifest"]:
+        db.session.rollback()
+        return answer(exports.manifest_of_selection(selection, form, now))
+    files = storage.current()
+    if FORMATS[form].shows_artifacts:
+        files.check()
+    file = exports.of_selection(selection, project, form, files, now)
+    db.session.rollback()
+    return download(file, file.headers)
+
+
+def _selection(project_id: UUID, query: dict[str, Any]) -> Selection:
+    return Selection(
+        project_id=project_id,
+        model_name=query["model"] or "",
+        status=query["status"],
+        created_from=query["created_from"],
+        created_to=query["created_to"],
+        annotations=query["annotations"],
+        group_id=query["group_id"] or "",
+    )
+
+
+def _now() -> datetime:
+    now: datetime = current_app.extensions["clock"]()
+    return now.astimezone(UTC)

@@ -1,67 +1,74 @@
-"""Analyses as a file to download, one or many: one module for each format, all written a page at a time.
+"""Analyses as a file to download, one or many: all formats are written a page at a time, in bounded memory.
 
-To add a format: a module with a function for one analysis and one for many that yield bytes, and its line in `FORMATS`.
+A module for each format, `formats.FORMATS` has them all. What a file holds is exact: a terminal analysis as it is for
+ever, one that still runs as it was at one moment, when the export came to it (with one analysis: when it began).
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from app.exports.csv_file import write_csv, write_csv_of_many
-from app.exports.json_file import write_json, write_json_of_many
-from app.exports.many import SCHEMA_VERSION, Counts, Entry, Selection, count, entries
-from app.exports.reading import PAGE, Pages, annotations_of, as_found
+from app.errors import Deleted
+from app.exports import manifests
+from app.exports.formats import FORMATS, Format
+from app.exports.losses import Losses
+from app.exports.many import SCHEMA_VERSION, Counts, Entry, Selection, count, entries, entry_of
+from app.exports.reading import PAGE
 from app.extensions import db
 from app.models import Analysis, Project
-from app.schemas.analyses import analysis_out
 from app.schemas.base import moment
-from app.services import artifacts
 from app.storage import Storage
 
 BLOCK = 64 * 1024
 
-__all__ = ["FORMATS", "PAGE", "Counts", "Download", "Selection", "count", "of_analysis", "of_selection"]
-
-
-@dataclass(frozen=True)
-class Format:
-    """`write_many` takes what stands over the analyses, and these; `shows_artifacts` says whether they are in it."""
-
-    extension: str
-    content_type: str
-    write: Callable[[dict[str, Any], Pages], Iterator[bytes]]
-    write_many: Callable[[dict[str, Any], Iterable[Entry]], Iterator[bytes]]
-    shows_artifacts: bool
-
-
-FORMATS = {
-    "json": Format("json", "application/json", write_json, write_json_of_many, True),
-    "csv": Format("csv", "text/csv; charset=utf-8", write_csv, write_csv_of_many, False),
-}
+__all__ = [
+    "FORMATS",
+    "PAGE",
+    "Counts",
+    "Download",
+    "Format",
+    "Selection",
+    "count",
+    "manifest_of_analysis",
+    "manifest_of_selection",
+    "of_analysis",
+    "of_selection",
+]
 
 
 @dataclass(frozen=True)
 class Download:
+    """`headers` say what the file could not carry."""
+
     filename: str
     content_type: str
     chunks: Iterator[bytes]
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
-    """What it says of the analysis is read now, the annotations while they are sent.
+    """What it says of the analysis is read now, the annotations while they are sent, or now too while it still runs.
 
     Ends the open transaction, so that none is held while the storage is asked or a slow client reads.
     """
     format = FORMATS[form]
-    name, analysis_id = filename(analysis, format.extension), analysis.id
-    about, rows = analysis_out(analysis), artifacts.of_analysis(analysis)
-    for row in rows:
-        db.session.expunge(row)
-    db.session.rollback()
-    head = {"schema_version": SCHEMA_VERSION, **about, "artifacts": as_found(rows, storage)}
-    return Download(name, format.content_type, _blocks(format.write(head, annotations_of(analysis_id))))
+    name = filename(analysis, format.extension)
+    entry, head = _alone(analysis, form, storage if format.shows_artifacts else None)
+    headers = {}
+    if not format.is_lossless:
+        numbers = manifests.by_type(entry.row.id, format.drops) if format.drops else {}
+        headers = manifests.header(format, numbers, alone=True)
+    losses = Losses()
+    chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
+    return Download(name, format.content_type, _blocks(chunks), headers)
+
+
+def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
+    """What a file in this format cannot carry of it, counted."""
+    entry, head = _alone(analysis, form, None)
+    return manifests.manifest(form, FORMATS[form], head, [entry], alone=True)
 
 
 def of_selection(
@@ -73,22 +80,43 @@ def of_selection(
     download breaks off and does not look whole.
     """
     format = FORMATS[form]
-    head = {
-        "schema_version": SCHEMA_VERSION,
-        "exported_at": moment(now),
-        "filters": selection.as_json(),
-    }
-    found = entries(selection, now, storage if format.shows_artifacts else None)
     name = f"analyses_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
-    return Download(
-        f"{name}.{format.extension}", format.content_type, _blocks(format.write_many(head, found))
-    )
+    found = entries(selection, now, storage if format.shows_artifacts else None)
+    headers = {}
+    if not format.is_lossless:
+        few = selection.annotations and count(selection).annotations <= manifests.COUNTED
+        numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
+        headers = manifests.header(format, numbers if selection.annotations else {}, alone=False)
+    chunks = format.write(_head(selection, form, now), found, Losses())
+    return Download(f"{name}.{format.extension}", format.content_type, _blocks(chunks), headers)
+
+
+def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
+    """What a file in this format cannot carry of it, counted; that takes as long as the export."""
+    head = _head(selection, form, now)
+    return manifests.manifest(form, FORMATS[form], head, entries(selection, now, None), alone=False)
 
 
 def filename(analysis: Analysis, extension: str) -> str:
     """`analysis_{model_name}_{created_at}.{ext}`."""
     model = _for_file_systems(analysis.model_name)
     return f"analysis_{model}_{analysis.created_at:%Y%m%d_%H%M%S}.{extension}"
+
+
+def _alone(analysis: Analysis, form: str, storage: Storage | None) -> tuple[Entry, dict[str, Any]]:
+    of_it = analysis.id
+    db.session.rollback()
+    entry = entry_of(of_it, storage)
+    if entry is None:
+        raise Deleted("This analysis has been deleted.")
+    head = {"schema_version": SCHEMA_VERSION, "filters": {"analysis_id": str(of_it)}}
+    return entry, head | manifests.told(form, FORMATS[form], alone=True)
+
+
+def _head(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
+    head = {"schema_version": SCHEMA_VERSION, "exported_at": moment(now), "filters": selection.as_json()}
+    lossy = not FORMATS[form].is_lossless
+    return head | (manifests.told(form, FORMATS[form], alone=False) if lossy else {})
 
 
 def _for_file_systems(text: str) -> str:

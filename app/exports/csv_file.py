@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,8 +10,9 @@ import orjson
 
 from app.annotations import COLUMNS as TYPE_COLUMNS
 from app.annotations import TYPES
+from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.schemas.annotations import annotation_out
+from app.exports.reading import Said
 
 COLUMNS = (
     "annotation_id",
@@ -44,16 +46,21 @@ MORE_COLUMNS = (
     "priority",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
+STARTS = frozenset(FORMULA_STARTS)
+QUOTED = re.compile('[",\r\n]').search
+NOTHING = [""] * len(TYPE_COLUMNS)
+# where the columns of each type stand among those of all
+PLACES = {name: [TYPE_COLUMNS.index(column) for column in one.columns] for name, one in TYPES.items()}
 
 
-def write_csv(head: dict[str, Any], pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
     yield _lines([COLUMNS + TYPE_COLUMNS])
-    for rows in pages:
-        yield _lines(_csv_row(row) for row in rows)
+    for rows in entry.pages or ():
+        yield _lines_of(rows)
 
 
-def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterator[bytes]:
+def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
     """One row an annotation; an analysis that says nothing has one row with empty cells.
 
     Where the annotations are left out it is one row an analysis, with more of it.
@@ -63,8 +70,9 @@ def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterato
     yield _lines([ANALYSIS_COLUMNS + after])
     for entry in entries:
         before, written = _analysis_cells(entry), False
+        start = _lines([[*before, ""]]).decode().removesuffix("\r\n")
         for rows in entry.pages or ():
-            yield _lines(before + _csv_row(row) for row in rows)
+            yield _lines_of(rows, start)
             written = True
         if not written:
             rest = [None] * len(after) if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
@@ -89,21 +97,33 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _csv_row(row: Any) -> list[Any]:
-    out = annotation_out(row)
-    flat = TYPES[row.annotation_type].row(row.data)
-    common = [
-        out["id"],
-        out["annotation_type"],
-        out["class_name"],
-        out["confidence"],
-        out["storage_path"],
-        out["ordering"],
-        orjson.dumps(row.data).decode(),
-        out["created_at"],
-        out["client_id"],
-    ]
-    return [_cell(value) for value in (*common, *(flat.get(column) for column in TYPE_COLUMNS))]
+def _lines_of(rows: Sequence[Said], before: str = "") -> bytes:
+    """What csv.writer would write of these, in half the time."""
+    return "".join([before + _line(row) for row in rows]).encode()
+
+
+def _line(row: Said) -> str:
+    flat = NOTHING.copy()
+    found = TYPES[row.annotation_type].row(row.data).values()
+    for place, value in zip(PLACES[row.annotation_type], found, strict=True):
+        if value is not None:
+            flat[place] = _written(value)
+    data = orjson.dumps(row.data).decode().replace('"', '""')
+    sure = "" if row.confidence is None else repr(row.confidence)
+    rank = "" if row.ordering is None else row.ordering
+    name, path, own = _written(row.class_name), _written(row.storage_path), _written(row.client_id)
+    start = f'{row.id},{row.annotation_type},{name},{sure},{path},{rank},"{data}",{row.created_at},{own},'
+    return f"{start}{','.join(flat)}\r\n"
+
+
+def _written(value: Any) -> str:
+    """A cell, in quotation marks where it needs them."""
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        return repr(value)
+    text = "'" + value if value[:1] in STARTS else value
+    return '"' + text.replace('"', '""') + '"' if QUOTED(text) else text
 
 
 def _cell(value: Any) -> Any:

@@ -1,21 +1,22 @@
-"""An analysis as one JSON document, or many in one."""
+"""An analysis as one JSON document, or many in one; and as NDJSON, a JSON object on each line."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import orjson
 
+from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.schemas.annotations import annotation_out
+from app.exports.reading import Said, on_the_wire
 
 
-def write_json(head: dict[str, Any], pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+def write_json(entry: Entry, _: Losses) -> Iterator[bytes]:
     """Every field of the analysis, its artifacts, `schema_version`, and last the annotations."""
-    yield from _document(head, pages)
+    yield from _document(entry.about, entry.pages or ())
     yield b"\n"
 
 
-def write_json_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterator[bytes]:
+def write_json_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
     """`head`, then `analyses`, each as it is exported alone, then how many of everything are in the file.
 
     An entry without pages stands there without `annotations`.
@@ -33,16 +34,44 @@ def write_json_of_many(head: dict[str, Any], entries: Iterable[Entry]) -> Iterat
     yield b"]," + orjson.dumps(counts)[1:] + b"\n"
 
 
-def _document(head: Mapping[str, Any], pages: Iterable[Sequence[Any]]) -> Iterator[bytes]:
+def write_ndjson(entry: Entry, losses: Losses) -> Iterator[bytes]:
+    """A line of the analysis, one for each annotation, and a last one that says how many there were.
+
+    Each says its `kind`: `analysis`, `annotation`, `end`. A file without `end` is not whole.
+    """
+    return _lines([entry])
+
+
+def write_ndjson_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
+    """The same, with a line of the kind `export` first; annotations follow the analysis they are of."""
+    yield _line("export", head)
+    yield from _lines(entries)
+
+
+def _lines(entries: Iterable[Entry]) -> Iterator[bytes]:
+    counts = {"analysis_count": 0, "annotation_count": 0}
+    for entry in entries:
+        counts["analysis_count"] += 1
+        yield _line("analysis", entry.about)
+        for rows in _counted(entry.pages or (), counts):
+            yield b"".join([_line("annotation", on_the_wire(row)) for row in rows])
+    yield _line("end", counts)
+
+
+def _line(kind: str, one: Mapping[str, Any]) -> bytes:
+    return orjson.dumps({"kind": kind, **one}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _document(head: Mapping[str, Any], pages: Iterable[Sequence[Said]]) -> Iterator[bytes]:
     yield orjson.dumps(head)[:-1] + b',"annotations":['
     comma = b""
     for rows in pages:
-        yield comma + b",".join(orjson.dumps(annotation_out(row)) for row in rows)
+        yield comma + orjson.dumps([on_the_wire(row) for row in rows])[1:-1]
         comma = b","
     yield b"]}"
 
 
-def _counted(pages: Iterable[Sequence[Any]], counts: dict[str, int]) -> Iterator[Sequence[Any]]:
+def _counted(pages: Iterable[Sequence[Said]], counts: dict[str, int]) -> Iterator[Sequence[Said]]:
     for rows in pages:
         counts["annotation_count"] += len(rows)
         yield rows

@@ -1,8 +1,9 @@
 """Which analyses an export takes, and reading them: a page of analyses at a time, with what hangs on them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -10,7 +11,21 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import aliased
 
-from app.exports.reading import PAGE, PAGE_WEIGHT, Pages, annotations_of, as_found, read, weight
+from app.exports.reading import (
+    COLUMNS,
+    PAGE,
+    PAGE_WEIGHT,
+    Pages,
+    Read,
+    Said,
+    annotations_of,
+    as_found,
+    one_moment,
+    read,
+    said,
+    set_aside,
+    weight,
+)
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Image, Status
 from app.schemas.analyses import analysis_out
@@ -18,6 +33,7 @@ from app.storage import Storage
 
 SCHEMA_VERSION = "1.0"
 ANALYSES = 50  # read at a time
+OF_IMAGE = (Image.project_id, Image.filename, Image.width, Image.height)
 
 
 @dataclass(frozen=True)
@@ -30,6 +46,7 @@ class Selection:
     created_from: date | None = None
     created_to: date | None = None
     annotations: bool = True
+    group_id: str = ""
 
     def of_images(self, image: type[Image] = Image) -> list[ColumnElement[bool]]:
         live: list[ColumnElement[bool]] = [image.deleted_at.is_(None)]
@@ -39,6 +56,8 @@ class Selection:
         clauses: list[ColumnElement[bool]] = [Analysis.deleted_at.is_(None)]
         if self.model_name:
             clauses.append(Analysis.model_name == self.model_name)
+        if self.group_id:
+            clauses.append(Analysis.group_id == self.group_id)
         if self.status:
             clauses.append(Analysis.status == self.status)
         if self.created_from:
@@ -50,6 +69,7 @@ class Selection:
     def as_json(self) -> dict[str, Any]:
         return {
             "project_id": str(self.project_id) if self.project_id else None,
+            "group_id": self.group_id or None,
             "model_name": self.model_name or None,
             "status": self.status.value if self.status else None,
             "created_from": self.created_from.isoformat() if self.created_from else None,
@@ -88,15 +108,59 @@ def entries(selection: Selection, moment: datetime, storage: Storage | None) -> 
     No transaction is open while an entry is used or the storage is asked.
     """
     for rows in _analyses(selection, moment):
-        ids = [row.id for row in rows]
-        found = _artifacts(ids) if storage else {}
-        for group in _groups(rows) if selection.annotations else [rows]:
-            said = _said(group) if selection.annotations else {}
-            for row in group:
-                about = {"schema_version": SCHEMA_VERSION, **analysis_out(row)}
-                if storage:
-                    about["artifacts"] = as_found(found.get(row.id, []), storage)
-                yield Entry(about, row, said.get(row.id))
+        found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
+        if not selection.annotations:
+            yield from (Entry(_about(row, found), row, None) for row in rows)
+            continue
+        for group in _groups(rows):
+            if any(map(_runs, group)):
+                yield from _running([row.id for row in group], found)
+            else:
+                pages = _said(group, read, annotations_of)
+                yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
+
+
+def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:
+    """One analysis alone; None when it has been deleted."""
+    found = Found(_artifacts([analysis_id]), storage) if storage else None
+    rows = read(_these([analysis_id]))
+    if rows and not _runs(rows[0]):
+        return Entry(_about(rows[0], found), rows[0], annotations_of(analysis_id))
+    return next(_running([analysis_id], found), None)
+
+
+def _runs(row: Row[Any]) -> bool:
+    return not Status(row.status).is_terminal
+
+
+def _running(ids: Sequence[UUID], found: "Found | None") -> Iterator[Entry]:
+    """These analyses and their annotations as they are at one moment, without those that have been deleted."""
+    with one_moment() as reading:
+        rows = reading(_these(ids))
+        pages = _said(rows, reading, partial(set_aside, reading=reading))
+    for row in rows:
+        yield Entry(_about(row, found), row, pages[row.id])
+
+
+def _these(ids: Sequence[UUID]) -> Select[Any]:
+    statement = select(*Analysis.__table__.columns, *OF_IMAGE).join(Image, Analysis.image_id == Image.id)
+    statement = statement.where(
+        Analysis.id.in_(ids), Analysis.deleted_at.is_(None), Image.deleted_at.is_(None)
+    )
+    return statement.order_by(Analysis.created_at, Analysis.id)
+
+
+@dataclass(frozen=True)
+class Found:
+    """Artifacts by their analysis, and the storage that knows what became of them."""
+
+    rows: Mapping[UUID, Sequence[Row[Any]]]
+    storage: Storage
+
+
+def _about(row: Row[Any], found: Found | None) -> dict[str, Any]:
+    about = {"schema_version": SCHEMA_VERSION, **analysis_out(row)}
+    return about | ({"artifacts": as_found(found.rows.get(row.id, []), found.storage)} if found else {})
 
 
 def _analyses(selection: Selection, moment: datetime) -> Iterator[Sequence[Row[Any]]]:
@@ -120,7 +184,7 @@ def page_of(
     place = tuple_(Analysis.created_at, Analysis.id)
     image = aliased(Image)
     fits = select(and_(*selection.of_images(image))).where(image.id == Analysis.image_id)
-    statement = select(*Analysis.__table__.columns, Image.project_id, Image.filename)
+    statement = select(*Analysis.__table__.columns, *OF_IMAGE)
     statement = statement.outerjoin_from(Analysis, Image, Analysis.image_id == Image.id)
     statement = statement.where(*selection.of_analyses(), Analysis.created_at <= moment)
     statement = statement.where(fits.correlate(Analysis).scalar_subquery())
@@ -160,18 +224,18 @@ def _weights(analysis_ids: Sequence[UUID]) -> dict[UUID, int]:
     return {row.analysis_id: int(row.weight) for row in read(statement)}
 
 
-def _said(group: Sequence[Row[Any]]) -> dict[UUID, Pages]:
-    """The annotations of each: of small analyses in one query, of a large one while they are written."""
+def _said(group: Sequence[Row[Any]], reading: Read, alone: Callable[[UUID], Pages]) -> dict[UUID, Pages]:
+    """The annotations of each: of small analyses in one query, of a large one by itself."""
     ids = [row.id for row in group]
-    statement = select(*Annotation.__table__.columns).where(Annotation.analysis_id.in_(ids))
+    statement = select(*COLUMNS).where(Annotation.analysis_id.in_(ids))
     ordered = statement.order_by(Annotation.analysis_id, Annotation.position)
-    rows = read(ordered.limit(PAGE + 1)) if len(group) > 1 else []
-    if len(group) == 1 or len(rows) > PAGE:  # large, or grown since they were counted
-        return {analysis_id: annotations_of(analysis_id) for analysis_id in ids}
-    said: dict[UUID, list[Row[Any]]] = {analysis_id: [] for analysis_id in ids}
-    for row in rows:
-        said[row.analysis_id].append(row)
-    return {analysis_id: iter([found] if found else []) for analysis_id, found in said.items()}
+    rows = reading(ordered.limit(PAGE + 1)) if len(group) > 1 else []
+    if len(group) == 1 or len(rows) > PAGE:  # large, or more than was counted
+        return {analysis_id: alone(analysis_id) for analysis_id in ids}
+    found: dict[str, list[Said]] = {str(analysis_id): [] for analysis_id in ids}
+    for one in said(rows):
+        found[one.analysis_id].append(one)
+    return {UUID(analysis_id): iter([some] if some else []) for analysis_id, some in found.items()}
 
 
 def _midnight(day: date) -> datetime:

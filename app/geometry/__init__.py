@@ -1,5 +1,6 @@
 """Shapes in pixels of the upright image (origin top left, x to the right, y down) and pure functions on them."""
 
+from app.geometry.fill import filled, resized
 from app.geometry.hits import contains
 from app.geometry.masks import (
     check_runs,
@@ -13,7 +14,8 @@ from app.geometry.masks import (
     sample,
     text_from_runs,
 )
-from app.geometry.outlines import outlines
+from app.geometry.outlines import has_exact_outlines, outlines
+from app.geometry.rings import cut, joined
 from app.geometry.shapes import (
     Bits,
     Frame,
@@ -47,14 +49,19 @@ __all__ = [
     "check_runs",
     "clamp",
     "contains",
+    "cut",
     "decode",
     "decode_crop",
     "far_outside",
+    "filled",
+    "has_exact_outlines",
+    "joined",
     "outlines",
     "polygon_area",
     "raster_area",
     "raster_bounds",
     "raster_box",
+    "resized",
     "runs_from_text",
     "runs_of",
     "sample",

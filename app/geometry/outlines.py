@@ -36,6 +36,11 @@ def outlines(raster: Raster, frame: Frame, most: int = MAX_CORNERS) -> list[tupl
     return [tuple(points[corner] for corner in ring) for ring in _rings(partner.tolist())]
 
 
+def has_exact_outlines(raster: Raster, most: int = MAX_CORNERS) -> bool:
+    """Whether `outlines` does not take a coarser grid."""
+    return _corners(*_segments(raster), raster.height)[0].size <= most
+
+
 def _segments(raster: Raster) -> tuple[Runs, Runs, Runs]:
     """Column, first row and end row of every stretch of foreground in one column, none touching another."""
     starts, ends = spans(raster)

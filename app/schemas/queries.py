@@ -7,7 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from marshmallow import ValidationError, fields, post_load, validate
+from marshmallow import ValidationError, fields, post_load, validate, validates_schema
 
 from app.annotations import TYPES
 from app.models import Status
@@ -133,8 +133,37 @@ class CancelGroup(GroupQuery):
     )
 
 
+# the names of exports.FORMATS, which stands above this; a test holds the two together
+EXPORT_FORMATS = ("json", "ndjson", "csv", "coco", "coco-results", "yolo", "yolo-scores", "voc")
+
+
 class ExportQuery(Schema):
-    format = fields.String(load_default="json", validate=validate.OneOf(["json", "csv"]))
+    format = fields.String(load_default="json", validate=validate.OneOf(EXPORT_FORMATS))
+    manifest = fields.Boolean(
+        load_default=False,
+        metadata={
+            "description": "`1` or `true`: not the file, but as JSON what is in it and what its format cannot carry."
+        },
+    )
+
+
+class ExportOfProject(ExportQuery):
+    """Which analyses of the project, and how; what is left out is any. The days are those of UTC, both included."""
+
+    status = fields.Enum(Status, by_value=True, load_default=None)
+    model = Text(load_default=None)
+    group_id = Text(load_default=None)
+    created_from = fields.Date(load_default=None)
+    created_to = fields.Date(load_default=None)
+    annotations = fields.Boolean(
+        load_default=True, metadata={"description": "`0` or `false`: the analyses without their annotations."}
+    )
+
+    @validates_schema
+    def _in_order(self, values: dict[str, Any], **_: Any) -> None:
+        first, last = values["created_from"], values["created_to"]
+        if first and last and first > last:
+            raise ValidationError("Must not be before created_from.", "created_to")
 
 
 class ArtifactQuery(Schema):

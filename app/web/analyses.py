@@ -9,7 +9,7 @@ from app.errors import IllegalTransition
 from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Role
-from app.responses import download, page_or, see_other
+from app.responses import answer, download, page_or, see_other
 from app.schemas.base import load
 from app.schemas.queries import ExportQuery
 from app.services import analyses, artifacts
@@ -53,4 +53,7 @@ def cancel_analysis(analysis_id: UUID) -> Response:
 def export_analysis(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id)
     query, _ = load(ExportQuery(), request.args.to_dict())
-    return download(exports.of_analysis(analysis, query["format"], storage.current()))
+    if query["manifest"]:
+        return answer(exports.manifest_of_analysis(analysis, query["format"]))
+    file = exports.of_analysis(analysis, query["format"], storage.current())
+    return download(file, file.headers)

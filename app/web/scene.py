@@ -8,7 +8,7 @@ from uuid import UUID
 import numpy as np
 from flask import current_app, url_for
 
-from app import overlay, storage
+from app import exports, overlay, storage
 from app.access import role_in
 from app.errors import Deleted, NotFound
 from app.geometry import Frame
@@ -87,6 +87,11 @@ class Scene:
     @property
     def drawing_version(self) -> str:
         return drawing_version(self.version)
+
+    @property
+    def formats(self) -> Mapping[str, exports.Format]:
+        """What an analysis can be taken away as."""
+        return exports.FORMATS
 
     @property
     def may_edit(self) -> bool:

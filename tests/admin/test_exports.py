@@ -195,6 +195,7 @@ def test_json_holds_each_as_it_is_exported_alone(
     assert document["schema_version"] == "1.0" and document["exported_at"].endswith("+00:00")
     assert document["filters"] == {
         "project_id": None,
+        "group_id": None,
         "model_name": None,
         "status": None,
         "created_from": None,
@@ -311,6 +312,7 @@ def test_who_took_what_is_written_down_before_a_byte_is_sent(
     assert event.after == {
         "filters": {
             "project_id": str(project.id),
+            "group_id": None,
             "model_name": None,
             "status": None,
             "created_from": "2026-03-01",

@@ -31,6 +31,7 @@ ADDRESSES = {
     "api.show_analysis": "/api/analyses/{analysis}",
     "api.list_annotations": "/api/analyses/{analysis}/annotations",
     "api.list_receipts": "/api/analyses/{analysis}/receipts",
+    "api.export_project": "/api/projects/{project}/export?format=csv",
     "api.export_analysis": "/api/analyses/{analysis}/export?format=csv",
     "api.download_artifact": "/api/ml/artifacts/download?path=ml_outputs/{analysis}/heatmap.png",
     "api.artifact_content": "/api/ml/artifacts/content?path=ml_outputs/{analysis}/heatmap.png",

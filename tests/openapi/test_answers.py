@@ -12,6 +12,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.core.failures import FailureGroup
 
 from app.annotations import TYPES
+from app.exports import FORMATS
 from app.models import Analysis, Image, Project
 from app.openapi import document
 from app.openapi.annotation_types import example
@@ -75,6 +76,7 @@ def test_reading(
         "/api/analyses/{analysis_id}/annotations": "?limit=2&typo=1",
         "/api/analyses/{analysis_id}/receipts": "?limit=5&typo=1",
         "/api/analyses/{analysis_id}/export": "?format=json",
+        "/api/projects/{project_id}/export": "?format=json",
         "/api/ml/artifacts/download": f"?path=ml_outputs/{full.id}/heatmap.png&typo=1",
         "/api/ml/artifacts/content": f"?path=ml_outputs/{full.id}/log.txt",
     }
@@ -84,7 +86,9 @@ def test_reading(
     told = {path for path, item in document(owner.app).content["paths"].items() if "get" in item}
     assert told == set(paths), "a new GET needs its line here"
     export = "/api/analyses/{analysis_id}/export"
-    check(owner.api("GET", export.format(**there) + "?format=csv"), "GET", export, 200)
+    for form in FORMATS:
+        for path in (export, "/api/projects/{project_id}/export"):
+            check(owner.api("GET", f"{path.format(**there)}?format={form}"), "GET", path, 200)
 
 
 def test_what_the_client_has_already(check: Callable[..., None], owner: Person, image: Image) -> None:

@@ -10,7 +10,8 @@ from app.services import pipeline_keys
 from tests.factories import WEBHOOKS, picture
 
 ML_RULE = re.compile(
-    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline|/groups?\b"
+    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline"
+    r"|/groups?\b|/export"
 )
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 

@@ -313,6 +313,7 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "api.list_annotations"): Route(READ["viewer, or a pipeline"]),
     ("GET", "api.list_receipts"): Route(READ["viewer, or a pipeline"]),
     ("GET", "api.export_analysis"): Route(READ["viewer, or a pipeline"]),
+    ("GET", "api.export_project"): Route(READ["viewer"]),
     ("DELETE", "api.delete_image"): Route(WRITE["editor"]),
     ("POST", "api.restore_image"): Route(WRITE["editor"]),
     ("DELETE", "api.delete_analysis"): Route(WRITE["editor"]),

@@ -1,0 +1,84 @@
+"""What an export could not carry: told in a header before the first byte, and in full in a manifest."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, func, select
+
+from app.exports.formats import Format
+from app.exports.losses import REASONS, Losses
+from app.exports.many import Entry, Selection
+from app.exports.reading import read
+from app.models import Analysis, Annotation, Image
+
+HEADER = "X-ML-Export-Dropped"
+COUNTED = 2_000_000  # annotations at most that are counted by their types before the first byte
+
+
+def by_type(scope: UUID | Selection, types: Iterable[str]) -> dict[str, int]:
+    """How many annotations there are of each of these types, in one analysis or a selection."""
+    statement = select(Annotation.annotation_type, func.count())
+    clauses: Sequence[ColumnElement[bool]] = [Annotation.analysis_id == scope]
+    if isinstance(scope, Selection):
+        statement = statement.join(Analysis, Annotation.analysis_id == Analysis.id).join(Image)
+        clauses = [*scope.of_images(), *scope.of_analyses()]
+    found = statement.where(*clauses, Annotation.annotation_type.in_(list(types)))
+    return {row[0]: row[1] for row in read(found.group_by(Annotation.annotation_type))}
+
+
+def header(format: Format, numbers: Mapping[str, int] | None, *, alone: bool) -> dict[str, str]:
+    """`heatmap=12, polygon_shape=3, fields="parameters provenance"` (RFC 9651); absent where nothing is dropped.
+
+    Tells by type: what depends on the single annotation is only in the manifest. `numbers` None is too many.
+    """
+    counts: dict[str, int] = {}
+    for kind, number in (numbers or {}).items():
+        counts[format.drops[kind]] = number
+    parts = [f"{what}={number}" for what, number in counts.items() if number]
+    if numbers is None and format.drops:
+        parts.append("uncounted")
+    if never := missing(format, alone=alone):
+        parts.append(f'fields="{" ".join(never)}"')
+    return {HEADER: ", ".join(parts)} if parts else {}
+
+
+def missing(format: Format, *, alone: bool) -> tuple[str, ...]:
+    return format.never + (format.never_alone if alone else ())
+
+
+def told(name: str, format: Format, *, alone: bool) -> dict[str, Any]:
+    """What is known of a format before anything is written."""
+    return {"format": name, "keeps": format.keeps, "never": list(missing(format, alone=alone))}
+
+
+def manifest(
+    name: str, format: Format, head: Mapping[str, Any], entries: Iterable[Entry], *, alone: bool
+) -> dict[str, Any]:
+    """The exact counts: the file is written to nowhere where they depend on the single annotation."""
+    losses, counts = Losses(), {"analysis_count": 0, "annotation_count": 0}
+
+    def counted() -> Iterable[Entry]:
+        for entry in entries:
+            counts["analysis_count"] += 1
+            yield Entry(
+                entry.about, entry.row, None if entry.pages is None else _counted(entry.pages, counts)
+            )
+
+    if format.drops:
+        for _ in format.write(dict(head), counted(), losses):
+            pass
+    else:
+        for entry in counted():
+            for _ in entry.pages or ():
+                pass
+    return {**head, **told(name, format, alone=alone), **counts, "dropped": losses.as_json()}
+
+
+def _counted(pages: Iterable[Any], counts: dict[str, int]) -> Any:
+    for rows in pages:
+        counts["annotation_count"] += len(rows)
+        yield rows
+
+
+__all__ = ["COUNTED", "HEADER", "REASONS", "by_type", "header", "manifest", "missing", "told"]

@@ -1,0 +1,213 @@
+"""What every format of FORMATS keeps to: its name, what it says of itself, and what it says it dropped."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from werkzeug.http import parse_options_header
+
+from app.annotations import TYPES
+from app.exports import FORMATS
+from app.exports.losses import REASONS
+from app.models import Analysis, Image, Project
+from app.schemas.queries import EXPORT_FORMATS
+from tests.cast import Person, Pipeline
+from tests.factories import World, gradient, picture
+from tests.steps import check_problem, fields_at_fault, finalize, store, upload
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+LOSSLESS = {"json", "ndjson"}
+BESIDE = {"json", "ndjson", "csv", "coco-results"}
+
+
+@pytest.fixture
+def image(world: World, project: Project) -> Image:
+    return world.image(project, content=picture(320, 240))
+
+
+@pytest.fixture
+def full(app: Any, pipeline: Pipeline, analysis: Analysis) -> Analysis:
+    """One of every type, twice the heatmap."""
+    path = upload(app, pipeline, analysis, content=gradient(32, 24))
+    items = []
+    for name in [*TYPES, "heatmap"]:
+        kind = TYPES[name]
+        item = {"annotation_type": name, "data": kind.example, "class_name": name, "confidence": 0.5}
+        items.append(item | ({"storage_path": path} if name == "heatmap" else {}))
+    store(pipeline, analysis, items)
+    finalize(pipeline, analysis)
+    return analysis
+
+
+def export(person: Person, analysis: Analysis, form: str, **query: str) -> Any:
+    query = {"format": form, **query}
+    return person.api("GET", f"/api/analyses/{analysis.id}/export", query_string=query)
+
+
+def test_the_query_takes_the_names_of_all() -> None:
+    assert list(EXPORT_FORMATS) == list(FORMATS)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_it_says_of_itself(form: str) -> None:
+    format = FORMATS[form]
+    assert 10 < len(format.keeps) <= 60 and not format.keeps.endswith(".")
+    assert set(format.drops) <= set(TYPES) and set(format.drops.values()) <= set(REASONS)
+    assert format.is_lossless == (form in LOSSLESS)
+    assert f"`{form}`" in (ROOT / "docs" / "api.md").read_text()
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_its_name_and_what_it_dropped(full: Analysis, viewer: Person, form: str) -> None:
+    answer = export(viewer, full, form)
+    assert answer.status_code == 200 and answer.data
+    assert answer.headers["Content-Type"] == FORMATS[form].content_type
+    _, options = parse_options_header(answer.headers["Content-Disposition"])
+    assert re.fullmatch(
+        rf"analysis_.+_\d{{8}}_\d{{6}}\.{re.escape(FORMATS[form].extension)}", options["filename"]
+    )
+    told = answer.headers.get("X-ML-Export-Dropped", "")
+    assert bool(told) == (form not in LOSSLESS)
+    for kind, what in FORMATS[form].drops.items():
+        assert f"{what}={2 if kind == 'heatmap' else 1}" in told
+    for field in FORMATS[form].never:
+        assert field in re.search(r'fields="([^"]*)"', told)[1].split()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_manifest_counts_what_was_dropped(full: Analysis, viewer: Person, form: str) -> None:
+    answer = export(viewer, full, form, manifest="1")
+    assert (answer.status_code, answer.mimetype) == (200, "application/json")
+    told = answer.json
+    assert (told["format"], told["analysis_count"], told["annotation_count"]) == (form, 1, len(TYPES) + 1)
+    assert set(FORMATS[form].never) <= set(told["never"])
+    dropped = {entry["what"]: entry["count"] for entry in told["dropped"]}
+    for kind, what in FORMATS[form].drops.items():
+        assert dropped[what] == (2 if kind == "heatmap" else 1)
+    if form not in FORMATS or not FORMATS[form].drops:
+        assert dropped == {}
+    if form == "coco":
+        inside = json.loads(export(viewer, full, form).data)
+        assert inside["dropped"] == told["dropped"] and inside["info"]["never"] == []
+
+
+def test_a_format_that_is_none(full: Analysis, viewer: Person) -> None:
+    for form in ("xml", "", "JSON"):
+        assert fields_at_fault(export(viewer, full, form)) == {"format"}
+
+
+def test_ndjson_says_the_same_as_json_and_where_it_ends(full: Analysis, viewer: Person) -> None:
+    whole = export(viewer, full, "json").json
+    text = export(viewer, full, "ndjson").data
+    assert text.endswith(b"\n")
+    head, *lines, end = [json.loads(line) for line in text.splitlines()]
+    assert end == {"kind": "end", "analysis_count": 1, "annotation_count": len(TYPES) + 1}
+    assert [line.pop("kind") for line in lines] == ["annotation"] * (len(TYPES) + 1)
+    assert (head.pop("kind"), lines) == ("analysis", whole.pop("annotations"))
+    assert head == whole and head["schema_version"] == "1.0"
+
+
+def test_the_page_offers_all_with_a_line_on_what_each_keeps(full: Analysis, viewer: Person) -> None:
+    text = viewer.client.get(f"/images/{full.image_id}?analysis={full.id}").text
+    for form, format in FORMATS.items():
+        assert f"/analyses/{full.id}/export?format={form}" in text
+        assert f"<span>{format.title}<small>{format.keeps}</small></span>" in text
+        answer = viewer.client.get(f"/analyses/{full.id}/export?format={form}")
+        assert answer.status_code == 200 and answer.data
+    told = viewer.client.get(f"/analyses/{full.id}/export?format=voc&manifest=1").json
+    assert told["format"] == "voc" and told["dropped"]
+
+
+# --- a project ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def several(world: World, pipeline: Pipeline, project: Project, image: Image) -> dict[str, Analysis]:
+    made = {}
+    for name, columns in {
+        "one": {"group_id": "night", "model_name": "leaf-net"},
+        "two": {"group_id": "night", "model_name": "bark-net"},
+        "three": {"model_name": "leaf-net"},
+    }.items():
+        made[name] = world.analysis(image, "processing", **columns)
+        items = [{"annotation_type": "custom", "data": {"n": n}} for n in range(2)]
+        store(
+            pipeline,
+            made[name],
+            [*items, {"annotation_type": "classification", "data": {"scores": {"a": 1}}}],
+        )
+    finalize(pipeline, made["one"])
+    stranger = world.image(world.project("Elsewhere"))
+    world.analysis(stranger, "completed", group_id="night")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ({}, {"one", "two", "three"}),
+        ({"group_id": "night"}, {"one", "two"}),
+        ({"group_id": "none"}, set()),
+        ({"model": "leaf-net"}, {"one", "three"}),
+        ({"status": "completed"}, {"one"}),
+        ({"group_id": "night", "status": "processing"}, {"two"}),
+        ({"created_from": "2000-01-01", "created_to": "2999-12-31"}, {"one", "two", "three"}),
+        ({"created_to": "2000-01-01"}, set()),
+    ],
+)
+def test_which_analyses_of_a_project(
+    several: dict[str, Analysis], project: Project, viewer: Person, query: dict[str, str], names: set[str]
+) -> None:
+    answer = viewer.api("GET", f"/api/projects/{project.id}/export", query_string=query)
+    assert {one["id"] for one in answer.json["analyses"]} == {str(several[name].id) for name in names}
+    assert answer.json["annotation_count"] == 3 * len(names)
+    assert "X-ML-Export-Dropped" not in answer.headers
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_project_in_every_format(
+    several: dict[str, Analysis], project: Project, viewer: Person, form: str
+) -> None:
+    path = f"/api/projects/{project.id}/export"
+    answer = viewer.api("GET", path, query_string={"format": form, "group_id": "night"})
+    assert answer.status_code == 200 and answer.data
+    _, options = parse_options_header(answer.headers["Content-Disposition"])
+    assert options["filename"].startswith("analyses_") and options["filename"].endswith(
+        FORMATS[form].extension
+    )
+    told = viewer.api("GET", path, query_string={"format": form, "group_id": "night", "manifest": "1"}).json
+    assert (told["analysis_count"], told["annotation_count"]) == (2, 6)
+    assert told["filters"]["group_id"] == "night"
+    if FORMATS[form].drops:
+        assert "custom=4" in answer.headers["X-ML-Export-Dropped"]
+        assert {"what": "custom", "count": 4}.items() <= told["dropped"][-1].items()
+
+
+def test_a_project_as_ndjson_has_each_analysis_before_its_annotations(
+    several: dict[str, Analysis], project: Project, viewer: Person
+) -> None:
+    answer = viewer.api("GET", f"/api/projects/{project.id}/export?format=ndjson")
+    lines = [json.loads(line) for line in answer.data.splitlines()]
+    assert [line["kind"] for line in lines] == ["export", *(["analysis"] + ["annotation"] * 3) * 3, "end"]
+    assert lines[-1] == {"kind": "end", "analysis_count": 3, "annotation_count": 9}
+    for place in range(1, 13, 4):
+        assert {line["analysis_id"] for line in lines[place + 1 : place + 4]} == {lines[place]["id"]}
+
+
+def test_analyses_without_their_annotations(
+    several: dict[str, Analysis], project: Project, viewer: Person
+) -> None:
+    answer = viewer.api("GET", f"/api/projects/{project.id}/export?annotations=0")
+    assert [one["annotation_count"] for one in answer.json["analyses"]] == [3, 3, 3]
+    assert not any("annotations" in one for one in answer.json["analyses"])
+
+
+def test_what_is_no_choice(project: Project, viewer: Person, stranger: Person) -> None:
+    path = f"/api/projects/{project.id}/export"
+    check_problem(stranger.api("GET", path), 403, "forbidden")
+    wrong = {"status": "over", "created_from": "soon", "format": "xml"}
+    assert fields_at_fault(viewer.api("GET", path, query_string=wrong)) == set(wrong)
+    days = {"created_from": "2026-02-02", "created_to": "2026-02-01"}
+    assert fields_at_fault(viewer.api("GET", path, query_string=days)) == {"created_to"}
