@@ -161,6 +161,7 @@ SETTINGS: dict[str, Setting] = {
     "ML_STALE_QUEUED_SECONDS": Setting(_whole(0, YEARS), 7 * 86_400),
     "ML_STALE_PROCESSING_SECONDS": Setting(_whole(0, YEARS), 86_400),
     "ML_RETENTION_DAYS": Setting(_whole(0, 36_500), 30),
+    "ML_EXPORT_KEEP_DAYS": Setting(_whole(1, 3_650), 7),
     "BACKGROUND_LOOP": Setting(_boolean, True),
     "ML_PIPELINE_PUSH_WEBHOOKS_ENABLED": Setting(_boolean, False),
     "ML_WEBHOOK_URL": Setting(_receiver, ""),
@@ -187,7 +188,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
     ),
-    "Deleting and sweeping": ("ML_RETENTION_DAYS", "BACKGROUND_LOOP"),
+    "Deleting and sweeping": ("ML_RETENTION_DAYS", "ML_EXPORT_KEEP_DAYS", "BACKGROUND_LOOP"),
     "ML analyses": (
         "ML_ANALYSIS_ENABLED",
         "ML_CALLBACK_HMAC_SECRET",

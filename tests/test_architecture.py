@@ -46,9 +46,11 @@ ARROWS = {
     "rates": "errors extensions models services windows",
     "guards": "callers errors extensions models rates schemas services signing",
     "openapi": "annotations errors guards schemas signing",
+    "ranges": "errors storage",
     "responses": "errors extensions storage",
     "stretches": "schemas services",
-    "background": "deliveries extensions services storage",
+    "exporter": "errors exports extensions models services storage",
+    "background": "deliveries exporter extensions services storage",
 }
 # these meet the world: they may import anything above, never each other
 AUDIENCES = frozenset({"web", "api", "pipeline", "admin", "files", "ops", "cli"})

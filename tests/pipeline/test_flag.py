@@ -43,6 +43,7 @@ def ids(app, world, project, image, analysis, pipeline, client):
         "analysis_id": analysis.id,
         "annotation_id": receipt["annotations"][0]["id"],
         "delivery_id": world.delivery(analysis).id,
+        "export_id": world.export().id,
         "level": 0,
         "column": 0,
         "row": 0,

@@ -6,6 +6,7 @@ To add a route: its line in `ROUTES`. A route of the URL map that has none fails
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from tests.cast import PASSWORD
 
@@ -288,6 +289,13 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "admin.return_to_pipeline_key"): Route(PAGE["admin"], ok=303),
     ("GET", "admin.show_exports"): Route(PAGE["admin"]),
     ("POST", "admin.download_analyses"): Route(PAGE["admin"], form=_nothing),
+    ("GET", "admin.show_kept_exports"): Route(PAGE["admin"]),
+    ("POST", "admin.ask_for_export"): Route(
+        PAGE["admin"], ok=303, form=lambda scene: {"export_id": str(uuid4())}
+    ),
+    ("GET", "admin.download_export"): Route(PAGE["admin"]),
+    ("POST", "admin.cancel_export"): Route(PAGE["admin"], ok=303, form=_nothing),
+    ("POST", "admin.delete_export"): Route(PAGE["admin"], ok=303, form=_nothing),
     ("GET", "admin.return_to_exports"): Route(PAGE["admin"], ok=303),
     ("GET", "admin.list_events"): Route(PAGE["admin"]),
     ("GET", "admin.list_webhooks"): Route(PAGE["admin"]),
