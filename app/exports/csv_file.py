@@ -45,6 +45,7 @@ MORE_COLUMNS = (
     "group_id",
     "priority",
 )
+EMPTY = '""'  # a line without any character would be no row
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
 STARTS = frozenset(FORMULA_STARTS)
 QUOTED = re.compile('[",\r\n]').search
@@ -57,7 +58,7 @@ def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
     yield _lines([COLUMNS + TYPE_COLUMNS])
     for rows in entry.pages or ():
-        yield "".join([f"{','.join(_cells(row))}\r\n" for row in rows]).encode()
+        yield _lines_of(rows)
 
 
 def columns_of_many(*, annotations: bool) -> tuple[str, ...]:
@@ -76,22 +77,18 @@ def write_csv_of_many(
     full = bool(head["filters"]["annotations"])
     header = columns_of_many(annotations=full)
     chosen = [place for place, name in enumerate(header) if name in columns or not columns]
-
-    def narrowed(cells: Sequence[Any]) -> list[Any]:
-        return [cells[place] for place in chosen] if columns else [*cells]
-
-    yield _lines([narrowed(header)])
+    yield _lines([[header[place] for place in chosen]])
     for entry in entries:
         before, written = _analysis_cells(entry), False
-        start = [_quoted("" if cell is None else str(cell)) for cell in before]
+        start = [_lines([[cell]]).decode().removesuffix("\r\n") for cell in before]
         for rows in entry.pages or ():
-            lines = [",".join(narrowed([*start, *_cells(row)])) for row in rows]
-            yield "".join([f"{line}\r\n" for line in lines]).encode()
+            yield _lines_of(rows, start, chosen if columns else None)
             written = True
         if not written:
             empty = [None] * (len(header) - len(before))
             rest = empty if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
-            yield _lines([narrowed(before + rest)])
+            whole = before + rest
+            yield _lines([[whole[place] for place in chosen]])
 
 
 def _analysis_cells(entry: Entry) -> list[Any]:
@@ -112,29 +109,41 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
+def _lines_of(rows: Sequence[Said], before: Sequence[str] = (), chosen: Sequence[int] | None = None) -> bytes:
+    """What csv.writer would write of these, in half the time.
+
+    `before` are cells as they are written, `chosen` the places of those that are wanted, None all of them.
+    """
+    start = "".join([f"{cell}," for cell in before])
+    if chosen is None:
+        return "".join([f"{start}{','.join(_cells(row))}\r\n" for row in rows]).encode()
+    lines = []
+    for row in rows:
+        cells = [*before, *_cells(row)]
+        line = ",".join([cells[place] for place in chosen])
+        lines.append(f"{line or EMPTY}\r\n")
+    return "".join(lines).encode()
+
+
 def _cells(row: Said) -> list[str]:
-    """What csv.writer would write of it, in half the time."""
     flat = NOTHING.copy()
     found = TYPES[row.annotation_type].row(row.data).values()
     for place, value in zip(PLACES[row.annotation_type], found, strict=True):
         if value is not None:
             flat[place] = _written(value)
     data = orjson.dumps(row.data).decode().replace('"', '""')
-    sure = "" if row.confidence is None else repr(row.confidence)
-    rank = "" if row.ordering is None else row.ordering
-    name, path, own = _written(row.class_name), _written(row.storage_path), _written(row.client_id)
-    written = [
-        str(row.id),
+    return [
+        row.id,
         row.annotation_type,
-        name,
-        sure,
-        path,
-        str(rank),
+        _written(row.class_name),
+        "" if row.confidence is None else repr(row.confidence),
+        _written(row.storage_path),
+        "" if row.ordering is None else str(row.ordering),
         f'"{data}"',
         row.created_at,
-        own,
+        _written(row.client_id),
+        *flat,
     ]
-    return written + flat
 
 
 def _written(value: Any) -> str:
@@ -143,10 +152,7 @@ def _written(value: Any) -> str:
         return ""
     if not isinstance(value, str):
         return repr(value)
-    return _quoted("'" + value if value[:1] in STARTS else value)
-
-
-def _quoted(text: str) -> str:
+    text = "'" + value if value[:1] in STARTS else value
     return '"' + text.replace('"', '""') + '"' if QUOTED(text) else text
 
 

@@ -171,6 +171,31 @@ def test_from_the_count_to_the_file(
     assert run(app) == []
 
 
+def test_chosen_columns_have_the_cells_of_the_whole_file(
+    app: Flask, world: World, admin: Person, pipeline: Pipeline, image: Image, token: Any
+) -> None:
+    """Also where all that is chosen is empty, and where cells are formulas or hold what parts them."""
+    analysis = world.analysis(image, "processing", model_name='=net(),"', model_version="1\r2")
+    texts = ("plain", "=1+1", 'a,"b"', None)
+    store(pipeline, analysis, [box(**({"class_name": text} if text else {})) for text in texts])
+    world.analysis(image, "failed")
+    sent = {"csrf_token": token(admin), "format": "csv"}
+
+    def rows(**more: str) -> list[dict[str, str]]:
+        answer = admin.client.post(f"{EXPORTS}/download", data={**sent, **more})
+        return list(csv.DictReader(io.StringIO(answer.data.decode(), newline="")))
+
+    whole = rows()
+    assert len(whole) == 5 and {row["class_name"] for row in whole} == {"plain", "'=1+1", 'a,"b"', ""}
+    for columns in ("class_name", "client_id", "model_name class_name x_min data_json", " ".join(whole[0])):
+        wanted = [{name: row[name] for name in row if name in columns.split()} for row in whole]
+        assert rows(columns=columns) == wanted
+    assert rows(what="analyses", columns="priority status") == [
+        {"status": "processing", "priority": "0"},
+        {"status": "failed", "priority": "0"},
+    ]
+
+
 @pytest.mark.parametrize("form", list(exports.FORMATS))
 def test_the_same_bytes_as_a_download_at_once(
     app: Flask,
