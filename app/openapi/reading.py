@@ -23,7 +23,7 @@ WORDS = {
     "array": "list",
 }
 EVERYWHERE = "X-Request-ID"  # on every answer, so it is said once
-FORMATS = {"uuid": "UUID", "date-time": "time", "uri": "address", "binary": "file"}
+FORMATS = {"uuid": "UUID", "date-time": "time", "date": "day", "uri": "address", "binary": "file"}
 
 
 @dataclass(frozen=True)
