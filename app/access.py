@@ -11,6 +11,7 @@ from app.extensions import db
 from app.models import (
     Analysis,
     Annotation,
+    Export,
     Group,
     Image,
     Membership,
@@ -165,6 +166,15 @@ def delivery_for(principal: Principal, delivery_id: UUID) -> WebhookDelivery:
     if delivery is None:
         raise NotFound("There is no such webhook; the log is kept for 30 days.")
     return delivery
+
+
+def export_for(principal: Principal, export_id: UUID) -> Export:
+    """A kept export, for an admin."""
+    _require_admin(principal)
+    export = db.session.get(Export, export_id)
+    if export is None:
+        raise NotFound("There is no such export; they are kept for a while only.")
+    return export
 
 
 def _key(key_id: str) -> UserKey | None:

@@ -22,7 +22,7 @@ from uuid import UUID
 
 from flask import Flask, current_app
 
-from app import deliveries, storage
+from app import deliveries, exporter, storage
 from app.extensions import db
 from app.services import artifacts, overdue, retention, turns, webhooks
 
@@ -103,6 +103,11 @@ def _webhook_log(dry_run: bool) -> retention.Steps:
     yield from retention.webhook_log(_now() - webhooks.KEPT, dry_run=dry_run)
 
 
+def _kept_exports(dry_run: bool) -> retention.Steps:
+    storage.current().check()  # while it is away, the rows wait for it too
+    yield from retention.exports(_now(), storage.current(), dry_run=dry_run)
+
+
 def _now() -> datetime:
     moment: datetime = current_app.extensions["clock"]()
     return moment
@@ -123,6 +128,8 @@ TASKS: dict[str, Task] = {
     "used-nonces": Task(300, _used_nonces),
     "webhooks": Task(5, _webhooks),
     "webhook-log": Task(3600, _webhook_log),
+    "exports": Task(5, exporter.write_due),
+    "kept-exports": Task(3600, _kept_exports),
 }
 
 

@@ -5,6 +5,7 @@ together).
 Values come from the environment, then from `instance/secrets.env` (what the first start generated), then from here.
 """
 
+import base64
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -62,6 +63,17 @@ def _text(text: str) -> str:
 
 def _words(text: str) -> tuple[str, ...]:
     return tuple(word.strip() for word in text.split(",") if word.strip())
+
+
+def _seeds(text: str) -> tuple[str, ...]:
+    """Ed25519 seeds in base64. They are secret, so a wrong one is quoted by nobody."""
+    words = _words(text)
+    for word in words:
+        with suppress(ValueError):
+            if len(base64.b64decode(word, validate=True)) == 32:
+                continue
+        raise ValueError("must be 32 random bytes in base64, or several such, newest first")
+    return words
 
 
 def _choice(*allowed: str) -> Callable[[str], str]:
@@ -153,6 +165,7 @@ SETTINGS: dict[str, Setting] = {
     "ML_SIGNATURE_MAX_SKEW_SECONDS": Setting(_whole(1, 86_400), 300),
     "ML_PLAIN_BIND_TARGET": Setting(_boolean, False),
     "ML_KEY_ENCRYPTION_KEYS": Setting(_words, (), secret=True),
+    "ML_BUNDLE_SIGNING_KEY": Setting(_seeds, (), secret=True),
     "RATE_LIMIT_PIPELINE_PER_IP": Setting(_rate, "18000/minute"),
     "RATE_LIMIT_PIPELINE_PER_KEY": Setting(_rate, "36000/minute"),
     "ML_PIPELINE_PULL_ENABLED": Setting(_boolean, False),
@@ -161,6 +174,7 @@ SETTINGS: dict[str, Setting] = {
     "ML_STALE_QUEUED_SECONDS": Setting(_whole(0, YEARS), 7 * 86_400),
     "ML_STALE_PROCESSING_SECONDS": Setting(_whole(0, YEARS), 86_400),
     "ML_RETENTION_DAYS": Setting(_whole(0, 36_500), 30),
+    "ML_EXPORT_KEEP_DAYS": Setting(_whole(1, 3_650), 7),
     "BACKGROUND_LOOP": Setting(_boolean, True),
     "ML_PIPELINE_PUSH_WEBHOOKS_ENABLED": Setting(_boolean, False),
     "ML_WEBHOOK_URL": Setting(_receiver, ""),
@@ -187,7 +201,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "S3_ACCESS_KEY",
         "S3_SECRET_KEY",
     ),
-    "Deleting and sweeping": ("ML_RETENTION_DAYS", "BACKGROUND_LOOP"),
+    "Deleting and sweeping": ("ML_RETENTION_DAYS", "ML_EXPORT_KEEP_DAYS", "BACKGROUND_LOOP"),
     "ML analyses": (
         "ML_ANALYSIS_ENABLED",
         "ML_CALLBACK_HMAC_SECRET",
@@ -195,6 +209,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "ML_SIGNATURE_MAX_SKEW_SECONDS",
         "ML_PLAIN_BIND_TARGET",
         "ML_KEY_ENCRYPTION_KEYS",
+        "ML_BUNDLE_SIGNING_KEY",
         "ML_ALLOWED_MODELS",
         "ML_DEFAULT_STATUS",
         "ML_MAX_ANALYSES_PER_IMAGE",

@@ -66,11 +66,15 @@ def register(app: Flask) -> None:
 
 def page_or(page: str, fragment: str, status: int = 200, **context: Any) -> Response:
     """The fragment for htmx, the whole page for everyone else and for a history restore."""
-    restoring = request.headers.get("HX-History-Restore-Request") == "true"
-    wants_fragment = request.headers.get("HX-Request") == "true" and not restoring
-    response = Response(render_template(fragment if wants_fragment else page, **context), status)
+    response = Response(render_template(fragment if asked_by_htmx() else page, **context), status)
     response.vary.add("HX-Request")
     return response
+
+
+def asked_by_htmx() -> bool:
+    """Whether a fragment is wanted, and not a page or a page that is restored."""
+    sent = request.headers
+    return sent.get("HX-Request") == "true" and sent.get("HX-History-Restore-Request") != "true"
 
 
 def see_other(address: str) -> Response:

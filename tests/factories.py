@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from app.extensions import db
 from app.models import (
     SYSTEM,
     Analysis,
+    Export,
     Image,
     Membership,
     Project,
@@ -25,7 +27,7 @@ from app.models import (
     UserKey,
     WebhookDelivery,
 )
-from app.models.columns import now
+from app.models.columns import new_id, now
 from app.services import accounts, groups, images
 from tests.cast import PASSWORD, Person
 
@@ -115,6 +117,28 @@ class World:
             db.session.add(delivery)
             made.append(delivery)
         return delivery
+
+    def export(self, state: str = "done", **columns: Any) -> Export:
+        """A kept export; one that is done has a file."""
+        export_id, body = columns.setdefault("id", new_id()), b'{"analyses":[]}\n'
+        moment = now()
+        plain: dict[str, Any] = {
+            "selection": {"annotations": True},
+            "format": "json",
+            "filename": "analyses_all_20260304_120000.json",
+            "content_type": "application/json",
+        }
+        if state not in ("queued", "running"):
+            plain |= {"finished_at": moment, "expires_at": moment + timedelta(days=7)}
+        if state == "done":
+            key = f"exports/{export_id}/1"
+            stored = self.app.extensions["storage"].put(key, body, "application/json")
+            plain |= {"storage_path": key, "size_bytes": stored.size, "sha256": stored.sha256}
+        with self._making() as made:
+            export = Export(state=state, **{**plain, **columns})
+            db.session.add(export)
+            made.append(export)
+        return export
 
     def reload(self, row: Any) -> Any:
         """The row as it is in the database now; None when it is gone."""

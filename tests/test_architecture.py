@@ -42,13 +42,16 @@ ARROWS = {
     "deliveries": "config extensions outgoing services signing",
     "exports": "annotations dialect errors extensions geometry models schemas services storage",
     "importers": "annotations errors geometry models schemas",
+    "bundles": "config errors exports extensions models schemas services storage",
     "callers": "errors extensions models services signing",
     "rates": "errors extensions models services windows",
     "guards": "callers errors extensions models rates schemas services signing",
     "openapi": "annotations errors guards schemas signing",
+    "ranges": "errors storage",
     "responses": "errors extensions storage",
     "stretches": "schemas services",
-    "background": "deliveries extensions services storage",
+    "exporter": "errors exports extensions models services storage",
+    "background": "deliveries exporter extensions services storage",
 }
 # these meet the world: they may import anything above, never each other
 AUDIENCES = frozenset({"web", "api", "pipeline", "admin", "files", "ops", "cli"})

@@ -11,6 +11,7 @@ from app.config import SETTINGS, WrongSettings, load
 
 ROOT = Path(__file__).parent.parent
 KEY = {"SECRET_KEY": "a-key-of-some-length"}
+SEED = "A" * 43 + "="  # of a signing key
 
 
 def test_defaults(tmp_path: Path) -> None:
@@ -95,6 +96,7 @@ def test_the_app_does_not_start_with_wrong_settings(tmp_path: Path) -> None:
         ("REDIS_URL", " rediss://:word@redis.example.org:6380/2 ", "rediss://:word@redis.example.org:6380/2"),
         ("RATE_LIMIT_PIPELINE_PER_IP", " 600/minute ", "600/minute"),
         ("RATE_LIMIT_PIPELINE_PER_KEY", "off", "off"),
+        ("ML_BUNDLE_SIGNING_KEY", f" {SEED} , {SEED} ", (SEED, SEED)),
         ("ML_MAX_PENDING_PER_USER", "0", 0),
         ("AUTH_PROXY_CREATE_USERS", "yes", True),
         (
@@ -133,6 +135,9 @@ def test_values(tmp_path: Path, name: str, text: str, value: Any) -> None:
         ("RATE_LIMIT_PIPELINE_PER_KEY", "600/fortnight"),
         ("RATE_LIMIT_PIPELINE_PER_KEY", "٣/minute"),
         ("ML_MAX_PENDING_PER_USER", "-1"),
+        ("ML_BUNDLE_SIGNING_KEY", "secret words"),
+        ("ML_BUNDLE_SIGNING_KEY", SEED[:-4]),
+        ("ML_BUNDLE_SIGNING_KEY", f"{SEED},x"),
         ("ML_PIPELINE_REQUIRE_HMAC", "tru"),
         ("ML_WEBHOOK_URL", "hooks.example"),
         ("ML_WEBHOOK_URL", "ftp://hooks.example"),

@@ -176,6 +176,7 @@ def make_scene(
             "user_id": extra.id,
             "key_id": extra.key.split("_")[1],
             "delivery_id": world.delivery(analysis).id,
+            "export_id": world.export().id,
             "filename": "style.css",
             "key": path,
         }

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 import requests
 from flask import Flask
 
+from app.bundles.verifying import verify
 from app.models import Analysis, Artifact, Image
 from tests.cast import Person, Pipeline, pipeline_in_process
 from tests.factories import World, picture
@@ -169,3 +171,24 @@ def test_a_store_that_is_away_is_503(
     # making an address asks nobody, and what needs no file works on
     assert person.api("GET", f"/api/analyses/{analysis.id}/export").status_code == 200
     assert person.api("GET", f"/api/images/{image.id}").status_code == 200
+
+
+def test_a_bundle(s3: Bucket, analysis: Analysis, image: Image, viewer: Person, pipeline: Pipeline) -> None:
+    large = bytes(range(256)) * 1000
+    put(presign(pipeline, analysis, artifact_type="heatmap"), picture(4, 4))
+    put(presign(pipeline, analysis, artifact_type="log", filename="large.txt"), large)
+    put(presign(pipeline, analysis, artifact_type="log"), b"one\n")
+    finalize(pipeline, analysis)
+    s3.client.put_object(Bucket=s3.name, Key=f"ml_outputs/{analysis.id}/log.txt", Body=b"two\n")
+    s3.client.delete_object(Bucket=s3.name, Key=f"ml_outputs/{analysis.id}/heatmap.png")
+    answer = viewer.api("GET", f"/api/analyses/{analysis.id}/bundle?images=1")
+    manifest = verify(io.BytesIO(answer.data)).manifest
+    states = {file["name"].rpartition("/")[2]: file.get("state") for file in manifest["files"]}
+    assert (states["large.txt"], states["log.txt"], states[f"{image.id}.png"]) == (
+        "present",
+        "changed",
+        "present",
+    )
+    assert [file["state"] for file in manifest["absent"]] == ["missing"]
+    read = zipfile.ZipFile(io.BytesIO(answer.data))
+    assert read.read(f"analyses/{analysis.id}/artifacts/large.txt") == large

@@ -76,6 +76,26 @@ def test_what_is_put_can_be_read(storage, source):
         assert stream.read() == PNG
 
 
+def test_what_is_written_piece_by_piece_is_there_once_it_is_finished(storage):
+    writer = storage.writer(KEY, "image/png")
+    for start in range(0, len(PNG), 100):
+        writer.write(PNG[start : start + 100])
+    assert storage.stat(KEY) is None and writer.bytes_written == len(PNG)
+    stored = writer.finish()
+    writer.abort()
+    assert (stored.size, stored.sha256, stored.content_type) == (len(PNG), PNG_SHA256, "image/png")
+    assert read(storage) == PNG and storage.stat(KEY) == stored
+
+
+def test_what_is_given_up_leaves_nothing(storage):
+    storage.put(KEY, b"before", "text/plain")
+    writer = storage.writer(KEY, "image/png")
+    writer.write(PNG)
+    writer.abort()
+    writer.abort()
+    assert read(storage) == b"before" and left_over(storage) == []
+
+
 @pytest.mark.parametrize("size", [0, 1, 65_535, 65_536, 65_537, 1_000_000])
 def test_every_size_comes_back_exactly(storage, size):
     content = os.urandom(size)

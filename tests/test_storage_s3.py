@@ -448,3 +448,56 @@ def test_boto_itself_would_make_the_same_address(storage, bucket, monkeypatch):
     ours = storage.upload_url(KEY, "image/png", 900, "", len(PNG), PNG_SHA256).url
     assert parameters(ours) == parameters(theirs)
     assert urlsplit(ours)[:3] == urlsplit(theirs)[:3]
+
+
+# Written piece by piece
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr("app.storage.s3.PART", 5 * 1024 * 1024)  # the least that S3 takes
+
+
+def parts_left(bucket):
+    return bucket.client.list_multipart_uploads(Bucket=bucket.name).get("Uploads", [])
+
+
+@pytest.mark.parametrize("size", [0, 1, 5_242_879, 5_242_880, 5_242_881, 12_000_000])
+def test_what_is_written_in_parts_comes_back_exactly(storage, bucket, small_parts, size):
+    content = os.urandom(size)
+    key = "exports/01900000-0000-7000-8000-000000000000/1"
+    writer = storage.writer(key, "text/csv")
+    for start in range(0, size, 1_000_000):
+        writer.write(content[start : start + 1_000_000])
+    assert storage.stat(key) is None
+    stored = writer.finish()
+    writer.abort()
+    assert (stored.size, stored.sha256) == (size, hashlib.sha256(content).hexdigest())
+    with storage.open(key) as stream:
+        assert stream.read() == content
+    with storage.open(key, size // 2) as stream:
+        assert stream.read() == content[size // 2 :]
+    found = storage.stat(key)
+    assert found and (found.size, found.etag, found.content_type) == (size, stored.etag, "text/csv")
+    assert parts_left(bucket) == []
+
+
+def test_what_is_given_up_leaves_no_parts(storage, bucket, small_parts):
+    writer = storage.writer("exports/01900000-0000-7000-8000-000000000000/2", "text/csv")
+    writer.write(b"x" * 11_000_000)
+    assert len(parts_left(bucket)) == 1
+    writer.abort()
+    assert parts_left(bucket) == []
+
+
+def test_parts_that_nobody_completed_are_cleared(storage, bucket, small_parts):
+    abandoned = storage.writer("exports/01900000-0000-7000-8000-000000000000/3", "text/csv")
+    abandoned.write(b"x" * 5_300_000)
+    bucket.client.create_multipart_upload(Bucket=bucket.name, Key="somebody/elses")
+    assert storage.clear_partial(datetime(2000, 1, 1, tzinfo=UTC)) == 0  # moto dates all of them in 2010
+    later = datetime(2100, 1, 1, tzinfo=UTC)
+    assert storage.clear_partial(later, dry_run=True) == 1 and len(parts_left(bucket)) == 2
+    assert storage.clear_partial(later) == 1
+    assert [each["Key"] for each in parts_left(bucket)] == ["somebody/elses"]
+    with pytest.raises((StorageUnavailable, NotFound)):
+        abandoned.finish()

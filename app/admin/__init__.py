@@ -7,12 +7,23 @@ from app import guards
 admin = Blueprint("admin", __name__, url_prefix="/admin")
 admin.before_request(guards.admin)
 
-from app.admin import audit, exports, pipeline_keys, projects, returns, settings, users, webhooks  # noqa: E402
+from app.admin import (  # noqa: E402
+    audit,
+    exports,
+    kept_exports,
+    pipeline_keys,
+    projects,
+    returns,
+    settings,
+    users,
+    webhooks,
+)
 
 __all__ = [
     "admin",
     "audit",
     "exports",
+    "kept_exports",
     "pipeline_keys",
     "projects",
     "returns",

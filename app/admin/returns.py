@@ -27,8 +27,11 @@ def return_to_projects() -> Response:
 
 
 @admin.get("/exports/download")
+@admin.get("/exports/new")
+@admin.get("/exports/<uuid:export_id>/cancel")
+@admin.get("/exports/<uuid:export_id>/delete")
 @ml_feature
-def return_to_exports() -> Response:
+def return_to_exports(export_id: UUID | None = None) -> Response:
     return see_other(url_for("admin.show_exports"))
 
 

@@ -8,6 +8,7 @@ from flask import Response, current_app, render_template
 
 from app import config, storage
 from app.admin import admin
+from app.bundles import keys
 from app.errors import StorageUnavailable
 from app.extensions import db
 from app.outgoing import without_secrets
@@ -52,6 +53,7 @@ def show_settings() -> Response:
         database=database,
         storage_kind="Local disk" if isinstance(files, LocalStorage) else "S3",
         storage_fault=fault_of(files),
+        bundle_keys=() if off else keys.from_config(current_app.config),
     )
     return Response(text)
 

@@ -10,6 +10,7 @@ api.before_request(guards.person)
 from app.api import (  # noqa: E402
     analyses,
     artifacts,
+    bundles,
     deletions,
     exports,
     groups,
@@ -22,6 +23,7 @@ __all__ = [
     "analyses",
     "api",
     "artifacts",
+    "bundles",
     "deletions",
     "exports",
     "groups",

@@ -9,7 +9,7 @@ from flask.cli import AppGroup, with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import background, storage
-from app.cli import annotations, pipeline_keys
+from app.cli import annotations, bundles, pipeline_keys
 from app.cli.outcome import Refused, done
 from app.deliveries import deliver_due
 from app.errors import LoupeError
@@ -35,6 +35,7 @@ def register(app: Flask) -> None:
         pipeline_keys.commands,
         webhook_commands,
         annotations.commands,
+        bundles.commands,
     ):
         app.cli.add_command(group)
     app.cli.add_command(sweep)

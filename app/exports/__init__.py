@@ -5,37 +5,56 @@ ever, one that still runs as it was at one moment, when the export came to it (w
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from app.errors import Deleted
 from app.exports import manifests
-from app.exports.formats import FORMATS, Format
+from app.exports.csv_file import columns_of_many
+from app.exports.everything import files_of_project, write_everything
+from app.exports.formats import FORMATS, ZIP, Format, Write
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Counts, Entry, Selection, count, entries, entry_of
+from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, count, entries, entry_of
 from app.exports.reading import PAGE
 from app.extensions import db
 from app.models import Analysis, Project
+from app.models.exports import EVERYTHING
 from app.schemas.base import moment
 from app.storage import Storage
 
 BLOCK = 64 * 1024
+TASTED = 4 * BLOCK  # what an estimate is made from
+DEFLATED = 6  # times smaller, as JSON usually is
 
 __all__ = [
+    "EVERYTHING",
     "FORMATS",
+    "FORMATS_OF_MANY",
     "PAGE",
     "Counts",
     "Download",
     "Format",
+    "Progress",
     "Selection",
+    "columns_of_many",
     "count",
+    "estimate",
+    "losses_of_kept",
     "manifest_of_analysis",
     "manifest_of_selection",
+    "name_of_selection",
     "of_analysis",
     "of_selection",
+    "pieces_of_selection",
 ]
+
+# what a selection can be written as, with the title: the last one takes a whole project, and is not sent at once
+FORMATS_OF_MANY = {name: f"{format.title}: {format.keeps}" for name, format in FORMATS.items()} | {
+    EVERYTHING: "Everything of a project: zip with its images and files"
+}
 
 
 @dataclass(frozen=True)
@@ -72,29 +91,91 @@ def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
 
 
 def of_selection(
-    selection: Selection, project: Project | None, form: str, storage: Storage, now: datetime
+    selection: Selection,
+    project: Project | None,
+    form: str,
+    storage: Storage,
+    now: datetime,
+    columns: Collection[str] = (),
 ) -> Download:
     """Everything is read while it is sent; analyses made after `now` are left out.
 
     The caller has ended its transaction. A storage or database that fails meanwhile raises from `chunks`, so that the
     download breaks off and does not look whole.
     """
-    format = FORMATS[form]
-    name = f"analyses_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
-    found = entries(selection, now, storage if format.shows_artifacts else None)
-    headers = {}
+    format, headers = FORMATS[form], {}
     if not format.is_lossless:
         few = selection.annotations and count(selection).annotations <= manifests.COUNTED
         numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
         headers = manifests.header(format, numbers if selection.annotations else {}, alone=False)
-    chunks = format.write(_head(selection, form, now), found, Losses())
-    return Download(f"{name}.{format.extension}", format.content_type, _blocks(chunks), headers)
+    name, content_type = name_of_selection(project, form, now)
+    return Download(name, content_type, pieces_of_selection(selection, form, storage, now, columns), headers)
+
+
+def name_of_selection(project: Project | None, form: str, now: datetime) -> tuple[str, str]:
+    """The name of the file, and its content type."""
+    extension = "zip" if form == EVERYTHING else FORMATS[form].extension
+    content_type = ZIP if form == EVERYTHING else FORMATS[form].content_type
+    what = "project" if form == EVERYTHING else "analyses"
+    name = f"{what}_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
+    return f"{name}.{extension}", content_type
+
+
+def pieces_of_selection(
+    selection: Selection,
+    form: str,
+    storage: Storage | None,
+    now: datetime,
+    columns: Collection[str] = (),
+    progress: Progress | None = None,
+) -> Generator[bytes]:
+    """The bytes of the file as they are made, without a transaction between two pieces. `progress` is kept up to date.
+
+    Without a storage no artifacts are looked up. Of everything of a project the selection says which.
+    """
+    progress = progress or Progress()
+    if form == EVERYTHING:
+        assert storage is not None and selection.project_id is not None
+        return _blocks(write_everything(selection.project_id, storage, now, progress))
+    format = FORMATS[form]
+    found = progress.over(entries(selection, now, storage if format.shows_artifacts else None))
+    # what has columns takes one argument more than the others
+    write: Write = partial(format.write, columns=columns) if format.has_columns else format.write  # type: ignore[call-arg]
+    return _blocks(write(_head(selection, form, now), found, Losses()))
+
+
+def losses_of_kept(form: str) -> Mapping[str, str]:
+    """The headers of a file that is kept: what its format cannot carry, without numbers."""
+    if form == EVERYTHING or FORMATS[form].is_lossless:
+        return {}
+    return manifests.header(FORMATS[form], None, alone=False)
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted; that takes as long as the export."""
     head = _head(selection, form, now)
     return manifests.manifest(form, FORMATS[form], head, entries(selection, now, None), alone=False)
+
+
+def estimate(
+    selection: Selection, form: str, counts: Counts, now: datetime, columns: Collection[str] = ()
+) -> int:
+    """About how many bytes the file will have, from what its beginning takes. Asks no storage."""
+    if form == EVERYTHING:
+        assert selection.project_id is not None
+        text = estimate(selection, "json", counts, now)
+        return files_of_project(selection.project_id) + text // DEFLATED
+    progress, written = Progress(), 0
+    pieces = pieces_of_selection(selection, form, None, now, columns, progress)
+    for piece in pieces:
+        written += len(piece)
+        if written >= TASTED:
+            break
+    else:
+        return written
+    if progress.annotations:
+        return max(written, written * counts.annotations // progress.annotations)
+    return max(written, written * counts.analyses // max(1, progress.analyses))
 
 
 def filename(analysis: Analysis, extension: str) -> str:
@@ -124,7 +205,7 @@ def _for_file_systems(text: str) -> str:
     return re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "-", text)
 
 
-def _blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def _blocks(chunks: Iterable[bytes]) -> Generator[bytes]:
     """The same bytes in fewer pieces: many small analyses would be as many small packets."""
     block = bytearray()
     for chunk in chunks:

@@ -3,7 +3,7 @@
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import orjson
@@ -45,6 +45,7 @@ MORE_COLUMNS = (
     "group_id",
     "priority",
 )
+EMPTY = '""'  # a line without any character would be no row
 FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
 STARTS = frozenset(FORMULA_STARTS)
 QUOTED = re.compile('[",\r\n]').search
@@ -60,23 +61,34 @@ def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
         yield _lines_of(rows)
 
 
-def write_csv_of_many(head: dict[str, Any], entries: Iterable[Entry], _: Losses) -> Iterator[bytes]:
+def columns_of_many(*, annotations: bool) -> tuple[str, ...]:
+    """The columns that an export of many can have, in their order."""
+    return ANALYSIS_COLUMNS + (COLUMNS + TYPE_COLUMNS if annotations else MORE_COLUMNS)
+
+
+def write_csv_of_many(
+    head: dict[str, Any], entries: Iterable[Entry], _: Losses, columns: Collection[str] = ()
+) -> Iterator[bytes]:
     """One row an annotation; an analysis that says nothing has one row with empty cells.
 
-    Where the annotations are left out it is one row an analysis, with more of it.
+    Where the annotations are left out it is one row an analysis, with more of it. Of the columns only those that are
+    given, if any are.
     """
     full = bool(head["filters"]["annotations"])
-    after = COLUMNS + TYPE_COLUMNS if full else MORE_COLUMNS
-    yield _lines([ANALYSIS_COLUMNS + after])
+    header = columns_of_many(annotations=full)
+    chosen = [place for place, name in enumerate(header) if name in columns or not columns]
+    yield _lines([[header[place] for place in chosen]])
     for entry in entries:
         before, written = _analysis_cells(entry), False
-        start = _lines([[*before, ""]]).decode().removesuffix("\r\n")
+        start = [_lines([[cell]]).decode().removesuffix("\r\n") for cell in before]
         for rows in entry.pages or ():
-            yield _lines_of(rows, start)
+            yield _lines_of(rows, start, chosen if columns else None)
             written = True
         if not written:
-            rest = [None] * len(after) if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
-            yield _lines([before + rest])
+            empty = [None] * (len(header) - len(before))
+            rest = empty if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
+            whole = before + rest
+            yield _lines([[whole[place] for place in chosen]])
 
 
 def _analysis_cells(entry: Entry) -> list[Any]:
@@ -97,23 +109,41 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _lines_of(rows: Sequence[Said], before: str = "") -> bytes:
-    """What csv.writer would write of these, in half the time."""
-    return "".join([before + _line(row) for row in rows]).encode()
+def _lines_of(rows: Sequence[Said], before: Sequence[str] = (), chosen: Sequence[int] | None = None) -> bytes:
+    """What csv.writer would write of these, in half the time.
+
+    `before` are cells as they are written, `chosen` the places of those that are wanted, None all of them.
+    """
+    start = "".join([f"{cell}," for cell in before])
+    if chosen is None:
+        return "".join([f"{start}{','.join(_cells(row))}\r\n" for row in rows]).encode()
+    lines = []
+    for row in rows:
+        cells = [*before, *_cells(row)]
+        line = ",".join([cells[place] for place in chosen])
+        lines.append(f"{line or EMPTY}\r\n")
+    return "".join(lines).encode()
 
 
-def _line(row: Said) -> str:
+def _cells(row: Said) -> list[str]:
     flat = NOTHING.copy()
     found = TYPES[row.annotation_type].row(row.data).values()
     for place, value in zip(PLACES[row.annotation_type], found, strict=True):
         if value is not None:
             flat[place] = _written(value)
     data = orjson.dumps(row.data).decode().replace('"', '""')
-    sure = "" if row.confidence is None else repr(row.confidence)
-    rank = "" if row.ordering is None else row.ordering
-    name, path, own = _written(row.class_name), _written(row.storage_path), _written(row.client_id)
-    start = f'{row.id},{row.annotation_type},{name},{sure},{path},{rank},"{data}",{row.created_at},{own},'
-    return f"{start}{','.join(flat)}\r\n"
+    return [
+        row.id,
+        row.annotation_type,
+        _written(row.class_name),
+        "" if row.confidence is None else repr(row.confidence),
+        _written(row.storage_path),
+        "" if row.ordering is None else str(row.ordering),
+        f'"{data}"',
+        row.created_at,
+        _written(row.client_id),
+        *flat,
+    ]
 
 
 def _written(value: Any) -> str:

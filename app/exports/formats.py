@@ -27,7 +27,8 @@ class Format:
 
     `never` are fields that are in no file, `never_alone` those that are missing in a file of one analysis besides.
     `write_one` is for formats where one analysis is not a list of one. `manifest` says whether the file itself tells
-    what it dropped; `shows_artifacts` whether they are in it.
+    what it dropped; `shows_artifacts` whether they are in it. Where it `has_columns`, `write` also takes the names of
+    those that are wanted, none for all.
     """
 
     title: str
@@ -41,6 +42,7 @@ class Format:
     never_alone: tuple[str, ...] = ()
     manifest: bool = False
     shows_artifacts: bool = False
+    has_columns: bool = False
 
     @property
     def is_lossless(self) -> bool:
@@ -88,6 +90,7 @@ FORMATS: dict[str, Format] = {
         write_one=write_csv,
         never=OF_THE_RUN,
         never_alone=("model_name", "model_version", "status", "group_id"),
+        has_columns=True,
     ),
     "coco": Format(
         title="COCO dataset",

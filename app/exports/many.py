@@ -1,6 +1,6 @@
 """Which analyses an export takes, and reading them: a page of analyses at a time, with what hangs on them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
@@ -67,11 +67,15 @@ class Selection:
         return clauses
 
     def _in_group(self) -> ColumnElement[bool]:
-        """Of a project by the row of the group, which is what the index has."""
-        if not self.project_id:
-            return Analysis.group_id == self.group_id
-        row = select(Group.id).where(Group.project_id == self.project_id, Group.group_id == self.group_id)
-        return Analysis.group_row_id == row.scalar_subquery()
+        """By the rows of the groups of this name, one in a project, whose analyses an index has in this order.
+
+        Looked up beforehand: of a group that it knows, PostgreSQL knows whether it is a large one, and walks along it.
+        """
+        rows = select(Group.id).where(Group.group_id == self.group_id)
+        if self.project_id:
+            rows = rows.where(Group.project_id == self.project_id)
+        ids = [row.id for row in read(rows)]
+        return Analysis.group_row_id == ids[0] if len(ids) == 1 else Analysis.group_row_id.in_(ids)
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -83,6 +87,18 @@ class Selection:
             "created_to": self.created_to.isoformat() if self.created_to else None,
             "annotations": self.annotations,
         }
+
+    @classmethod
+    def of_json(cls, kept: Mapping[str, Any]) -> "Selection":
+        """The selection that `as_json` told of."""
+        kinds: dict[str, Callable[[Any], Any]] = {
+            "project_id": UUID,
+            "status": Status,
+            "created_from": date.fromisoformat,
+            "created_to": date.fromisoformat,
+        }
+        given = {name: value for name, value in kept.items() if value is not None}
+        return cls(**{name: kinds.get(name, type(value))(value) for name, value in given.items()})
 
 
 @dataclass(frozen=True)
@@ -109,12 +125,31 @@ class Entry:
     pages: Pages | None
 
 
+@dataclass
+class Progress:
+    """How much has been read for an export so far."""
+
+    analyses: int = 0
+    annotations: int = 0
+
+    def over(self, found: Iterable[Entry]) -> Iterator[Entry]:
+        """The same entries, counted as they are taken."""
+        for entry in found:
+            self.analyses += 1
+            yield entry if entry.pages is None else replace(entry, pages=self._over_pages(entry.pages))
+
+    def _over_pages(self, pages: Pages) -> Pages:
+        for rows in pages:
+            self.annotations += len(rows)
+            yield rows
+
+
 def entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
     No transaction is open while an entry is used or the storage is asked.
     """
-    for rows in _analyses(selection, moment):
+    for rows in analyses_of(selection, moment):
         found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
         if not selection.annotations:
             yield from (Entry(_about(row, found), row, None) for row in rows)
@@ -170,7 +205,8 @@ def _about(row: Row[Any], found: Found | None) -> dict[str, Any]:
     return about | ({"artifacts": as_found(found.rows.get(row.id, []), found.storage)} if found else {})
 
 
-def _analyses(selection: Selection, moment: datetime) -> Iterator[Sequence[Row[Any]]]:
+def analyses_of(selection: Selection, moment: datetime) -> Iterator[Sequence[Row[Any]]]:
+    """Pages of their columns with those of their images, oldest first."""
     rows = read(page_of(selection, moment))
     while rows:
         yield rows

@@ -17,12 +17,12 @@ from app.importers.base import Found, Json, LeftOut, Taken, Target, Told, class_
 from app.importers.masks import mask_data
 from app.importers.reading import (
     Unfit,
+    check_one,
     each,
     each_of_image,
     head,
     is_called,
     kept,
-    none_called,
     numbers,
     one,
     under,
@@ -91,11 +91,10 @@ def _dataset(file: Json, target: Target) -> Found:
     classes = file.get("classes")
     read = partial(_label, target=target, of={}, classes=classes if isinstance(classes, list) else [])
     stem = PurePosixPath(target.filename).stem
-    ours = [
+    ours = {
         key for key in file["labels"] if is_called(key, target) or (target.called is None and key == stem)
-    ]
-    if not ours:
-        not_this_format(none_called(target, [*file["labels"]]))
+    }
+    check_one(ours, target, [*file["labels"]])
     for key, value in file["labels"].items():
         place = under("labels", key)
         if key not in ours:

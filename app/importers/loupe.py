@@ -1,4 +1,4 @@
-"""What Loupe itself exports of one analysis, as JSON: the same annotations again."""
+"""What Loupe itself exports as JSON, of one analysis or of many: the same annotations again."""
 
 import re
 from typing import Any
@@ -19,6 +19,8 @@ from app.models.artifacts import FILENAME
 
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
 MAX_LISTED = 5
+OVER_ALL = "says something of the export, not of its analyses"
+OTHER_ANALYSIS = "is another analysis, or of another"
 GIVEN = re.compile(r"[\x21-\x7e]{1,128}#[0-9]{1,9}")  # the names of items that were sent without one
 _PATH = re.compile(rf"ml_outputs/[^/]+/({FILENAME})")
 
@@ -31,20 +33,20 @@ def read_json(file: Any, target: Target) -> Found:
         yield from _analysis("", file, target)
         return
     there = (one for one in objects(file["analyses"], "analyses") if not isinstance(one, Refused))
-    place, meant = _meant([*there], target)
+    place, meant = meant_of([*there], target)
     for name in file:
         if name != "analyses":
-            yield LeftOut(name, "says something of the export, not of its analyses")
+            yield LeftOut(name, OVER_ALL)
     for one in objects(file["analyses"], "analyses"):
         if isinstance(one, Refused):
             yield one
         elif one[0] == place:
             yield from _analysis(f"{place}.", meant, target)
         else:
-            yield LeftOut(one[0], "is another analysis")
+            yield LeftOut(one[0], OTHER_ANALYSIS)
 
 
-def _meant(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
+def meant_of(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
     """The one analysis of this image, or the one that is `called`. Raises InvalidPayload."""
     found = [one for one in there if {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
     if len(found) != 1:
@@ -94,4 +96,4 @@ def annotation(place: str, entry: Json, target: Target) -> Found:
         yield Taken(place, item)
 
 
-JSON = json_file("Loupe's own export of an analysis, JSON", read_json)
+JSON = json_file("Loupe's own export, JSON", read_json)

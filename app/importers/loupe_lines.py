@@ -1,56 +1,82 @@
-"""What Loupe itself exports of one analysis, as JSON lines: the analysis, a line for each annotation, and how many.
+"""What Loupe itself exports as JSON lines, of one analysis or of many: each says what it is by its `kind`.
 
-Lines with an `annotation_type` are annotations; lines of these alone are taken too. Where the analysis stands first,
-the count must stand last: a download that broke off is not taken for a whole one.
+Before the annotations of an analysis stands the analysis, and the last line is the `end`, with how many annotations
+there were: a download that broke off is not taken for a whole one. Lines of annotations alone are taken too.
 """
 
 from typing import Any
 
 from app.errors import MalformedRequest
-from app.importers.base import FILE_DEPTH, Found, Json, Refused, Target, not_this_format, text_file
-from app.importers.loupe import about, annotation
+from app.importers.base import (
+    FILE_DEPTH,
+    Found,
+    Json,
+    LeftOut,
+    Refused,
+    Target,
+    not_this_format,
+    text_file,
+)
+from app.importers.loupe import OTHER_ANALYSIS, OVER_ALL, about, annotation, meant_of
 from app.schemas import strict_json
+
+KINDS = ("export", "analysis", "annotation", "end")
 
 
 def read(lines: list[str], target: Target) -> Found:
-    head: Json | None = None
-    tail: Json | None = None
-    number = 0
-    for index, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        place = f"line {index}"
-        value = _parsed(place, line)
-        if isinstance(value, Refused):
-            number += 1
-            yield value
-        elif "annotation_type" in value:
-            number += 1
-            yield from annotation(place, value, target)
-        elif head is None and number == 0:
-            head = value
-            yield from about(f"{place} ", value, target)
-        else:
-            tail = value
-    if head is not None or tail is not None:
-        _check_end(tail, number)
+    read = [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    analyses = [(place, value) for place, value in read if _kind(value) == "analysis"]
+    wanted = meant_of(analyses, target)[1].get("id") if len(analyses) > 1 else None
+    for place, value in read:
+        kind = _kind(value)
+        if not isinstance(value, dict):
+            yield Refused(place, "", value)
+        elif kind == "export":
+            yield LeftOut(place, OVER_ALL)
+        elif kind not in KINDS:
+            yield Refused(place, "kind", f"must be one of: {', '.join(KINDS)}")
+        elif kind != "end" and wanted is not None and wanted != _analysis_of(kind, value):
+            yield LeftOut(place, OTHER_ANALYSIS)
+        elif kind == "analysis":
+            yield from about(f"{place} ", _without_kind(value), target)
+        elif kind == "annotation":
+            yield from annotation(place, _without_kind(value), target)
+    _check_end([value for _, value in read])
 
 
-def _parsed(place: str, line: str) -> Any:
+def _parsed(line: str) -> Any:
+    """The object; a text that says why there is none."""
     try:
         value = strict_json.parse(line.encode(), FILE_DEPTH)
     except MalformedRequest as error:
-        return Refused(place, "", error.detail)
-    return value if isinstance(value, dict) else Refused(place, "", "must be an object")
+        return error.detail
+    return value if isinstance(value, dict) else "must be an object"
 
 
-def _check_end(tail: Json | None, number: int) -> None:
-    count = tail.get("annotation_count") if tail else None
-    if count != number:
+def _kind(value: Any) -> Any:
+    return value.get("kind", "annotation") if isinstance(value, dict) else None
+
+
+def _analysis_of(kind: str, value: Json) -> Any:
+    return value.get("id" if kind == "analysis" else "analysis_id")
+
+
+def _without_kind(value: Json) -> Json:
+    return {key: inner for key, inner in value.items() if key != "kind"}
+
+
+def _check_end(values: list[Any]) -> None:
+    """Raises InvalidPayload for a file that is not whole; lines of annotations alone need no end."""
+    kinds = [_kind(value) for value in values]
+    if not {"export", "analysis", "end"} & {kind for kind in kinds if isinstance(kind, str)}:
+        return
+    count = values[-1].get("annotation_count") if kinds[-1] == "end" else None
+    there = len(kinds) - sum(kind in ("export", "analysis", "end") for kind in kinds)
+    if count != there:
+        said = "ends without one" if count is None else f"says {count!r:.40}"
         not_this_format(
-            f"The file has {number} annotations and should end with a line that says so, "
-            f"but it {'ends without one' if count is None else f'says {count!r:.40}'}: is it whole?"
+            f"The file has {there} annotations and should end with a line that says so, but it {said}: is it whole?"
         )
 
 
-FORMAT = text_file("Loupe's own export of an analysis, JSON lines", read)
+FORMAT = text_file("Loupe's own export, JSON lines", read)

@@ -9,8 +9,6 @@ from urllib.parse import unquote
 
 from app.importers.base import Found, Json, LeftOut, Refused, Target, not_this_format, objects
 
-_UPLOADED = re.compile(r"[0-9a-f]{8}-(.+)")  # as Label Studio names what was uploaded to it
-
 MAX_LISTED = 5
 
 
@@ -48,9 +46,8 @@ def under(place: str, key: str | int) -> str:
 
 def head(entry: Json, known: Iterable[str], place: str, reason: str) -> Found:
     """What is said of the whole, and is not taken: each key that is not `known` and says anything."""
-    for key in entry.keys() - set(known):
-        if not says_nothing(entry[key]):
-            yield LeftOut(under(place, key), reason)
+    for key in without(entry, known):
+        yield LeftOut(under(place, key), reason)
 
 
 def kept(first: Json, **others: Json) -> Json:
@@ -123,16 +120,16 @@ def is_called(name: Any, target: Target) -> bool:
     if not target.calls.isdisjoint(_names(name)):
         return True
     stem = PurePosixPath(target.filename).stem
-    return target.called is None and name.isdecimal() and stem.isdecimal() and int(name) == int(stem)
+    is_number = target.called is None and name.isdecimal() and stem.isdecimal()
+    return is_number and name.lstrip("0") == stem.lstrip("0")
 
 
 def _names(name: str) -> Iterator[str]:
+    """What stands at the end of a path, before the query of an address or in it."""
     yield name
-    for part in (re.split(r"[?#]", name, maxsplit=1)[0], name):
-        last = re.split(r"[/\\=]", unquote(part))[-1]
-        yield last
-        if found := _UPLOADED.fullmatch(last):
-            yield found[1]
+    path, _, query = name.partition("?")
+    for part in (path.partition("#")[0], name, *(query and [query.rpartition("=")[2]])):
+        yield re.split(r"[/\\]", unquote(part))[-1]
 
 
 OTHER_IMAGE = "is of another image"
@@ -147,22 +144,35 @@ def each_of_image(
 ) -> Found:
     """What `read` finds in the entries of the image; those of others are left out.
 
-    An entry that names no image is the image's when it is the only one. Raises InvalidPayload when no entry is.
+    An entry that names no image is the image's when it is the only one. Raises InvalidPayload when no entry is, and
+    when entries of several images are called alike: unless `called` says which is meant, their first names tell.
     """
     named = [[*map(str, names_of(entry))] if isinstance(entry, dict) else [] for entry in entries]
-    ours = [any(is_called(name, target) for name in names) for names in named]
-    if not any(ours):
-        if len(entries) != 1 or named[0] or not isinstance(entries[0], dict):
-            not_this_format(none_called(target, [names[0] for names in named if names]))
-        ours = [True]
+    known = {name: is_called(name, target) for names in named for name in names}
+    ours = [next((name for name in names if known[name]), None) for names in named]
+    alone = len(entries) == 1 and not named[0] and isinstance(entries[0], dict)
+    firsts = [names[0] if names else "" for names in named]
+    meant = {ours[i] if target.called else firsts[i] for i in range(len(entries)) if ours[i] is not None}
+    check_one({str(name) for name in meant}, target, [name for name in firsts if name], alone)
     for i, entry in enumerate(entries):
-        if ours[i]:
+        if ours[i] is not None or alone:
             yield from one(under(path, i), entry, read)
         else:
             yield LeftOut(under(path, i), OTHER_IMAGE)
 
 
-def none_called(target: Target, there: list[str]) -> str:
+def check_one(ours: set[str], target: Target, there: list[str], alone: bool = False) -> None:
+    """Raises InvalidPayload unless one name in the file, or an entry that is alone, means the image."""
+    if len(ours) > 1:
+        listed = ", ".join(name[:80] for name in sorted(ours)[:MAX_LISTED])
+        not_this_format(
+            f"Several images of the file are called like this one: {listed}. Name one with `called`."
+        )
+    if not ours and not alone:
+        not_this_format(_none_called(target, there))
+
+
+def _none_called(target: Target, there: list[str]) -> str:
     listed = ", ".join(name[:80] for name in [*dict.fromkeys(there)][:MAX_LISTED])
     return (
         f"The file has no image called {' or '.join(sorted(target.calls))}. It has: {listed or 'none'}. "

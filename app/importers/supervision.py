@@ -25,7 +25,7 @@ def read_detections(file: Any, target: Target) -> Found:
         )
     yield from head(file, ("xyxy", "data", *_COLUMNS), "", "says something of the detections as a whole")
     data = file["data"] if isinstance(file.get("data"), dict) else {}
-    for name in data.keys() & file.keys():
+    for name in (name for name in data if name in file):
         yield LeftOut(f"data.{name}", "is called like a column that the Detections have themselves")
     own = [*_COLUMNS, *(name for name in data if name not in file)]
     yield from each_row(rows(data | file, "", "xyxy", own), read)

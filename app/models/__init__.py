@@ -4,6 +4,7 @@ from app.models.analyses import Analysis, Status
 from app.models.annotations import Annotation
 from app.models.artifacts import Artifact
 from app.models.audit import AuditEvent
+from app.models.exports import Export, ExportState
 from app.models.groups import Group
 from app.models.images import Image
 from app.models.pipeline_keys import PipelineKey, UsedNonce
@@ -21,6 +22,8 @@ __all__ = [
     "Annotation",
     "Artifact",
     "AuditEvent",
+    "Export",
+    "ExportState",
     "Group",
     "Image",
     "Membership",

@@ -14,9 +14,10 @@ class AuditEvent(Base):
     __tablename__ = "audit_events"
     __table_args__ = (
         Index("ix_audit_events_subject", "subject_type", "subject_id"),
-        # the order in which the trail is read, the whole of it and what one person did
+        # the order in which the trail is read, the whole of it and what one person did, and in one project
         Index("ix_audit_events_created_at_id", "created_at", "id"),
         Index("ix_audit_events_actor_id_created_at_id", "actor_id", "created_at", "id"),
+        Index("ix_audit_events_project_id_created_at_id", "project_id", "created_at", "id"),
     )
 
     id: Mapped[PrimaryKey]
@@ -27,7 +28,7 @@ class AuditEvent(Base):
     action: Mapped[str] = mapped_column(String(64))
     subject_type: Mapped[str] = mapped_column(String(32))
     subject_id: Mapped[str] = mapped_column(String(64))
-    project_id: Mapped[UUID | None] = mapped_column(index=True)
+    project_id: Mapped[UUID | None]
     before: Mapped[dict[str, Any] | None] = mapped_column(Json)
     after: Mapped[dict[str, Any] | None] = mapped_column(Json)
     request_id: Mapped[str | None] = mapped_column(String(64), index=True)

@@ -61,15 +61,19 @@ NO_DAY = "Write a day as 2026-03-31."
 
 
 class ExportForm(Form):
-    """Which analyses, and how: `what` is `annotations` or `analyses`, the days are UTC and both included."""
+    """Which analyses, and how: `what` is `annotations` or `analyses`, the days are UTC and both included, `columns` are
+    names with spaces between them. Which formats and columns there are, the route knows.
+    """
 
     project = AnyOr(UUID, "Choose a project.")
+    group = Text(shortest=0, load_default="")
     model = Text(shortest=0, load_default="")
     status = AnyOr(Status, "Choose a status.")
     created_from = AnyOr(date.fromisoformat, NO_DAY)
     created_to = AnyOr(date.fromisoformat, NO_DAY)
     what = fields.String(load_default="annotations", validate=validate.OneOf(["annotations", "analyses"]))
-    format = fields.String(load_default="json", validate=validate.OneOf(["json", "csv"]))
+    format = fields.String(load_default="json")
+    columns = fields.String(load_default="", validate=validate.Length(max=10_000))
 
     @validates_schema
     def _in_order(self, values: dict[str, Any], **_: Any) -> None:
@@ -80,6 +84,12 @@ class ExportForm(Form):
     @post_load
     def _whether_annotations(self, values: dict[str, Any], **_: Any) -> dict[str, Any]:
         return values | {"annotations": values.pop("what") == "annotations"}
+
+
+class NewExportForm(Form):
+    """`export_id` is chosen when the form is drawn, so that a form that is sent again asks for nothing more."""
+
+    export_id = fields.UUID(required=True)
 
 
 class ProjectIds(fields.Field[list[UUID]]):

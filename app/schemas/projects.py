@@ -82,7 +82,8 @@ def project_out(project: Project, role: Role, image_count: int) -> dict[str, Any
     }
 
 
-def image_out(image: Image) -> dict[str, Any]:
+def image_out(image: Image | Any) -> dict[str, Any]:
+    """`image` is an Image or a row of its attributes."""
     return {
         "id": str(image.id),
         "project_id": str(image.project_id),

@@ -122,8 +122,18 @@ class GroupsPage(Schema):
     limit = QueryInteger(1, 500, load_default=100)
 
 
+class BundleQuery(Schema):
+    images = fields.Boolean(
+        load_default=False, metadata={"description": "`1` or `true`: the pictures come along."}
+    )
+
+
 class GroupQuery(Schema):
     group_id = Text(required=True)
+
+
+class GroupBundleQuery(GroupQuery, BundleQuery):
+    """Of a group, and whether the pictures come along."""
 
 
 class CancelGroup(GroupQuery):

@@ -13,6 +13,7 @@ from app.models import (
     Analysis,
     Artifact,
     AuditEvent,
+    Export,
     Image,
     PipelineKey,
     Principal,
@@ -35,10 +36,11 @@ SUBJECTS = {
     PipelineKey: "pipeline_key",
     WebhookDelivery: "webhook",
     WebhookTarget: "webhook_target",
+    Export: "export",
 }
 ACTOR_KINDS = ("user", "pipeline", "system")
 # what is written down about analyses; these are not shown while the feature is off
-OF_ANALYSES = ("analysis", "artifact", "pipeline_key", "webhook", "webhook_target")
+OF_ANALYSES = ("analysis", "artifact", "pipeline_key", "webhook", "webhook_target", "export")
 EXPORTED = "analyses.exported"
 # everything that is ever written down, by name
 ACTIONS = tuple(
@@ -55,6 +57,13 @@ ACTIONS = tuple(
             "annotations.stored",
             "artifact.presigned",
             "artifact.swept",
+            "export.asked",
+            "export.canceled",
+            "export.deleted",
+            "export.downloaded",
+            "export.failed",
+            "export.finished",
+            "export.purged",
             "image.deleted",
             "image.purged",
             "image.restored",
@@ -98,7 +107,8 @@ def record(
     | UserKey
     | PipelineKey
     | WebhookDelivery
-    | WebhookTarget,
+    | WebhookTarget
+    | Export,
     *,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
@@ -159,7 +169,7 @@ def page(
 
 def actions(*, ml: bool) -> Sequence[str]:
     """Every action that may occur in the trail."""
-    of_analyses = ("analys", "annotations.", "artifact.", "pipeline_key.", "webhook")
+    of_analyses = ("analys", "annotations.", "artifact.", "pipeline_key.", "webhook", "export.")
     return [name for name in ACTIONS if ml or not name.startswith(of_analyses)]
 
 

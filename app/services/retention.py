@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from sqlalchemy import (
@@ -30,11 +30,12 @@ from sqlalchemy import (
 from app.dialect import READING
 from app.errors import Conflict
 from app.extensions import db
-from app.models import SYSTEM, Analysis, Annotation, Artifact, Image, WebhookDelivery
+from app.models import SYSTEM, Analysis, Annotation, Artifact, Export, Image, WebhookDelivery
 from app.models.pipeline_keys import UsedNonce
-from app.services import artifacts, audit, webhooks
+from app.services import artifacts, audit, kept_exports, webhooks
 from app.services.deletions import title_of
 from app.storage import ListedObject, Storage
+from app.storage.base import EXPORTS
 
 Steps = Iterator[str | None]
 Item = TypeVar("Item")
@@ -44,12 +45,14 @@ FOLDERS = 200  # looked up at once
 PAGE = 100  # artifacts: the storage is asked for each of them between two steps
 FEW = 20  # images: as many as that may all be lost without looking like those of somebody else
 RENDERS = "renders/analyses/"
+Kind: TypeAlias = type[Image] | type[Analysis] | type[Export]
 # where files are called by the ids of rows, and of which
-PLACES: tuple[tuple[str, type[Image] | type[Analysis]], ...] = (
+PLACES: tuple[tuple[str, Kind], ...] = (
     ("images/", Image),
     ("renders/images/", Image),
     ("ml_outputs/", Analysis),
     (RENDERS, Analysis),
+    (EXPORTS, Export),
 )
 _FOLDER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _OF_ANNOTATION = re.compile(rf"({_FOLDER.pattern})(?:-[0-9a-f]+\.png|\.txt)")
@@ -221,7 +224,7 @@ def _refuse_anothers(storage: Storage) -> Steps:
 def _lost(
     folders: dict[str, list[ListedObject]],
     place: str,
-    kind: type[Image] | type[Analysis],
+    kind: Kind,
     before: datetime,
     unknown_before: datetime,
 ) -> list[tuple[str, list[str]]]:
@@ -276,6 +279,21 @@ def webhook_log(moment: datetime, *, dry_run: bool) -> Steps:
             yield None
     if number:
         yield f"{number} webhook{'' if number == 1 else 's'}"
+
+
+def exports(moment: datetime, storage: Storage, *, dry_run: bool) -> Steps:
+    """Kept exports whose time is over by then, with their files."""
+    over = Export.expires_at <= moment
+    for export_id in _all(select(Export.id).where(over).order_by(Export.id)):
+        export = db.session.scalar(select(Export).where(Export.id == export_id, over).with_for_update())
+        if export is None:
+            continue
+        said = f"export {export_id}, {export.filename}"
+        if not dry_run:
+            kept_exports.forget(export, "export.purged", by=SYSTEM)
+        yield said
+        if not dry_run:
+            _delete_files(storage, f"{EXPORTS}{export_id}/")
 
 
 # --- statements --------------------------------------------------------------------------------------------------

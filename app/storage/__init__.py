@@ -1,7 +1,8 @@
 """Where files lie: S3Storage and LocalStorage behind one interface, chosen once by `from_config`.
 
-A key names a file: `images/{uuid}`, `ml_outputs/{uuid}/{name}`, `renders/…`. Readers and writers outside get
-signed addresses that end by themselves. Put before a transaction and delete after it, never inside one.
+A key names a file: `images/{uuid}`, `ml_outputs/{uuid}/{name}`, `renders/…`, `exports/{uuid}/…`. Readers
+and writers outside get signed addresses that end by themselves. Put before a transaction and delete after it, never
+inside one.
 """
 
 import time
@@ -11,7 +12,16 @@ from typing import Any, cast
 
 from flask import current_app
 
-from app.storage.base import Clock, ListedObject, ObjectStream, SignedUpload, SignedUrl, Storage, StoredObject
+from app.storage.base import (
+    Clock,
+    ListedObject,
+    ObjectStream,
+    SignedUpload,
+    SignedUrl,
+    Storage,
+    StoredObject,
+    Writer,
+)
 from app.storage.local import LocalStorage
 from app.storage.s3 import S3Storage
 
@@ -24,6 +34,7 @@ __all__ = [
     "SignedUrl",
     "Storage",
     "StoredObject",
+    "Writer",
     "current",
     "from_config",
 ]

@@ -25,6 +25,7 @@ Source = Readable | bytes
 CHUNK = 64 * 1024
 SPOOL = 8 * 1024 * 1024
 LEFT_AT_LEAST = 60  # seconds for a browser to follow an address that it kept
+EXPORTS = "exports/"  # what is written piece by piece
 UPLOADS = "ml_outputs/"  # nothing else can be uploaded from outside
 
 INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
@@ -90,11 +91,29 @@ class ObjectStream(io.BufferedReader):
         return chunk
 
 
+class Writer(Protocol):
+    """A file on its way into the storage, of any size: little of it is held in memory. `bytes_written` so far."""
+
+    bytes_written: int
+
+    def write(self, chunk: bytes, /) -> None: ...
+
+    def finish(self) -> StoredObject:
+        """Stores what was written, whole; what stood at the key before is replaced."""
+
+    def abort(self) -> None:
+        """Gives it up; nothing of it stays. After `finish` it does nothing."""
+
+
 class Storage(Protocol):
     """Every method may raise StorageUnavailable. A key of the wrong form is NotFound."""
 
     def put(self, key: str, source: Source, content_type: str) -> StoredObject:
         """Stores the rest of `source`, whole or not at all; what stood at the key before is replaced."""
+
+    def writer(self, key: str, content_type: str) -> Writer:
+        """For what comes piece by piece. Of a writer that is neither finished nor aborted nothing is ever seen; what it
+        left is cleared by `clear_partial`."""
 
     def open(self, key: str, start: int = 0) -> ObjectStream:
         """The bytes from `start` on; close it. Raises NotFound."""
@@ -205,11 +224,16 @@ def caching(expires_in: int, unchanging: bool) -> str:
 
 def copy(source: Source, target: IO[bytes]) -> tuple[int, str]:
     """Copies the rest of the source; how many bytes that was, and their hex SHA-256."""
-    if isinstance(source, bytes):
-        source = io.BytesIO(source)
     size, digest = 0, hashlib.sha256()
-    while chunk := source.read(CHUNK):
+    for chunk in pieces(source):
         target.write(chunk)
         digest.update(chunk)
         size += len(chunk)
     return size, digest.hexdigest()
+
+
+def pieces(source: Source) -> Iterator[bytes]:
+    if isinstance(source, bytes):
+        source = io.BytesIO(source)
+    while chunk := source.read(CHUNK):
+        yield chunk

@@ -4,6 +4,7 @@ A stored file is its bytes, then a footer: JSON with content type and SHA-256, t
 bytes, and MAGIC. Bytes and what is known of them so change together, in one rename, whoever else is writing.
 """
 
+import hashlib
 import io
 import json
 import os
@@ -30,7 +31,7 @@ from app.storage.base import (
     as_time,
     checked,
     checked_upload,
-    copy,
+    pieces,
     window,
 )
 
@@ -58,25 +59,22 @@ class LocalStorage:
         accept: Callable[[StoredObject], None] | None = None,
     ) -> StoredObject:
         """As in Storage. `accept` sees what arrived before anybody else can; raising, it refuses the file."""
+        writer = self.writer(key, content_type)
+        try:
+            with _disk_errors():
+                for chunk in pieces(source):
+                    writer.write(chunk)
+            return writer.finish(accept)
+        finally:
+            writer.abort()
+
+    def writer(self, key: str, content_type: str) -> "LocalWriter":
         path = self._path(key)
         temporary = self._incoming / uuid4().hex
         with _disk_errors():
             self._incoming.mkdir(parents=True, exist_ok=True)
-            try:
-                with temporary.open("xb") as file:
-                    size, sha256 = copy(source, file)
-                    file.write(_footer(content_type, sha256))
-                    file.flush()
-                    os.fsync(file.fileno())
-                stored = StoredObject(
-                    key, size, content_type, sha256, sha256, as_time(temporary.stat().st_mtime)
-                )
-                if accept:
-                    accept(stored)
-                self._publish(temporary, path)
-            finally:
-                temporary.unlink(missing_ok=True)
-        return stored
+            file = temporary.open("xb")
+        return LocalWriter(key, content_type, temporary, file, lambda: self._publish(temporary, path))
 
     def _publish(self, temporary: Path, path: Path) -> None:
         for _ in range(100):  # `delete` may take an empty directory away between the two steps
@@ -224,6 +222,45 @@ class LocalStorage:
 
     def _path(self, key: str) -> Path:
         return self._root / checked(key)
+
+
+class LocalWriter:
+    """A file beside the others until it is whole."""
+
+    def __init__(
+        self, key: str, content_type: str, path: Path, file: BinaryIO, publish: Callable[[], None]
+    ) -> None:
+        self.bytes_written = 0
+        self._key, self._content_type = key, content_type
+        self._path, self._file, self._publish = path, file, publish
+        self._digest = hashlib.sha256()
+
+    def write(self, chunk: bytes, /) -> None:
+        with _disk_errors():
+            self._file.write(chunk)
+        self._digest.update(chunk)
+        self.bytes_written += len(chunk)
+
+    def finish(self, accept: Callable[[StoredObject], None] | None = None) -> StoredObject:
+        sha256 = self._digest.hexdigest()
+        with _disk_errors():
+            self._file.write(_footer(self._content_type, sha256))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            modified_at = as_time(os.fstat(self._file.fileno()).st_mtime)
+            self._file.close()
+        stored = StoredObject(self._key, self.bytes_written, self._content_type, sha256, sha256, modified_at)
+        if accept:
+            accept(stored)
+        with _disk_errors():
+            self._publish()
+        return stored
+
+    def abort(self) -> None:
+        with _disk_errors():
+            with suppress(OSError):  # what could not be written is given up, whatever it was
+                self._file.close()
+            self._path.unlink(missing_ok=True)
 
 
 class _Part(io.RawIOBase):

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
 
 import base64
+import hashlib
 import io
 import logging
 import tempfile
@@ -26,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from app.errors import NotFound, StorageUnavailable
 from app.storage.base import (
+    EXPORTS,
     SPOOL,
     Clock,
     ListedObject,
@@ -47,6 +49,8 @@ from app.storage.base import (
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+PART = 8 * 1024 * 1024
+PARTS_OF_A_SIZE = 1000
 DELETE_AT_ONCE = 1000  # the most one DeleteObjects takes
 MISSING = {"NoSuchKey", "NotFound", "404"}
 
@@ -110,6 +114,9 @@ class S3Storage:
             key, size, content_type, answer["ETag"].strip('"'), sha256, as_time(self._clock())
         )
 
+    def writer(self, key: str, content_type: str) -> "S3Writer":
+        return S3Writer(self._client, self._place(checked(key)), content_type, self._clock)
+
     def open(self, key: str, start: int = 0) -> ObjectStream:
         checked(key)
         part = {"Range": f"bytes={start}-"} if start else {}
@@ -151,8 +158,19 @@ class S3Storage:
                     yield ListedObject(found["Key"], found["LastModified"])
 
     def clear_partial(self, before: datetime, *, dry_run: bool = False) -> int:
-        """Nothing: here a file is there whole or not at all."""
-        return 0
+        """Exports in parts that nobody completed: the store keeps the parts, and lists no file. All else is there
+        whole or not at all."""
+        found = 0
+        listing = self._client.get_paginator("list_multipart_uploads")
+        pages = listing.paginate(Bucket=self._bucket, Prefix=EXPORTS)
+        with _s3_errors():
+            for upload in (one for page in pages for one in page.get("Uploads", ())):
+                if upload["Initiated"] < before:
+                    found += 1
+                    if not dry_run:
+                        whole = self._place(upload["Key"])
+                        self._client.abort_multipart_upload(**whole, UploadId=upload["UploadId"])
+        return found
 
     def upload_url(
         self,
@@ -231,6 +249,63 @@ class _DatedQueryAuth(S3SigV4QueryAuth):
     def _modify_request_before_signing(self, request: Any) -> None:
         request.context["timestamp"] = as_time(self._signed_at).strftime("%Y%m%dT%H%M%SZ")
         super()._modify_request_before_signing(request)  # type: ignore[misc]  # not in the stubs
+
+
+class S3Writer:
+    """An upload in parts, one of which is held in memory; what fits into the first part is put as one file.
+
+    A file has 10,000 parts at most, so they grow: to 80 MiB, in a file of 430 GiB.
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html
+    """
+
+    def __init__(self, client: Any, place: Mapping[str, str], content_type: str, clock: Clock) -> None:
+        self.bytes_written = 0
+        self._client, self._place, self._content_type, self._clock = client, place, content_type, clock
+        self._digest, self._part = hashlib.sha256(), bytearray()
+        self._upload_id: str | None = None
+        self._parts: list[dict[str, Any]] = []
+
+    def write(self, chunk: bytes, /) -> None:
+        self._part += chunk
+        self._digest.update(chunk)
+        self.bytes_written += len(chunk)
+        if len(self._part) >= PART * (1 + len(self._parts) // PARTS_OF_A_SIZE):
+            self._send_part()
+
+    def _send_part(self) -> None:
+        with _s3_errors():
+            if self._upload_id is None:
+                begun = self._client.create_multipart_upload(**self._place, ContentType=self._content_type)
+                self._upload_id = begun["UploadId"]
+            number, body = len(self._parts) + 1, bytes(self._part)
+            md5 = base64.b64encode(hashlib.md5(body, usedforsecurity=False).digest()).decode()
+            part = {"UploadId": self._upload_id, "PartNumber": number}
+            sent = self._client.upload_part(**self._place, **part, Body=body, ContentMD5=md5)
+        self._parts.append({"PartNumber": number, "ETag": sent["ETag"]})
+        self._part.clear()
+
+    def finish(self) -> StoredObject:
+        sha256 = self._digest.hexdigest()
+        if self._parts and self._part:
+            self._send_part()
+        with _s3_errors():
+            if self._parts:
+                whole = {"UploadId": self._upload_id, "MultipartUpload": {"Parts": self._parts}}
+                answer = self._client.complete_multipart_upload(**self._place, **whole)
+            else:
+                check = {"ChecksumAlgorithm": "SHA256", "ChecksumSHA256": _base64(sha256)}
+                body = {"Body": bytes(self._part), "ContentType": self._content_type}
+                answer = self._client.put_object(**self._place, **body, **check)
+        self._upload_id = None
+        etag = answer["ETag"].strip('"')
+        key, moment = self._place["Key"], as_time(self._clock())
+        return StoredObject(key, self.bytes_written, self._content_type, etag, sha256, moment)
+
+    def abort(self) -> None:
+        if self._upload_id is not None:
+            with _s3_errors():
+                self._client.abort_multipart_upload(**self._place, UploadId=self._upload_id)
+            self._upload_id = None
 
 
 class _Body(io.RawIOBase):

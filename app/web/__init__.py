@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response
 
 from app import guards
 
@@ -15,12 +15,6 @@ def part_people(response: Response) -> Response:
     """What a browser keeps for one person is not for the next who signs in with it, be it at a reverse proxy."""
     response.vary.add("Cookie")
     return response
-
-
-def asked_by_htmx() -> bool:
-    """Whether a fragment is wanted, and not a page or a page that is restored."""
-    sent = request.headers
-    return sent.get("HX-Request") == "true" and sent.get("HX-History-Restore-Request") != "true"
 
 
 @web.app_template_filter("filesize")
@@ -52,6 +46,7 @@ def duration(length: timedelta) -> str:
 from app.web import (  # noqa: E402, F401  (routes)
     account,
     analyses,
+    bundles,
     deletions,
     downloads,
     groups,

@@ -9,11 +9,11 @@ from app.errors import IllegalTransition
 from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Role
-from app.responses import answer, download, page_or, see_other
+from app.responses import answer, asked_by_htmx, download, page_or, see_other
 from app.schemas.base import load
 from app.schemas.queries import ExportQuery
 from app.services import analyses, artifacts
-from app.web import asked_by_htmx, scene, web
+from app.web import scene, web
 from app.web.view import read_view
 
 

@@ -15,12 +15,12 @@ from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Analysis, Group, Project, Role, Status
 from app.models.groups import Counts
-from app.responses import page_or, see_other
+from app.responses import asked_by_htmx, page_or, see_other
 from app.schemas.base import load
 from app.schemas.queries import GroupQuery
 from app.services import cancels, groups
 from app.stretches import Stretch, stretch
-from app.web import asked_by_htmx, web
+from app.web import web
 
 PAGE_SIZE = 25  # analyses of a group on one page
 SHOWN = 20  # of what would be canceled
@@ -177,7 +177,7 @@ def preview_export(project_id: UUID) -> Response:
         project=project,
         group=group,
         counts=counts,
-        formats={name: name.upper() for name in exports.FORMATS},
+        formats={name: f"{one.title}: {one.keeps}" for name, one in exports.FORMATS.items()},
         back=group_address(group),
     )
     return Response(text)

@@ -11,9 +11,9 @@ from app.extensions import db
 from app.geometry import Frame
 from app.guards import ml_feature, principal, takes_images
 from app.models import Project, Role
-from app.responses import page_or, see_other, stored_file
+from app.responses import asked_by_htmx, page_or, see_other, stored_file
 from app.services import analyses, images, renders
-from app.web import asked_by_htmx, filesize, scene, web
+from app.web import filesize, scene, web
 from app.web.pictures import for_good
 from app.web.place import read_window
 from app.web.projects import project_page

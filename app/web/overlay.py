@@ -13,9 +13,9 @@ from app.models import Analysis, Image
 from app.overlay import title_of
 from app.overlay.tiles import LEVELS, SIDE
 from app.overlay.window import tile_at
-from app.responses import page_or
+from app.responses import asked_by_htmx, page_or
 from app.services import renders, snapshots
-from app.web import asked_by_htmx, scene, web
+from app.web import scene, web
 from app.web.images import wanted_analysis
 from app.web.keeping import keepable, name_of
 from app.web.picked import hits, under

@@ -10,11 +10,11 @@ from app.errors import InvalidPayload
 from app.extensions import db
 from app.guards import principal
 from app.models import Project
-from app.responses import page_or, see_other
+from app.responses import asked_by_htmx, page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
 from app.services import groups, projects
-from app.web import asked_by_htmx, web
+from app.web import web
 from app.web.gallery import Gallery, project_cards, read_query
 
 

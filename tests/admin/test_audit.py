@@ -248,6 +248,7 @@ def _about(person: Person) -> dict[str, Any]:
 
 SUBJECTS = (
     "user|user_key|pipeline_key|project|image|analysis|analyses|annotations|artifact|webhook|webhook_target"
+    "|export"
 )
 
 
@@ -266,6 +267,7 @@ def recorded_actions() -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     found = {text for text in texts if re.fullmatch(rf"({SUBJECTS})\.[a-z_]+", text)}
+    found -= {"analyses.json", "project.json"}  # names of files
     return found | {f"analysis.{status}" for status in Status} | {audit.EXPORTED}
 
 

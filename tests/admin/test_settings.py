@@ -1,5 +1,6 @@
 """/admin/settings: what is in force and where it comes from; a secret is never shown, whole or in part."""
 
+import base64
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +24,7 @@ MARKERS = {
     "S3_ACCESS_KEY": "vqjzkxqvzjxkqzvx",
     "S3_SECRET_KEY": "jkxqzvxjqkvzqxkj",
     "ML_CALLBACK_HMAC_SECRET": "xkvqzjxqkvjzvqxz,zvkxjqzkvxqjkvzq",
+    "ML_BUNDLE_SIGNING_KEY": "xvvxzvjkvqvqjzvxxkjvvjjkxxkxvjkqkqxvqzqzjvk=",
     "ML_KEY_ENCRYPTION_KEYS": "zxqkjvzqxvkjqzxk",
 }
 IN_ADDRESS = "vxqkzjqx:zqkxvjzk"
@@ -89,10 +91,22 @@ def test_secrets_are_never_shown(make_app: Any, admin: Person, database: Any) ->
         assert not pieces(marker) & pieces(text.lower()), marker
     assert database.url not in text
     assert row(text, "ML_CALLBACK_HMAC_SECRET") == ("2 set (secret)", "environment")
+    assert row(text, "ML_BUNDLE_SIGNING_KEY") == ("1 set (secret)", "environment")
     assert row(text, "ML_KEY_ENCRYPTION_KEYS") == ("1 set (secret)", "environment")
     for name in ("SECRET_KEY", "REDIS_URL", "AUTH_PROXY_SECRET", "S3_ACCESS_KEY", "S3_SECRET_KEY"):
         assert row(text, name)[0] == "set (secret)"
     assert row(text, "S3_ENDPOINT")[0] == row(text, "S3_PUBLIC_ENDPOINT")[0] == "https://files.example.org"
+
+
+def test_the_public_keys_of_bundles_are_shown(make_app: Any, admin: Person) -> None:
+    seeds = [base64.b64encode(bytes([number]) * 32).decode() for number in (1, 2)]
+    app = make_app(ML_BUNDLE_SIGNING_KEY=",".join(seeds))
+    text = seen_by(admin, app).client.get(SETTINGS_PAGE).text
+    listed = seen_by(admin, app).api("GET", "/api/bundle-keys").json["keys"]
+    assert len(listed) == 2
+    for key in listed:
+        assert key["public_key"] in text.replace("&#43;", "+") and key["key_id"] in text
+    assert not any(seed in text for seed in seeds)
 
 
 def test_a_database_password_is_not_shown(admin: Person, app: Any) -> None:

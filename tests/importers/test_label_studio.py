@@ -168,6 +168,16 @@ def test_the_image_by_its_address(name: str, target: dict[str, Any]) -> None:
     assert fault["reason"].startswith(f"The file has no image called c.png. It has: {name}, b.png.")
 
 
+def test_two_uploads_of_one_name() -> None:
+    names = [f"/data/upload/2/{prefix}-leaf.png" for prefix in ("0a1b2c3d", "0a1b2c3e")]
+    tasks = [{"data": {"image": name}, "predictions": [{"result": [result(BOX)]}]} for name in names]
+    (fault,) = faults(tasks, "label-studio")
+    assert fault["reason"].startswith(
+        "Several images of the file are called like this one: /data/upload/2/0a1b2c3d"
+    )
+    assert load(tasks, "label-studio", called=names[1]).places == ["1.predictions.0.result.0"]
+
+
 @pytest.mark.parametrize(
     ("entry", "field", "reason"),
     [

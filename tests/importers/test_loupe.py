@@ -1,7 +1,6 @@
 """What Loupe exports, imported again: the same annotations in the same order."""
 
 import json
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +12,6 @@ from hypothesis import strategies as st
 
 from app.annotations import TYPES
 from app.errors import InvalidPayload
-from app.exports.json_file import write_json
 from app.geometry import Frame
 from app.models.columns import new_id
 from app.schemas.annotations import Bulk, annotation_out, load_bulk
@@ -38,7 +36,7 @@ def stored(annotations: list[Any], frame: Frame = SMALL) -> Bulk:
 
 
 def exported(bulk: Bulk, form: str) -> bytes:
-    return b"".join(WRITERS[form]([[row(item) for item in bulk.items]]))
+    return WRITERS[form]([annotation_out(row(item)) for item in bulk.items])
 
 
 def row(item: Any) -> Any:
@@ -46,14 +44,18 @@ def row(item: Any) -> Any:
     return SimpleNamespace(**columns, client_id=item.client_id, **item.values)
 
 
-def as_json(pages: list[Any]) -> Iterator[bytes]:
-    return write_json(HEAD, pages)
+def as_json(annotations: list[Any]) -> bytes:
+    return orjson.dumps(HEAD | {"annotations": annotations})
 
 
-def as_lines(pages: list[Any]) -> Iterator[bytes]:
-    annotations = [annotation_out(row) for rows in pages for row in rows]
-    for line in (HEAD, *annotations, {"annotation_count": len(annotations)}):
-        yield orjson.dumps(line) + b"\n"
+def as_lines(annotations: list[Any]) -> bytes:
+    end = {"kind": "end", "analysis_count": 1, "annotation_count": len(annotations)}
+    said = [{"kind": "annotation", **one} for one in annotations]
+    return lines({"kind": "analysis", **HEAD}, *said, end)
+
+
+def lines(*values: Any) -> bytes:
+    return b"".join(orjson.dumps(value) + b"\n" for value in values)
 
 
 WRITERS = {"json": as_json, "ndjson": as_lines}
@@ -119,7 +121,7 @@ def test_one_of_many_analyses() -> None:
     file = {"exported_at": "now", "analyses": [analysis(1, ANALYSIS), analysis(2, IMAGE)]}
     bulk = load(file, "json")
     assert bulk.places == ["analyses.1.annotations.0"] and data(bulk)[0]["x_min"] == 2
-    assert said(bulk, "left_out")["is another analysis"] == 1
+    assert said(bulk, "left_out")["is another analysis, or of another"] == 1
     other = load(file, "json", called="a1")
     assert data(other)[0]["x_min"] == 1 and len(said(other, "told")) == 1
     file["analyses"] += [analysis(3, IMAGE)]
@@ -132,26 +134,39 @@ def test_one_of_many_analyses() -> None:
 BOX = {"annotation_type": "bounding_box", "data": {"x_min": 1, "y_min": 2, "x_max": 9, "y_max": 9}}
 
 
-def lines(*values: Any) -> bytes:
-    return b"".join(orjson.dumps(value) + b"\n" for value in values)
+END = {"kind": "end", "annotation_count": 2}
 
 
 def test_lines_that_broke_off() -> None:
-    whole = lines(HEAD, BOX, BOX, {"annotation_count": 2})
+    head = {"kind": "analysis", **HEAD}
+    whole = lines(head, BOX, BOX, END)
     assert len(load(whole, "ndjson").items) == 2
     assert load(whole, "ndjson").places == ["line 2", "line 3"]
     assert len(load(lines(BOX, BOX), "ndjson").items) == 2
-    for cut in (
-        lines(HEAD, BOX),
-        lines(HEAD, BOX, {"annotation_count": 2}),
-        lines(BOX, {"annotation_count": 2}),
-    ):
+    for cut in (lines(head, BOX), lines(head, BOX, END), lines(BOX, END), lines(head, BOX, END, BOX)):
         (fault,) = faults(cut, "ndjson")
         assert fault["reason"].endswith("is it whole?")
     assert faults(whole[:-60], "ndjson")
 
 
+def test_lines_of_many_analyses() -> None:
+    heads = [{"kind": "analysis", **analysis(n, image)} for n, image in ((1, ANALYSIS), (2, IMAGE))]
+    ones = [{"kind": "annotation", "analysis_id": head["id"], **head.pop("annotations")[0]} for head in heads]
+    file = lines({"kind": "export", "filters": {}}, heads[0], ones[0], heads[1], ones[1], END)
+    bulk = load(file, "ndjson")
+    assert bulk.places == ["line 5"] and data(bulk)[0]["x_min"] == 2 and not bulk.ignored
+    assert said(bulk, "left_out") == {
+        "says something of the export, not of its analyses": 1,
+        "is another analysis, or of another": 2,
+        "says something of the exported analysis, not of its annotations": 1,
+        "has an id and a time, and gets new ones": 1,
+    }
+    assert data(load(file, "ndjson", called="a1"))[0]["x_min"] == 1
+    assert faults(lines(*heads, *ones, *heads, END), "ndjson")
+
+
 def test_a_line_that_is_wrong() -> None:
-    file = lines(BOX) + b'{"annotation_type": NaN}\n\n[]\n' + lines(BOX)
-    assert [fault["place"] for fault in faults(file, "ndjson")] == ["line 2", "line 4"]
-    assert load(file, "ndjson", skips=True).places == ["line 1", "line 2", "line 4", "line 5"]
+    file = lines(BOX) + b'{"annotation_type": NaN}\n\n[]\n' + lines(BOX, {"kind": ["box"]})
+    assert [fault["place"] for fault in faults(file, "ndjson")] == ["line 2", "line 4", "line 6"]
+    bulk = load(file, "ndjson", skips=True)
+    assert bulk.places == ["line 1", "line 2", "line 4", "line 5", "line 6"]

@@ -57,7 +57,10 @@ def damage(value: Any, path: tuple[Any, ...], how: Any) -> Any:
             value = value[key]
         except (LookupError, TypeError):
             return None  # an earlier damage took it away
-    if isinstance(value, dict) or (isinstance(value, list) and isinstance(last, int) and last < len(value)):
+    has_place = (
+        isinstance(last, int) and last < len(value) if isinstance(value, list) else isinstance(last, str)
+    )
+    if isinstance(value, dict | list) and has_place:  # an earlier damage may have put one there for the other
         if how == "gone":
             value.pop(last, None) if isinstance(value, dict) else value.pop(last)
         else:

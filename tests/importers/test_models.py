@@ -106,6 +106,37 @@ def test_the_image_by_its_number() -> None:
     assert rows(load(outputs, "torchvision", filename="000139.jpg"))[0][1] == "0"
 
 
+def test_images_that_are_called_alike() -> None:
+    outputs = [{"file_name": f"{folder}/leaf.png", "boxes": [[1, 1, 5, 5]]} for folder in "ab"]
+    (fault,) = faults(outputs, "torchvision")
+    assert fault["reason"] == (
+        "Several images of the file are called like this one: a/leaf.png, b/leaf.png. Name one with `called`."
+    )
+    assert load(outputs, "torchvision", called="b/leaf.png").places == ["1.boxes.0"]
+
+
+@pytest.mark.parametrize(
+    ("name", "filename", "same"),
+    [
+        ("C:\\pictures\\leaf.png", "leaf.png", True),
+        ("https://x.test/a%20b/leaf.png?width=3#x", "leaf.png", True),
+        ("https://x.test/?file=a%2Fleaf.png", "leaf.png", True),
+        ("a/tree=leaf.png", "leaf.png", False),
+        ("0a1b2c3d-leaf.png", "leaf.png", False),
+        ("139", "000139.jpg", True),
+        ("0" * 5000 + "139", "139.jpg", True),
+        ("9" * 5000, "139.jpg", False),
+        ("leaf", "leaf.png", False),
+    ],
+)
+def test_what_the_image_is_called(name: str, filename: str, same: bool) -> None:
+    outputs = [{"file_name": called, "boxes": [[1, 1, 5, 5]]} for called in (name, "x.png")]
+    if same:
+        assert load(outputs, "torchvision", filename=filename).places == ["0.boxes.0"]
+    else:
+        assert faults(outputs, "torchvision", filename=filename)
+
+
 def test_mmdetection() -> None:
     sent = content("mmdetection.json")
     bulk = load(Path("mmdetection.json"), "mmdetection", names=NAMES)

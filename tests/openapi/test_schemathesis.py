@@ -57,6 +57,7 @@ FRAMED = ("bounding_box", "polygon", "keypoint")  # those whose numbers may be i
 RECEIPT = ("inserted", "unchanged", "updated", "removed", "scaled")
 SIGNED = {"signature": [], "timestamp": []}
 FOR_WORKERS = ("/claim", "/heartbeat")
+LED_GROUP = "night run"
 
 
 def labels() -> list[str]:
@@ -80,7 +81,8 @@ class Scene:
 
     def analysis(self, state: str) -> Analysis:
         """A new one that holds an annotation under every name of a type, and the artifact some of them need."""
-        analysis = self.world.analysis(self.image, "queued" if state == "queued" else "processing")
+        begun = "queued" if state == "queued" else "processing"
+        analysis = self.world.analysis(self.image, begun, group_id=LED_GROUP)
         upload(self.app, self.pipeline, analysis)
         store(self.pipeline, analysis, [self.item(name, f"held-{name}", analysis) for name in NAMES])
         if state in ("completed", "failed"):
@@ -161,6 +163,8 @@ def lead(scene: Scene, case: Case, chance: Random, analysis: Analysis) -> None:
         case.path_parameters[name] = str(there[name])
     if "path" in (case.query or {}):
         case.query["path"] = scene.artifact_of(analysis)
+    if "group_id" in (case.query or {}):
+        case.query["group_id"] = LED_GROUP
     if "dry_run" in (case.query or {}) and chance.random() < 0.7:
         del case.query["dry_run"]
     if case.path.endswith(":import") and chance.random() < 0.7:  # a file that is one

@@ -10,8 +10,8 @@ from app.services import pipeline_keys
 from tests.factories import WEBHOOKS, picture
 
 ML_RULE = re.compile(
-    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/admin/exports|/admin/webhooks|/pipeline|/export"
-    r"|/groups?\b"
+    r"analys|annotation|artifact|/ml/|/panel|/overlay|/hit|/pick|/bundle|/admin/exports|/admin/webhooks|/pipeline"
+    r"|/groups?\b|/export"
 )
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
@@ -43,6 +43,7 @@ def ids(app, world, project, image, analysis, pipeline, client):
         "analysis_id": analysis.id,
         "annotation_id": receipt["annotations"][0]["id"],
         "delivery_id": world.delivery(analysis).id,
+        "export_id": world.export().id,
         "level": 0,
         "column": 0,
         "row": 0,

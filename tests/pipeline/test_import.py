@@ -3,8 +3,13 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 
+from app import exports
 from app.models import Annotation, Receipt
+from tests.importers.anything import annotation
+from tests.importers.reading import ANALYSIS
 from tests.steps import check_problem
 
 BOX = {"x_min": 1.0, "y_min": 2.0, "x_max": 9.0, "y_max": 12.0}
@@ -153,3 +158,40 @@ def test_an_export_is_taken_back(send, pipeline, viewer, world, image, analysis)
 
     assert said(again) == said(exported)
     assert pipeline.post(path, raw=again.data).json["unchanged"] == 3
+
+
+@pytest.mark.parametrize("form", [form for form in ("json", "ndjson") if form in exports.FORMATS])
+@settings(
+    max_examples=15,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(made=st.lists(annotation(), min_size=1, max_size=6))
+def test_whatever_is_exported_comes_back(form, made, pipeline, viewer, world, image):
+    """Through both endpoints and the database, by a name and a place of its own each."""
+    first, second = (world.analysis(image, "processing") for _ in range(2))
+    own = json.loads(json.dumps(made).replace(str(ANALYSIS), str(first.id)))
+    bulk = f"/api/analyses/{first.id}/annotations:bulk?on_invalid=skip"
+    assume(pipeline.post(bulk, {"annotations": own}).status_code == 200)
+
+    def exported(analysis):
+        answer = viewer.api("GET", f"/api/analyses/{analysis.id}/export?format={form}", buffered=True)
+        assert answer.status_code == 200
+        return answer.data
+
+    path = f"/api/analyses/{second.id}/annotations:import?format={form}"
+    receipt = pipeline.post(path, raw=exported(first), headers={"Content-Type": "text/plain"})
+    assert receipt.status_code == 200, receipt.text
+    assert not receipt.json.keys() & {"normalised", "ignored", "skipped", "scaled"}
+    before, after = (held(viewer, analysis) for analysis in (first, second))
+    assert after == before and before
+
+
+def held(viewer, analysis):
+    """All that an analysis holds, but for what is new in another one."""
+    found = viewer.api("GET", f"/api/analyses/{analysis.id}").json["annotations"]
+    return [
+        {key: value for key, value in one.items() if key not in ("id", "analysis_id", "created_at")}
+        | {"storage_path": one["storage_path"] and one["storage_path"].rpartition("/")[2]}
+        for one in found
+    ]

@@ -20,5 +20,5 @@ def test_a_file_is_stored(pipeline, viewer, analysis, format, file, told):
     assert receipt["inserted"] == receipt["file"]["annotations"] > 0
     held = viewer.api("GET", f"/api/analyses/{analysis.id}/annotations").json
     assert held["total"] == receipt["inserted"]
-    page = viewer.get(f"/images/{analysis.image_id}?analysis={analysis.id}")
-    assert page.status_code == 200, "what is stored can be drawn"
+    page = viewer.client.get(f"/images/{analysis.image_id}?analysis={analysis.id}")
+    assert page.status_code == 200, "what is stored can be shown"

@@ -9,13 +9,15 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
+from app.exports import Selection
+from app.exports.many import page_of
 from app.extensions import db
 from app.models import SYSTEM, Analysis, Group, Image, Project, Status
 from app.models.columns import new_id
 from app.services import analyses, cancels, groups, leases, locking
 from tests.factories import World
 from tests.support import database as databases
-from tests.support.plans import plan_of, refresh_statistics
+from tests.support.plans import check_walks, plan_of, refresh_statistics
 
 NUMBER, GROUPS = 8000, 30
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -85,6 +87,20 @@ def test_a_group_is_read_along_an_index(app: Flask, project: Project, crowd: lis
                 assert ALL in plan, plan
             listed = partial(analyses.of_project, project.id, limit=100, status=status, group_row_id=one.id)
             check_no_scan(plan_of(app, partial(listed, after=place)))
+
+
+def test_an_export_of_a_group_walks_along_it(app: Flask, project: Project, crowd: list[Group]) -> None:
+    after = (FIRST + timedelta(seconds=3000), new_id())
+    for name in ("g000", "g007"):
+        selection = Selection(project_id=project.id, group_id=name)
+        for place in (None, after):
+            with app.app_context():
+                statement = page_of(selection, FIRST + timedelta(days=9), place)
+            plan = plan_of(app, partial(db.session.execute, statement))
+            check_no_scan(plan)
+            assert ALL in plan, plan
+            if name == "g000":  # what is small is sorted
+                check_walks(plan, "ml_analyses", ALL)
 
 
 def test_what_has_not_ended_is_found_without_the_rest(app: Flask, crowd: list[Group]) -> None:

@@ -19,6 +19,7 @@ from app.models import (
     SYSTEM,
     Analysis,
     AuditEvent,
+    Export,
     Image,
     Membership,
     PipelineKey,
@@ -101,6 +102,7 @@ class Hostile:
             self._make_workers()
             self._make_events()
             self._make_webhooks()
+            self._make_exports()
             db.session.commit()
         self.drawn = self._make_drawn()
 
@@ -278,6 +280,15 @@ class Hostile:
             attempts = [{**at, "status": 500, "answer": text} for text in bundle] + [{**at, "error": line}]
             columns = {"event": "analysis.failed", "analysis_id": analysis_id, "body": "{}"}
             db.session.add(WebhookDelivery(attempts=attempts, created_at=FIRST_DAY, **columns))
+
+    def _make_exports(self) -> None:
+        """For each bundle one that failed so, and is called so."""
+        for line in self.lines:
+            selection = {"annotations": True, "group_id": line, "model_name": line}
+            texts = {"filename": line, "project_name": line, "error": line}
+            ended = {"state": "failed", "finished_at": now(), "expires_at": now() + timedelta(days=7)}
+            row = {"format": "csv", "content_type": "text/csv", "requested_by_id": self.me.id}
+            db.session.add(Export(selection=selection, **texts, **ended, **row))
 
     def _make_drawn(self) -> tuple[UUID, UUID]:
         """An image with everything that is drawn or listed, stored the way a pipeline does it; and its analysis."""

@@ -6,6 +6,7 @@ To add a route: its line in `ROUTES`. A route of the URL map that has none fails
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 from tests.cast import PASSWORD
 
@@ -244,6 +245,8 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("POST", "web.delete_analysis"): Route(PAGE["editor"], ok=303, form=_nothing),
     ("POST", "web.restore_analysis"): Route(PAGE["editor"], ok=303, form=_nothing),
     ("GET", "web.export_analysis"): Route(PAGE["viewer"]),
+    ("GET", "web.bundle_analysis"): Route(PAGE["viewer"]),
+    ("GET", "web.bundle_group"): Route(PAGE["viewer"], query=_group),
     ("GET", "web.show_mask_layer"): Route(PAGE["viewer"], ok=302),
     ("GET", "web.show_mask_tile"): Route(PAGE["viewer"]),
     ("GET", "web.show_layer"): Route(PAGE["viewer"], ok=302),
@@ -288,6 +291,13 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "admin.return_to_pipeline_key"): Route(PAGE["admin"], ok=303),
     ("GET", "admin.show_exports"): Route(PAGE["admin"]),
     ("POST", "admin.download_analyses"): Route(PAGE["admin"], form=_nothing),
+    ("GET", "admin.show_kept_exports"): Route(PAGE["admin"]),
+    ("POST", "admin.ask_for_export"): Route(
+        PAGE["admin"], ok=303, form=lambda scene: {"export_id": str(uuid4())}
+    ),
+    ("GET", "admin.download_export"): Route(PAGE["admin"]),
+    ("POST", "admin.cancel_export"): Route(PAGE["admin"], ok=303, form=_nothing),
+    ("POST", "admin.delete_export"): Route(PAGE["admin"], ok=303, form=_nothing),
     ("GET", "admin.return_to_exports"): Route(PAGE["admin"], ok=303),
     ("GET", "admin.list_events"): Route(PAGE["admin"]),
     ("GET", "admin.list_webhooks"): Route(PAGE["admin"]),
@@ -313,6 +323,9 @@ ROUTES: dict[tuple[str, str], Route] = {
     ("GET", "api.list_annotations"): Route(READ["viewer, or a pipeline"]),
     ("GET", "api.list_receipts"): Route(READ["viewer, or a pipeline"]),
     ("GET", "api.export_analysis"): Route(READ["viewer, or a pipeline"]),
+    ("GET", "api.bundle_analysis"): Route(READ["viewer"]),
+    ("GET", "api.bundle_group"): Route(READ["viewer"], query=_group),
+    ("GET", "api.list_bundle_keys"): Route(READ["person"]),
     ("GET", "api.export_project"): Route(READ["viewer"]),
     ("DELETE", "api.delete_image"): Route(WRITE["editor"]),
     ("POST", "api.restore_image"): Route(WRITE["editor"]),

@@ -70,6 +70,7 @@ class Site:
         self._images()
         self._seven_types()
         self._webhooks()
+        self._exports()
         self._lose()
 
     def address(self, stop: Stop) -> str:
@@ -238,6 +239,18 @@ class Site:
             url_hash = webhooks.hash_of(WEBHOOKS["ML_WEBHOOK_URL"])
             db.session.add(WebhookTarget(url_hash=url_hash, disabled_at=now()))
             db.session.commit()
+
+    def _exports(self) -> None:
+        """One in each state, one of them with long texts."""
+        make, mine = self.world.export, {"requested_by_id": self.people["admin"].id}
+        long = {"project_name": LONG[:250], "selection": {"annotations": True, "model_name": UNBROKEN}}
+        much = {"analyses_total": 1_200, "annotations_total": 90_000, "estimated_bytes": 48_000_000}
+        half = {"analyses_done": 512, "annotations_done": 37_104, "bytes_written": 19_800_000}
+        make("canceled", **mine, format="csv", filename="analyses_Leaves_20260304_120000.csv")
+        make("failed", **mine, **long, filename=f"analyses_{UNBROKEN}.json", error=LONG * 2)
+        make("done", **mine, **long, columns=["client_id"], format="csv", **half)
+        make("queued", **mine, **much, error="The object store cannot be reached", attempt=1)
+        make("running", **mine, **much, **half, attempt=2)
 
     def _lose(self) -> None:
         """A link that leads to itself where the file of an image was: the disk cannot give it any more."""

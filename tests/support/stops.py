@@ -327,6 +327,17 @@ STOPS = (
     ),
     Stop("admin-exports", "/admin/exports", "admin", "admin.show_exports"),
     Stop("admin-exports-counted", "/admin/exports?count=1&format=csv", "admin", "admin.show_exports"),
+    Stop(
+        "admin-exports-everything", "/admin/exports?count=1&format=everything&project={leaves}", "admin",
+        "admin.show_exports",
+    ),
+    Stop("admin-exports-columns", "/admin/exports?columns=client_id", "admin", "admin.show_exports"),
+    Stop("admin-exports-delete", "/admin/exports", "admin", "admin.show_exports", act=opened(".kept .confirm")),
+    Stop(
+        "admin-exports-not-asked", "/admin/exports?count=1", "admin", "admin.ask_for_export", 422,
+        submit("form[action='/admin/exports/new']", export_id="none"),
+    ),
+    Stop("admin-exports-lost", "/admin/exports/{nothing}/file", "admin", "admin.download_export", 404),
     Stop("admin-exports-none", "/admin/exports?count=1&status=queued&model=none", "admin", "admin.show_exports"),
     Stop(
         "admin-exports-refused", "/admin/exports?count=1&created_from=2026-05-02&created_to=2026-05-01", "admin",
@@ -363,6 +374,8 @@ STOPS = (
 # GET endpoints of people's pages that are no page, and why
 NOT_PAGES = {
     "web.export_analysis": "a download",
+    "web.bundle_analysis": "a download",
+    "web.bundle_group": "a download",
     "web.download_svg": "a download",
     "web.download_png": "a download",
     "web.image_content": "a picture",
@@ -390,6 +403,8 @@ NOT_PAGES = {
     "admin.return_to_projects": "leads to the page that holds the form",
     "admin.return_to_pipeline_keys": "leads to the page that holds the form",
     "admin.return_to_pipeline_key": "leads to the page that holds the form",
+    "admin.show_kept_exports": "opens as the page of the exports",
+    "admin.download_export": "a download",
     "admin.return_to_exports": "leads to the page that holds the form",
     "admin.return_to_webhooks": "leads to the page that holds the form",
 }

@@ -49,7 +49,7 @@ def admin_lists(world: Hostile, reading: Reading) -> None:
         reading.look(Stop(f"admin-{name}-next", f"/admin/{address}={common}", "admin"), f"={quote(common)}&")
     assert len(world.lines) <= PAGE_SIZE
     reading.look(Stop("webhooks", "/admin/webhooks", "admin"), *world.strings, *world.lines)
-    reading.look(Stop("exports", "/admin/exports", "admin"), *world.offered_projects())
+    reading.look(Stop("exports", "/admin/exports", "admin"), *world.offered_projects(), *world.lines)
     words = [word.strip() for text in world.strings for word in text.split(",") if word.strip()]
     region = " · ".join(world.strings)
     # of people's texts it has only the menu, which says who is signed in
@@ -85,7 +85,7 @@ def admin_alone(world: Hostile, number: int) -> Walk:
     project_id, _, _ = world.alone[number]
     line, who = world.lines[number], world.become(number)
     sent, short, other = quote(line), quote(world.bundles[number][0]), quote(f"{line}zzz")
-    asked = "model", "project", "status", "created_from", "created_to", "what", "format"
+    asked = "model", "group", "columns", "project", "status", "created_from", "created_to", "what", "format"
     wrong = "&".join(f"{name}={sent}" for name in asked)
     narrow = f"who={other}" + "".join(
         f"&{it}={sent}" for it in ("action", "subject_type", "subject", "request")

@@ -5,6 +5,7 @@ to the image like any other; what is turned, and ellipses, are computed in pixel
 """
 
 import math
+import re
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -37,6 +38,7 @@ from app.importers.reading import (
 )
 
 PERCENT = {"image_width": 100, "image_height": 100}
+UPLOADED = re.compile(r"(?<=/)[0-9a-f]{8}-(?=[^/]+$)")
 CORNERS = 64  # of an ellipse as a polygon
 _RESULT = frozenset({"type", "value", "original_width", "original_height", "image_rotation", "score"})
 
@@ -55,9 +57,11 @@ def read_tasks(file: Any, target: Target) -> Found:
         not_this_format("This is no list of tasks: each has `data` and `predictions`.")
 
 
-def _images_of(task: Json) -> list[Any]:
+def _images_of(task: Json) -> list[str]:
+    """What stands in its data; of what was uploaded also the name that it had before."""
     data = task.get("data")
-    return [value for value in data.values() if isinstance(value, str)] if isinstance(data, dict) else []
+    names = [value for value in data.values() if isinstance(value, str)] if isinstance(data, dict) else []
+    return [*names, *(UPLOADED.sub("", name) for name in names if UPLOADED.search(name))]
 
 
 def _task(place: str, task: Json, *, target: Target) -> Found:
@@ -251,4 +255,4 @@ SHAPES: dict[str, Callable[..., Found]] = {
 }
 REGIONS = SHAPES | {f"{name}labels": read for name, read in SHAPES.items()}
 
-TASKS = json_file("Label Studio: tasks with predictions", read_tasks)
+FORMAT = json_file("Label Studio: tasks with predictions", read_tasks)

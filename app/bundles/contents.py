@@ -1,0 +1,219 @@
+"""What is in a bundle: of each analysis what is known of it, its annotations, its audit trail and its files."""
+
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from itertools import chain
+from typing import Any
+from uuid import UUID
+
+import orjson
+from flask import current_app
+from sqlalchemy.engine import Row
+
+from app import exports, storage
+from app.bundles.crate import METADATA, Crate
+from app.bundles.keys import SigningKey, from_config
+from app.bundles.writing import Writer, Written, blocks
+from app.config import VERSION
+from app.errors import NotFound, StorageUnavailable
+from app.exports import bundled
+from app.exports.bundled import Bundled
+from app.exports.many import SCHEMA_VERSION
+from app.exports.reading import annotations_of, as_found, on_the_wire
+from app.extensions import db
+from app.models import Analysis, Group
+from app.schemas.analyses import analysis_out
+from app.schemas.base import moment
+from app.schemas.projects import image_out
+from app.storage import Storage, StoredObject
+
+ENDING = "bundle.zip"
+DESCRIPTION = (
+    "What a model said of an image, with which parameters and from which code, and who did what with it when."
+)
+IMAGE_ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
+
+
+@dataclass(frozen=True)
+class Download:
+    filename: str
+    content_type: str
+    chunks: Iterator[bytes]
+
+
+@dataclass(frozen=True)
+class Making:
+    """Where a bundle comes from. `images` says whether the pictures come along."""
+
+    storage: Storage
+    key: SigningKey
+    now: datetime
+    images: bool
+
+
+def making(images: bool) -> Making:
+    """As the running app has it."""
+    now: datetime = current_app.extensions["clock"]()
+    return Making(storage.current(), from_config(current_app.config)[0], now.astimezone(UTC), images)
+
+
+def of_analysis(analysis: Analysis, making: Making) -> Download:
+    """All of it is read while it is sent. Ends the open transaction, so that none is held meanwhile.
+
+    A storage or database that fails then raises from `chunks`: the download breaks off, and what arrived has no
+    manifest.
+    """
+    name, scope = exports.filename(analysis, ENDING), {"analysis_id": str(analysis.id)}
+    found = bundled.one(analysis.id)
+    db.session.rollback()
+    return _download(name, scope, found, making)
+
+
+def of_group(group: Group, making: Making) -> Download:
+    """The same for a group, with the analyses that are there now. Raises NotFound when nothing is left of it."""
+    scope = {"project_id": str(group.project_id), "group_id": group.group_id}
+    found = bundled.of_group(group.id, making.now)
+    db.session.rollback()
+    first = next(found, None)
+    if first is None:
+        raise NotFound("Nothing is left of this group.")
+    name = f"group_{scope['group_id'][:100]}_{making.now:%Y%m%d_%H%M%S}.{ENDING}"
+    return _download(name, scope, chain([first], found), making)
+
+
+def _download(name: str, scope: dict[str, str], found: Iterator[Bundled], making: Making) -> Download:
+    return Download(name, "application/zip", blocks(_Bundle(making).chunks(scope, found)))
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A file of the storage and where it goes; size and hash are those that were recorded of it, if they were."""
+
+    name: str
+    key: str
+    description: str
+    size: int | None
+    sha256: str | None
+    etag: str | None = None
+
+    @property
+    def recorded(self) -> dict[str, Any] | None:
+        return None if self.size is None else {"size": self.size, "sha256": self.sha256}
+
+    def about(self, info: StoredObject, written: Written) -> dict[str, Any]:
+        """What the manifest says of it once it was read. Raises StorageUnavailable when it was not read whole."""
+        if written.size != info.size:
+            raise StorageUnavailable("A file ended before its end.")
+        same = self.size in (None, written.size) and self.sha256 in (None, written.sha256)
+        same = same and self.etag in (None, info.etag)
+        return {"state": "present" if same else "changed", "recorded": self.recorded}
+
+
+class _Bundle:
+    _writer: Writer
+    _crate: Crate
+
+    def __init__(self, making: Making) -> None:
+        self._making, self._storage = making, making.storage
+        self._images: dict[UUID, str | None] = {}  # their names in the bundle, None where they are not in it
+        self._counts = {"analyses": 0, "annotations": 0}
+
+    def chunks(self, scope: dict[str, str], found: Iterator[Bundled]) -> Iterator[bytes]:
+        with closing(Writer()) as self._writer, closing(Crate()) as self._crate:
+            for thing in found:
+                yield from self._analysis(thing)
+            title = "Bundle of " + ", ".join(f"{name} {value}" for name, value in scope.items())
+            yield from self._writer.file(METADATA, self._crate.chunks(title, DESCRIPTION, self._making.now))
+            about = {
+                "made_at": moment(self._making.now),
+                "made_by": f"Loupe {VERSION}",
+                "schema_version": SCHEMA_VERSION,
+                "scope": scope,
+                "images": self._making.images,
+                "counts": self._counts,
+            }
+            yield from self._writer.finish(about, self._making.key)
+
+    def _analysis(self, thing: Bundled) -> Iterator[bytes]:
+        place = f"analyses/{thing.row.id}"
+        about = {
+            "schema_version": SCHEMA_VERSION,
+            **analysis_out(thing.row),
+            "image": image_out(thing.image),
+            "artifacts": as_found(thing.artifacts, self._storage),
+        }
+        self._counts["analyses"] += 1
+        yield from self._told(f"{place}/analysis.json", iter([_line(about)]), "The analysis and its image")
+        results = [f"{place}/annotations.ndjson"]
+        yield from self._told(results[0], self._annotations(thing), "What the model said, a line each")
+        yield from self._told(
+            f"{place}/audit.ndjson", _trail(thing), "Who did what with it and when, a line each"
+        )
+        for row in thing.artifacts:
+            name = f"{place}/artifacts/{row.storage_path.rpartition('/')[2]}"
+            recorded = (row.size_bytes, row.sha256, row.etag)
+            stored = _Stored(name, row.storage_path, f"Artifact: {row.artifact_type}", *recorded)
+            if (yield from self._file(stored)):
+                results.append(name)
+        self._crate.action(thing.row, thing.image, (yield from self._image(thing.image)), results)
+
+    def _annotations(self, thing: Bundled) -> Iterator[bytes]:
+        for rows in annotations_of(thing.row.id):
+            self._counts["annotations"] += len(rows)
+            yield b"".join(_line(on_the_wire(row)) for row in rows)
+
+    def _image(self, image: Row[Any]) -> Generator[bytes, None, str | None]:
+        """Its name in the bundle, if it is in it. An image of several analyses is in it once."""
+        if self._making.images and image.id not in self._images:
+            name = f"images/{image.id}.{IMAGE_ENDINGS.get(image.content_type, 'bin')}"
+            stored = _Stored(name, image.storage_path, "The image", image.size_bytes, image.sha256)
+            self._images[image.id] = name if (yield from self._file(stored)) else None
+        return self._images.get(image.id)
+
+    def _told(self, name: str, chunks: Iterator[bytes], description: str) -> Iterator[bytes]:
+        yield from self._writer.file(name, chunks)
+        self._crate.file(self._writer.last, description)
+
+    def _file(self, stored: _Stored) -> Generator[bytes, None, bool]:
+        """Whether the storage has it; else the manifest says that it is absent."""
+        try:
+            source = self._storage.open(stored.key)
+        except NotFound:
+            state = "missing" if stored.recorded else "pending"
+            self._writer.absent({"name": stored.name, "state": state, "recorded": stored.recorded})
+            return False
+        with closing(source):
+            about = partial(stored.about, source.info)
+            yield from self._writer.file(stored.name, source, about)
+        self._crate.file(self._writer.last, stored.description)
+        return True
+
+
+def _trail(thing: Bundled) -> Iterator[bytes]:
+    for rows in bundled.trail_of(thing):
+        yield b"".join(_line(_event_out(row)) for row in rows)
+
+
+def _event_out(row: Row[Any]) -> dict[str, Any]:
+    """A person is named by id alone: who may read an analysis is not told the addresses of those who work on it."""
+    is_person = row.actor_kind == "user" or row.actor_id is not None
+    return {
+        "id": str(row.id),
+        "created_at": moment(row.created_at),
+        "actor_kind": row.actor_kind,
+        "actor_id": str(row.actor_id) if row.actor_id else None,
+        "actor_label": None if is_person else row.actor_label,
+        "action": row.action,
+        "subject_type": row.subject_type,
+        "subject_id": row.subject_id,
+        "before": row.before,
+        "after": row.after,
+        "request_id": row.request_id,
+    }
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return orjson.dumps(value, option=orjson.OPT_APPEND_NEWLINE)

@@ -1,0 +1,32 @@
+"""`flask bundle`: provenance bundles and the keys that sign them."""
+
+from typing import BinaryIO
+
+import click
+from flask import current_app
+from flask.cli import AppGroup
+
+from app.bundles import keys
+from app.bundles.verifying import CannotTell, Lie, verify
+
+commands = AppGroup("bundle", help="Check provenance bundles.")
+
+
+@commands.command("verify")
+@click.argument("file", type=click.File("rb"))
+@click.option("--public-key", "public_keys", multiple=True, help="Trust this key instead; once for each.")
+def verify_bundle(file: BinaryIO, public_keys: tuple[str, ...]) -> None:
+    """Say whether a bundle is whole and signed by this server, or which byte is the first that lies."""
+    own = [key.public for key in keys.from_config(current_app.config)]
+    try:
+        for line in verify(file, public_keys or own).lines():
+            click.echo(line)
+    except (Lie, CannotTell) as error:
+        raise click.ClickException(str(error)) from None
+
+
+@commands.command("keys")
+def list_bundle_keys() -> None:
+    """Print the ids and public keys of this server; the first signs."""
+    for key in keys.from_config(current_app.config):
+        click.echo(f"{key.id}\t{key.public}")

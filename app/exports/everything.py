@@ -1,0 +1,189 @@
+"""All that a project holds as one zip: its images, artifacts, annotations, analyses and audit trail.
+
+What is deleted and not yet purged is left out, and so are pictures that Loupe makes of these. `files.csv` names every
+other entry with its size and SHA-256, `manifest.json` says how many of everything there are and what was missing.
+"""
+
+import csv
+import hashlib
+import io
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import IO, Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy.engine import Row
+
+from app.errors import NotFound
+from app.exports.json_file import write_json_of_many
+from app.exports.losses import Losses
+from app.exports.many import SCHEMA_VERSION, Progress, Selection, analyses_of, entries
+from app.exports.reading import read
+from app.exports.zips import HELD, ZipStream
+from app.models import Analysis, Artifact, AuditEvent, Image, Membership, Project, User
+from app.schemas.base import moment
+from app.storage import Storage
+from app.storage.base import CHUNK
+
+ROWS = 500  # read at a time
+NAMED = 1000  # missing files in the manifest; files.csv has none of them
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/tiff": "tiff"}
+LEFT_OUT = (
+    "images and analyses that are deleted",
+    "previews, tiles and layers, which are made from what is here",
+    "keys, passwords and sessions",
+)
+
+
+@dataclass
+class _Everything:
+    """What is written, and what is known of it by then."""
+
+    project_id: UUID
+    storage: Storage
+    now: datetime
+    zip: ZipStream
+    files: IO[bytes]
+    progress: Progress
+    counts: dict[str, int] = field(default_factory=dict)
+    missing: list[str] = field(default_factory=list)
+
+    def pieces(self) -> Iterator[bytes]:
+        self._note("path", "bytes", "sha256")
+        yield from self._text("project.json", self._project())
+        yield from self._text("images.ndjson", self._lines("images", self._images()))
+        for row in self._images():
+            extension = EXTENSIONS.get(row.content_type, "bin")
+            yield from self._stored(f"images/{row.id}.{extension}", row.storage_path)
+        yield from self._text("analyses.json", self._analyses())
+        for row in self._artifacts():
+            name = row.storage_path.rpartition("/")[2]
+            yield from self._stored(f"artifacts/{row.analysis_id}/{name}", row.storage_path)
+        yield from self._text("audit.ndjson", self._lines("audit_events", self._audit()))
+        self.files.seek(0)
+        yield from self.zip.add("files.csv", iter(lambda: self.files.read(CHUNK), b""), deflate=True)
+        yield from self.zip.add("manifest.json", [orjson.dumps(self._manifest())], deflate=True)
+        yield from self.zip.end()
+
+    # --- entries of the zip ---
+
+    def _text(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        return self.zip.add(name, self._noted(name, pieces), deflate=True)
+
+    def _stored(self, name: str, path: str) -> Iterator[bytes]:
+        """A file of the storage; what is not there is missing, and a storage that is away raises."""
+        try:
+            source = self.storage.open(path)
+        except NotFound:
+            self.counts["missing"] = self.counts.get("missing", 0) + 1
+            self.missing += [path] if len(self.missing) < NAMED else []
+            return
+        self.counts["files"] = self.counts.get("files", 0) + 1
+        with closing(source):
+            yield from self.zip.add(name, self._noted(name, source), deflate=False)
+
+    def _noted(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        size, digest = 0, hashlib.sha256()
+        for piece in pieces:
+            size += len(piece)
+            digest.update(piece)
+            yield piece
+        self._note(name, size, digest.hexdigest())
+
+    def _note(self, *cells: object) -> None:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\r\n").writerow(cells)
+        self.files.write(text.getvalue().encode())
+
+    def _lines(self, kind: str, rows: Iterable[Row[Any]]) -> Iterator[bytes]:
+        self.counts[kind] = 0
+        for row in rows:
+            self.counts[kind] += 1
+            yield orjson.dumps(_columns(row), option=orjson.OPT_APPEND_NEWLINE)
+
+    # --- what is in them ---
+
+    def _project(self) -> Iterator[bytes]:
+        row = read(select(*Project.__table__.columns).where(Project.id == self.project_id))[0]
+        people = select(User.email, User.name, Membership.role, Membership.user_id).join(
+            Membership, Membership.user_id == User.id
+        )
+        members = read(people.where(Membership.project_id == self.project_id).order_by(User.email))
+        yield orjson.dumps({**_columns(row), "members": [_columns(member) for member in members]})
+
+    def _analyses(self) -> Iterator[bytes]:
+        selection = Selection(project_id=self.project_id)
+        head = {
+            "schema_version": SCHEMA_VERSION,
+            "exported_at": moment(self.now),
+            "filters": selection.as_json(),
+        }
+        found = self.progress.over(entries(selection, self.now, self.storage))
+        return write_json_of_many(head, found, Losses())
+
+    def _images(self) -> Iterator[Row[Any]]:
+        return _walk(select(*Image.__table__.columns).where(*of_project(self.project_id)), Image, self.now)
+
+    def _artifacts(self) -> Iterator[Row[Any]]:
+        """Along the analyses, a page of them at a time."""
+        wanted = select(Artifact.analysis_id, Artifact.storage_path)
+        for some in analyses_of(Selection(project_id=self.project_id), self.now):
+            of_some = wanted.where(Artifact.analysis_id.in_([row.id for row in some]))
+            yield from read(of_some.order_by(Artifact.analysis_id, Artifact.storage_path))
+
+    def _audit(self) -> Iterator[Row[Any]]:
+        statement = select(*AuditEvent.__table__.columns).where(AuditEvent.project_id == self.project_id)
+        return _walk(statement, AuditEvent, self.now)
+
+    def _manifest(self) -> dict[str, Any]:
+        counts = {"analyses": self.progress.analyses, "annotations": self.progress.annotations, **self.counts}
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "project_id": str(self.project_id),
+            "exported_at": moment(self.now),
+            "counts": counts,
+            "missing": self.missing,
+            "left_out": LEFT_OUT,
+        }
+
+
+def write_everything(
+    project_id: UUID, storage: Storage, now: datetime, progress: Progress
+) -> Iterator[bytes]:
+    """The zip in pieces; what was made after `now` is left out. No transaction is open between two of them."""
+    with closing(ZipStream(now)) as archive, tempfile.SpooledTemporaryFile(HELD) as files:
+        yield from _Everything(project_id, storage, now, archive, files, progress).pieces()
+
+
+def files_of_project(project_id: UUID) -> int:
+    """The bytes of its images and artifacts, as far as they are written down."""
+    images = select(func.coalesce(func.sum(Image.size_bytes), 0)).where(*of_project(project_id))
+    artifacts = select(func.coalesce(func.sum(Artifact.size_bytes), 0)).join(Artifact.analysis).join(Image)
+    artifacts = artifacts.where(*of_project(project_id), Analysis.deleted_at.is_(None))
+    return sum(int(read(statement)[0][0]) for statement in (images, artifacts))
+
+
+def of_project(project_id: UUID) -> list[Any]:
+    return [Image.project_id == project_id, Image.deleted_at.is_(None)]
+
+
+def _columns(row: Row[Any]) -> dict[str, Any]:
+    """But for those that say nothing outside: where a file lies here, and that it is not deleted."""
+    return {
+        str(name): value for name, value in row._mapping.items() if name not in ("storage_path", "deleted_at")
+    }
+
+
+def _walk(statement: Select[Any], table: Any, now: datetime) -> Iterator[Row[Any]]:
+    """Oldest first, each page from where the last one ended."""
+    ordered = statement.where(table.created_at <= now).order_by(table.created_at, table.id).limit(ROWS)
+    rows = read(ordered)
+    while rows:
+        yield from rows
+        place = tuple_(rows[-1].created_at, rows[-1].id)
+        rows = read(ordered.where(tuple_(table.created_at, table.id) > place))

@@ -1,0 +1,70 @@
+"""`flask bundle` and `scripts/verify_bundle.py`, each as somebody types it."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from app.bundles.keys import from_config
+from tests.bundles.made import KEY, bundle, flipped
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "verify_bundle.py"
+
+
+@pytest.fixture
+def made(app: Flask, tmp_path: Path) -> Path:
+    """Signed by the app's key."""
+    path = tmp_path / "made.zip"
+    path.write_bytes(bundle(key=from_config(app.config)[0]))
+    return path
+
+
+def test_flask_bundle_verify(app: Flask, made: Path, tmp_path: Path) -> None:
+    run = app.test_cli_runner().invoke
+    whole = run(args=["bundle", "verify", str(made)])
+    assert whole.exit_code == 0 and "whole: 3 files" in whole.output and "which was named" in whole.output
+    made.write_bytes(flipped(made.read_bytes(), 100))
+    lies = run(args=["bundle", "verify", str(made)])
+    assert lies.exit_code == 1 and "byte 100 of the bundle" in lies.output
+    made.write_bytes(bundle(key=KEY))
+    other = run(args=["bundle", "verify", str(made)])
+    assert other.exit_code == 1 and "none that was named" in other.output
+    assert run(args=["bundle", "verify", str(made), "--public-key", KEY.public]).exit_code == 0
+    assert run(args=["bundle", "verify", str(tmp_path / "none.zip")]).exit_code == 2
+
+
+def test_flask_bundle_keys(app: Flask) -> None:
+    [key] = from_config(app.config)
+    assert app.test_cli_runner().invoke(args=["bundle", "keys"]).output == f"{key.id}\t{key.public}\n"
+
+
+def script(*arguments: str, isolated: bool = False) -> subprocess.CompletedProcess[str]:
+    """`isolated` is without anything installed."""
+    python = [sys.executable, *(["-I", "-S"] if isolated else [])]
+    return subprocess.run([*python, str(SCRIPT), *arguments], capture_output=True, text=True, check=False)
+
+
+def test_the_script(tmp_path: Path) -> None:
+    path = tmp_path / "made.zip"
+    path.write_bytes(bundle())
+    whole = script(str(path))
+    assert whole.returncode == 0 and "by the key inside" in whole.stdout, whole.stderr
+    assert script(str(path), "--public-key", KEY.public).returncode == 0
+    path.write_bytes(flipped(bundle(), 50))
+    lies = script(str(path))
+    assert (lies.returncode, lies.stdout[:34]) == (1, "LIES: byte 50 of the bundle, which")
+    gone = script(str(tmp_path / "none.zip"))
+    assert gone.returncode == 2 and "not checked" in gone.stderr
+
+
+def test_the_script_needs_nothing_installed(tmp_path: Path) -> None:
+    path = tmp_path / "made.zip"
+    path.write_bytes(bundle())
+    whole = script(str(path), isolated=True)
+    assert whole.returncode == 0 and "signature NOT checked" in whole.stdout, whole.stderr
+    asked = script(str(path), "--public-key", KEY.public, isolated=True)
+    assert asked.returncode == 2 and "cryptography" in asked.stderr
+    path.write_bytes(flipped(bundle(), 50))
+    assert script(str(path), isolated=True).returncode == 1
