@@ -1,8 +1,8 @@
 """What is in a bundle: of each analysis what is known of it, its annotations, its audit trail and its files."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import chain
@@ -18,14 +18,14 @@ from app.bundles.crate import METADATA, Crate
 from app.bundles.keys import SigningKey, from_config
 from app.bundles.writing import Writer, Written, blocks
 from app.config import VERSION
-from app.errors import NotFound, StorageUnavailable
+from app.errors import Deleted, NotFound, StorageUnavailable
 from app.exports import bundled
-from app.exports.bundled import Bundled
-from app.exports.many import SCHEMA_VERSION
-from app.exports.reading import annotations_of, as_found, on_the_wire
+from app.exports.json_file import write_ndjson
+from app.exports.losses import Losses
+from app.exports.many import SCHEMA_VERSION, Entry, Selection, entries, entry_of
+from app.exports.reading import Pages
 from app.extensions import db
 from app.models import Analysis, Group
-from app.schemas.analyses import analysis_out
 from app.schemas.base import moment
 from app.schemas.projects import image_out
 from app.storage import Storage, StoredObject
@@ -67,15 +67,23 @@ def of_analysis(analysis: Analysis, making: Making) -> Download:
     manifest.
     """
     name, scope = exports.filename(analysis, ENDING), {"analysis_id": str(analysis.id)}
-    found = bundled.one(analysis.id)
+    found = _alone(analysis.id, making.storage)
     db.session.rollback()
     return _download(name, scope, found, making)
+
+
+def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
+    entry = entry_of(analysis_id, storage)
+    if entry is None:
+        raise Deleted("This analysis has been deleted.")
+    yield entry
 
 
 def of_group(group: Group, making: Making) -> Download:
     """The same for a group, with the analyses that are there now. Raises NotFound when nothing is left of it."""
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
-    found = bundled.of_group(group.id, making.now)
+    selection = Selection(project_id=group.project_id, group_id=group.group_id)
+    found = entries(selection, making.now, making.storage)
     db.session.rollback()
     first = next(found, None)
     if first is None:
@@ -84,7 +92,7 @@ def of_group(group: Group, making: Making) -> Download:
     return _download(name, scope, chain([first], found), making)
 
 
-def _download(name: str, scope: dict[str, str], found: Iterator[Bundled], making: Making) -> Download:
+def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:
     return Download(name, "application/zip", blocks(_Bundle(making).chunks(scope, found)))
 
 
@@ -121,10 +129,10 @@ class _Bundle:
         self._images: dict[UUID, str | None] = {}  # their names in the bundle, None where they are not in it
         self._counts = {"analyses": 0, "annotations": 0}
 
-    def chunks(self, scope: dict[str, str], found: Iterator[Bundled]) -> Iterator[bytes]:
+    def chunks(self, scope: dict[str, str], found: Iterator[Entry]) -> Iterator[bytes]:
         with closing(Writer()) as self._writer, closing(Crate()) as self._crate:
-            for thing in found:
-                yield from self._analysis(thing)
+            for entry in found:
+                yield from self._analysis(entry)
             title = "Bundle of " + ", ".join(f"{name} {value}" for name, value in scope.items())
             yield from self._writer.file(METADATA, self._crate.chunks(title, DESCRIPTION, self._making.now))
             about = {
@@ -137,33 +145,31 @@ class _Bundle:
             }
             yield from self._writer.finish(about, self._making.key)
 
-    def _analysis(self, thing: Bundled) -> Iterator[bytes]:
-        place = f"analyses/{thing.row.id}"
-        about = {
-            "schema_version": SCHEMA_VERSION,
-            **analysis_out(thing.row),
-            "image": image_out(thing.image),
-            "artifacts": as_found(thing.artifacts, self._storage),
-        }
+    def _analysis(self, entry: Entry) -> Iterator[bytes]:
+        image, kept = bundled.image_of(entry.row.image_id), bundled.artifacts_of(entry.row.id)
+        if image is None:
+            raise Deleted("The image of this analysis has been purged.")
+        place = f"analyses/{entry.row.id}"
+        about = _line({**entry.about, "image": image_out(image)})
         self._counts["analyses"] += 1
-        yield from self._told(f"{place}/analysis.json", iter([_line(about)]), "The analysis and its image")
+        yield from self._told(f"{place}/analysis.json", iter([about]), "The analysis and its image")
         results = [f"{place}/annotations.ndjson"]
-        yield from self._told(results[0], self._annotations(thing), "What the model said, a line each")
-        yield from self._told(
-            f"{place}/audit.ndjson", _trail(thing), "Who did what with it and when, a line each"
-        )
-        for row in thing.artifacts:
+        counted = replace(entry, pages=self._counted(entry.pages or iter(())))
+        yield from self._told(results[0], write_ndjson(counted, Losses()), "What the model said, a line each")
+        trail = _trail(entry.row.id, kept)
+        yield from self._told(f"{place}/audit.ndjson", trail, "Who did what with it and when, a line each")
+        for row in kept:
             name = f"{place}/artifacts/{row.storage_path.rpartition('/')[2]}"
             recorded = (row.size_bytes, row.sha256, row.etag)
             stored = _Stored(name, row.storage_path, f"Artifact: {row.artifact_type}", *recorded)
             if (yield from self._file(stored)):
                 results.append(name)
-        self._crate.action(thing.row, thing.image, (yield from self._image(thing.image)), results)
+        self._crate.action(entry.row, image, (yield from self._image(image)), results)
 
-    def _annotations(self, thing: Bundled) -> Iterator[bytes]:
-        for rows in annotations_of(thing.row.id):
+    def _counted(self, pages: Pages) -> Pages:
+        for rows in pages:
             self._counts["annotations"] += len(rows)
-            yield b"".join(_line(on_the_wire(row)) for row in rows)
+            yield rows
 
     def _image(self, image: Row[Any]) -> Generator[bytes, None, str | None]:
         """Its name in the bundle, if it is in it. An image of several analyses is in it once."""
@@ -192,8 +198,8 @@ class _Bundle:
         return True
 
 
-def _trail(thing: Bundled) -> Iterator[bytes]:
-    for rows in bundled.trail_of(thing):
+def _trail(analysis_id: UUID, kept: Sequence[Row[Any]]) -> Iterator[bytes]:
+    for rows in bundled.trail_of(analysis_id, kept):
         yield b"".join(_line(_event_out(row)) for row in rows)
 
 

@@ -1,19 +1,15 @@
-"""What a bundle reads beside annotations: analyses with their images and artifacts, and their audit trail."""
+"""What a bundle reads beside what is exported: the image, the artifacts and the audit trail of an analysis."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, select, tuple_
+from sqlalchemy import Select, and_, select, tuple_
 from sqlalchemy.engine import Row
 
 from app.exports.reading import PAGE, read
-from app.models import Analysis, Artifact, AuditEvent, Image
-from app.models.analyses import LIVE
+from app.models import Artifact, AuditEvent, Image
 
-ANALYSES = 50  # read at a time
 IDS = 500  # in one statement
 IMAGE = (
     Image.id,
@@ -30,51 +26,20 @@ IMAGE = (
 )
 
 
-@dataclass(frozen=True)
-class Bundled:
-    """An analysis, its image and its artifacts, as rows of columns."""
-
-    row: Row[Any]
-    image: Row[Any]
-    artifacts: Sequence[Row[Any]]
+def image_of(image_id: UUID) -> Row[Any] | None:
+    """Its columns; None when it was purged."""
+    return next(iter(read(select(*IMAGE).where(Image.id == image_id))), None)
 
 
-def one(analysis_id: UUID) -> Iterator[Bundled]:
-    return _bundled([Analysis.id == analysis_id])
+def artifacts_of(analysis_id: UUID) -> Sequence[Row[Any]]:
+    statement = select(*Artifact.__table__.columns).where(Artifact.analysis_id == analysis_id)
+    return read(statement.order_by(Artifact.created_at, Artifact.id))
 
 
-def of_group(group_row_id: UUID, moment: datetime) -> Iterator[Bundled]:
-    """Those of a group that were there at `moment`, oldest first."""
-    return _bundled([Analysis.group_row_id == group_row_id, Analysis.created_at <= moment])
-
-
-def _bundled(clauses: Sequence[ColumnElement[bool]]) -> Iterator[Bundled]:
-    """No transaction is open while one is used."""
-    statement = select(*Analysis.__table__.columns).join(Image, Analysis.image_id == Image.id)
-    statement = statement.where(*LIVE, *clauses).order_by(Analysis.created_at, Analysis.id).limit(ANALYSES)
-    rows = read(statement)
-    while rows:
-        images = {row.id: row for row in read(select(*IMAGE).where(Image.id.in_([r.image_id for r in rows])))}
-        artifacts = _artifacts([row.id for row in rows])
-        for row in rows:
-            if row.image_id in images:  # else purged since
-                yield Bundled(row, images[row.image_id], artifacts.get(row.id, []))
-        place = tuple_(Analysis.created_at, Analysis.id)
-        rows = read(statement.where(place > tuple_(rows[-1].created_at, rows[-1].id)))
-
-
-def _artifacts(analysis_ids: Sequence[UUID]) -> dict[UUID, list[Row[Any]]]:
-    statement = select(*Artifact.__table__.columns).where(Artifact.analysis_id.in_(analysis_ids))
-    found: dict[UUID, list[Row[Any]]] = {}
-    for row in read(statement.order_by(Artifact.created_at, Artifact.id)):
-        found.setdefault(row.analysis_id, []).append(row)
-    return found
-
-
-def trail_of(bundled: Bundled) -> Iterator[Sequence[Row[Any]]]:
+def trail_of(analysis_id: UUID, artifacts: Sequence[Row[Any]]) -> Iterator[Sequence[Row[Any]]]:
     """Pages of what the audit trail has of the analysis, and then of its artifacts, each oldest first."""
-    yield from _events("analysis", [str(bundled.row.id)])
-    ids = [str(row.id) for row in bundled.artifacts]
+    yield from _events("analysis", [str(analysis_id)])
+    ids = [str(row.id) for row in artifacts]
     for first in range(0, len(ids), IDS):
         yield from _events("artifact", ids[first : first + IDS])
 

@@ -50,6 +50,14 @@ class Bundle:
     def lines(self, name: str) -> list[Any]:
         return [json.loads(line) for line in self.zip.read(name).splitlines()]
 
+    def annotations(self, analysis: Analysis) -> list[Any]:
+        """Of the lines those that are one."""
+        lines = self.lines(f"analyses/{analysis.id}/annotations.ndjson")
+        assert [lines[0].pop("kind"), lines[-1]["kind"]] == ["analysis", "end"]
+        assert lines[-1]["annotation_count"] == len(lines) - 2
+        assert {line.pop("kind") for line in lines[1:-1]} <= {"annotation"}
+        return lines[1:-1]
+
     def of(self, name: str) -> Any:
         """What the manifest says of a file."""
         found = [*self.manifest["files"], *self.manifest["absent"]]
@@ -113,7 +121,7 @@ def test_everything_of_an_analysis(full: Analysis, image: Image, viewer: Person)
     assert told.pop("image") == viewer.api("GET", f"/api/images/{image.id}").json
     assert told == exported
     assert told["parameters"] == {"threshold": 0.5, "sizes": [1, 2]}
-    assert made.lines(f"{place}/annotations.ndjson") == annotations
+    assert made.annotations(full) == annotations
     assert made.zip.read(f"{place}/artifacts/heatmap.png") == picture(16, 12)
     assert made.zip.read(f"{place}/artifacts/log.txt") == b"done\n"
     recorded = {"size": 5, "sha256": hashlib.sha256(b"done\n").hexdigest()}
@@ -125,6 +133,11 @@ def test_everything_of_an_analysis(full: Analysis, image: Image, viewer: Person)
     assert made.answer.headers["Content-Type"] == "application/zip"
     name = f"analysis_leaf-net_{full.created_at:%Y%m%d_%H%M%S}.bundle.zip"
     assert made.answer.headers["Content-Disposition"] == f"attachment; filename={name}"
+
+
+def test_the_annotations_are_the_ndjson_export(full: Analysis, viewer: Person) -> None:
+    exported = viewer.api("GET", f"/api/analyses/{full.id}/export?format=ndjson").data
+    assert of_analysis(viewer, full).zip.read(f"analyses/{full.id}/annotations.ndjson") == exported
 
 
 def test_the_audit_trail_without_addresses(
@@ -193,7 +206,7 @@ def test_one_that_runs_and_one_that_says_nothing(
     assert made.of(f"analyses/{analysis.id}/artifacts/log.txt")["state"] == "pending"
     assert made.of(f"analyses/{analysis.id}/artifacts/heatmap.png")["state"] == "present"
     empty = world.analysis(image, "queued")
-    assert of_analysis(viewer, empty).lines(f"analyses/{empty.id}/annotations.ndjson") == []
+    assert of_analysis(viewer, empty).annotations(empty) == []
 
 
 # --- groups ------------------------------------------------------------------------------------------------------
