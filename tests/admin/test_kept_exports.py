@@ -29,7 +29,9 @@ from tests.support.crowds import crowd
 EXPORTS, NEW, KEPT = "/admin/exports", "/admin/exports/new", "/admin/exports/kept"
 
 
-on_both_storages = pytest.mark.parametrize("app", ["local", "s3"], indirect=True)
+on_both_storages = pytest.mark.parametrize(
+    "app", ["local", pytest.param("s3", marks=pytest.mark.soak)], indirect=True
+)
 
 
 @pytest.fixture
