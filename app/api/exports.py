@@ -20,16 +20,28 @@ from app.schemas.queries import ExportOfProject, ExportQuery
 
 TYPES = tuple(dict.fromkeys(format.content_type.partition(";")[0] for format in FORMATS.values()))
 OTHER_TYPES = tuple(one for one in TYPES if one != "application/json")
-FILE = (
-    "The file; JSON is told as `format=json` has it, and COCO's files are JSON as COCO has it. "
-    "`X-ML-Export-Dropped` says what the format cannot carry."
-)
+COCO = {"type": "object", "required": ["images", "annotations", "categories"]}
+COCO_RESULTS = {"type": "array", "items": {"type": "object", "required": ["image_id", "category_id"]}}
+MANIFEST = {"type": "object", "required": ["format", "keeps", "dropped"]}
+FILE = "The file. `X-ML-Export-Dropped` says what its format cannot carry."
 
 
 @api.get("/analyses/<uuid:analysis_id>/export")
 @operation(
     "Analyses",
-    {200: Answer(ExportOut, types=OTHER_TYPES, says=FILE, headers=("Content-Disposition",))},
+    {
+        200: Answer(
+            ExportOut,
+            types=OTHER_TYPES,
+            besides=(
+                COCO,
+                COCO_RESULTS,
+                MANIFEST,
+            ),  # of `format=coco`, `format=coco-results` and `manifest=1`
+            says=FILE,
+            headers=("Content-Disposition",),
+        )
+    },
     query=ExportQuery,
     raises=(StorageUnavailable,),
 )

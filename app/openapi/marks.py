@@ -26,11 +26,15 @@ TAGS = {
 
 @dataclass(frozen=True)
 class Answer:
-    """What a status means. `schema` is of a JSON body (`many`: a list of it), `types` are those of other bodies."""
+    """What a status means. `schema` is of a JSON body (`many`: a list of it), `types` are those of other bodies.
+
+    `besides` are JSON Schemas of what a JSON body may be instead.
+    """
 
     schema: type[Schema] | None = None
     many: bool = False
     types: tuple[str, ...] = ()
+    besides: tuple[Mapping[str, Any], ...] = ()
     says: str = ""
     headers: tuple[str, ...] = ()
 

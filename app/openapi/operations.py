@@ -167,8 +167,9 @@ class Writer:
         content: Json = {}
         if answer.schema:
             form: Json = self.converter.resolve_nested_schema(answer.schema)  # type: ignore[no-untyped-call]
+            whole = {"type": "array", "items": form} if answer.many else form
             content["application/json"] = {
-                "schema": {"type": "array", "items": form} if answer.many else form
+                "schema": {"anyOf": [whole, *answer.besides]} if answer.besides else whole
             }
         for kind in answer.types:
             content.setdefault(kind, {})

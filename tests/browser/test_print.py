@@ -19,13 +19,13 @@ MARGIN = 14 / 25.4 * 72  # points, as in print.css
 # of every other kind of page: how many sheets it may take, and what they should say
 OTHERS: list[tuple[str, int, list[str]]] = [
     ("projects", 2, ["Leaves", "Moss"]),
-    ("gallery", 2, ["completed.png", "7 images"]),
+    ("gallery", 2, ["completed.png", "10 images"]),
     ("members", 2, ["owner@example.org", "editor@example.org"]),
     ("error-404", 1, ["There is nothing at this address"]),
     ("image-failed", 2, ["failed.png", "OutOfMemory: 7.2 GiB wanted"]),
     ("image-queued", 2, ["queued.png", "leaf-net"]),
     ("account", 2, ["Account", "tests", "live"]),
-    ("reference", 75, ["API reference", "/api/projects"]),
+    ("reference", 95, ["API reference", "/api/projects"]),
     ("admin-users", 2, ["owner@example.org", "unlucky@example.org"]),
     ("admin-user", 2, ["owner@example.org", "Leaves"]),
     ("admin-projects", 2, ["Leaves", "Spoilt"]),

@@ -105,7 +105,7 @@ def test_the_export_menu_closes_on_choosing_and_on_leaving(shown: Exhibit, opene
     menu, summary = opened.locator("#export"), opened.locator("#export > summary")
     summary.click()
     with opened.expect_download():
-        opened.get_by_role("link", name=re.compile("JSON")).click()
+        opened.get_by_role("link", name=re.compile("^JSON")).click()
     expect(menu).not_to_have_attribute("open", "")
     expect(summary).to_be_focused()
     opened.keyboard.press("Enter")

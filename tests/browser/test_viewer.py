@@ -264,5 +264,5 @@ def test_the_main_path_without_javascript(shown: Exhibit, plain: Page) -> None:
     expect(plain.locator("#overlay .layer")).to_have_attribute("opacity", "0.3")
     plain.get_by_text("Export", exact=True).click()
     with plain.expect_download() as download:
-        plain.get_by_role("link", name=re.compile("JSON")).click()
+        plain.get_by_role("link", name=re.compile("^JSON")).click()
     assert download.value.suggested_filename.endswith(".json")

@@ -151,9 +151,11 @@ class Site:
     def _images(self) -> None:
         shot = picture(WIDTH, HEIGHT, colour="#7d8f69")
         names = ("plain", "queued", "processing", "failed", "canceled", "completed", "many", "deleted")
+        in_groups = ("night", "dusk", "dawn")
         images: dict[str, Image] = {
-            name: self.world.image(self.leaves, f"{name}.png", shot) for name in names
+            name: self.world.image(self.leaves, f"{name}.png", shot) for name in (*in_groups, *names)
         }
+        images["long_night"] = self.world.image(self.long, f"night {UNBROKEN}.png", shot)
         images["long_image"] = self.world.image(self.long, UNBROKEN + ".png", shot)
         images["lost_image"] = self.world.image(self.lost, "lost.png", shot)
         images["spoilt_image"] = self.world.image(self.spoilt, "spoilt.png", shot)
@@ -189,18 +191,18 @@ class Site:
         """One under way, of more analyses than a page has; one of which nothing is left; one with a long name."""
         statuses = ("completed", "completed", "completed", "failed", "processing", "queued", "queued")
         for n in range(28):
-            image = images[("plain", "completed", "many")[n % 3]]
+            image = images[("night", "dusk", "dawn")[n % 3]]
             status = statuses[n % len(statuses)]
             reason = {"error_message": "out of memory"} if status == "failed" else {}
             self.world.analysis(image, status, model_name="night-net", group_id="night run", **reason)
-        self.world.analysis(images["plain"], "canceled", model_name="night-net", group_id="night run")
+        self.world.analysis(images["night"], "canceled", model_name="night-net", group_id="night run")
         lease = {"lease_epoch": 1, "lease_owner": "w", "lease_expires_at": now() + timedelta(days=9)}
         self.world.analysis(
-            images["many"], "processing", model_name="night-net", group_id="night run", **lease
+            images["dawn"], "processing", model_name="night-net", group_id="night run", **lease
         )
-        self.world.analysis(images["plain"], "failed", group_id="left", deleted_at=now())
+        self.world.analysis(images["night"], "failed", group_id="left", deleted_at=now())
         name = "a/../b?c=" + UNBROKEN
-        self.world.analysis(images["long_image"], "completed", model_name=UNBROKEN, group_id=name)
+        self.world.analysis(images["long_night"], "completed", model_name=UNBROKEN, group_id=name)
         self.rows["long_group"] = quote(name, safe="")
 
     def _seven_types(self) -> None:
