@@ -9,6 +9,7 @@ from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any
 
+from app.annotations.keypoint import MAX_LINES
 from app.importers.base import (
     Found,
     Json,
@@ -132,8 +133,23 @@ def _text(number: Any) -> str:
 
 
 def _by_id(categories: Any) -> dict[str, Json]:
+    """The categories, whose skeletons count from 0: all annotations of one share it."""
     listed = categories if isinstance(categories, list) else []
-    return {_text(one.get("id")): one for one in listed if isinstance(one, dict) and "id" in one}
+    return {
+        _text(one.get("id")): one | {"skeleton": _from_zero(one.get("skeleton"))}
+        for one in listed
+        if isinstance(one, dict) and "id" in one
+    }
+
+
+def _from_zero(lines: Any) -> Any:
+    """Lines whose ends are counted from 1 in the file; as they are where there are too many, which is refused later."""
+    if not isinstance(lines, list) or len(lines) > MAX_LINES:
+        return lines
+    return [
+        [end - 1 if isinstance(end, int) else end for end in line] if isinstance(line, list) else line
+        for line in lines
+    ]
 
 
 def _entry(
@@ -182,7 +198,7 @@ def _run_lengths(mask: Json, entry: Json) -> Json:
 
 
 def _keypoints(flat: list[Any], category: Json, third: str | None) -> Json:
-    """With the category's names and lines, whose ends are counted from 1 in the file."""
+    """With the category's names and lines."""
     names = category.get("keypoints")
     third = third or third_of_keypoints(flat[2::3])
     points = zip(flat[::3], flat[1::3], flat[2::3], strict=True)
@@ -195,10 +211,7 @@ def _keypoints(flat: list[Any], category: Json, third: str | None) -> Json:
     }
     lines = category.get("skeleton")
     if isinstance(lines, list) and lines:
-        data["skeleton"] = [
-            [end - 1 if isinstance(end, int) else end for end in line] if isinstance(line, list) else line
-            for line in lines
-        ]
+        data["skeleton"] = lines
     return data
 
 

@@ -11,8 +11,12 @@ import pytest
 from pycocotools.coco import COCO
 
 from app.annotations import TYPES
+from app.annotations.keypoint import MAX_LINES
+from app.geometry import Frame
+from app.importers.base import Taken, Target
+from app.importers.coco import read_dataset
 from app.schemas.receipts import said_of
-from tests.importers.reading import DATA, data, faults, load, rows, said
+from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, rows, said
 
 # pycocotools 2.0.11 has not caught up with the copy keyword of numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -253,3 +257,31 @@ def test_the_receipt_that_the_docs_show() -> None:
     file = dataset(entries)
     bulk = load({**file, "images": [*file["images"], image]}, "coco", skips=True)
     assert said_of(bulk) == {name: shown[name] for name in said_of(bulk)}
+
+
+def person(lines: int, entries: int) -> dict[str, Any]:
+    """So many entries of a category with so many lines."""
+    entry = {"image_id": 1, "category_id": 1, "keypoints": [1, 1, 2, 5, 5, 2]}
+    category = {"id": 1, "name": "person", "skeleton": [[1, 2]] * lines}
+    return dataset([entry] * entries, categories=[category])
+
+
+def test_entries_share_the_lines_of_their_category() -> None:
+    """Lines made anew for each entry are the product of both: a small file would fill the memory."""
+    target = Target(ANALYSIS, IMAGE, "leaf.png", Frame(64, 48))
+    found = [one for one in read_dataset(person(3, 4), target) if isinstance(one, Taken)]
+    assert [one.annotation["data"]["skeleton"] for one in found] == [[[0, 1]] * 3] * 4
+    assert len({id(one.annotation["data"]["skeleton"]) for one in found}) == 1
+
+
+def test_too_many_lines_are_refused_and_not_copied() -> None:
+    target = Target(ANALYSIS, IMAGE, "leaf.png", Frame(64, 48))
+    file = person(MAX_LINES + 1, 2)
+    found = [one for one in read_dataset(file, target) if isinstance(one, Taken)]
+    assert {id(one.annotation["data"]["skeleton"]) for one in found} == {
+        id(file["categories"][0]["skeleton"])
+    }
+    assert [(fault["place"], fault["field"]) for fault in faults(file, "coco")] == [
+        ("annotations.0", "data.skeleton"),
+        ("annotations.1", "data.skeleton"),
+    ]
