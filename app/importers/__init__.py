@@ -4,9 +4,12 @@ To add a format: a module with a function that reads it (base.py says what it gi
 `docs/importing.md` and its files in `tests/data/importers/`.
 """
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
+
+import orjson
 
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.importers import (
@@ -26,7 +29,7 @@ from app.importers import (
     ultralytics,
     yolo,
 )
-from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told
+from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told, not_this_format
 from app.schemas.annotations import Bulk, Unread, load_bulk
 
 __all__ = ["FORMATS", "Importer", "Target", "load_file"]
@@ -51,6 +54,8 @@ FORMATS: dict[str, Importer] = {
 }
 
 MAX_FOUND = 1_000_000  # things in a file, of this image and of others
+MAX_GROWTH = 8  # times its size that a file may become as data, which is repeated where annotations share it
+MAX_SMALL = 16 * 1024 * 1024  # bytes of data that any file may become
 MAX_PLACES = 3  # that are named as examples
 MAX_KINDS = 50
 LONGEST = 200  # characters of a key or place that is repeated
@@ -64,7 +69,8 @@ def load_file(
     Raises what `load_bulk` raises, and MalformedRequest or InvalidPayload for a file that is none of this format.
     """
     importer = FORMATS[format]
-    contents = _gather(importer.read(importer.parse(body), target), at_most)
+    most = MAX_GROWTH * len(body) + MAX_SMALL
+    contents = _gather(importer.read(importer.parse(body), target), at_most, most)
     request = {"annotations": contents.items, "mode": mode}
     try:
         bulk = load_bulk(
@@ -136,9 +142,14 @@ class _Contents:
         return {"format": format, "annotations": len(self.items), **said}
 
 
-def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int) -> _Contents:
-    """Raises TooManyAnnotations as soon as there are: a file of this size could hold millions."""
+def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int, most: int) -> _Contents:
+    """`most` is of bytes of the data of all annotations, which may be many times the file.
+
+    Raises TooManyAnnotations as soon as there are, and InvalidPayload as soon as there is too much else: a file of this
+    size could hold millions.
+    """
     contents = _Contents()
+    size = 0
     for number, one in enumerate(found):
         if len(contents.items) > at_most:
             raise TooManyAnnotations(
@@ -146,12 +157,18 @@ def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int) -> 
                 limit=at_most,
             )
         if number == MAX_FOUND:
-            reason = f"The file holds more than {MAX_FOUND} things."
-            raise InvalidPayload(reason, errors=[{"field": "", "reason": reason}])
+            not_this_format(f"The file holds more than {MAX_FOUND} things.")
         match one:
             case Taken(place, annotation, name):
                 if name is not None:
                     contents.names[len(contents.items)] = name
+                size += _size(annotation.get("data"))
+                if size > most:
+                    not_this_format(
+                        f"The annotations of the file have more than {most} bytes of data in all: "
+                        "too much of it stands in each of them.",
+                        place,
+                    )
                 contents.add(place, annotation)
                 contents.note_extra(annotation.get("data"))
             case Refused(place, name, reason):
@@ -161,3 +178,11 @@ def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int) -> 
             case Told(place, what):
                 contents.note(contents.told, what, place)
     return contents
+
+
+def _size(data: Any) -> int:
+    """About how many bytes it is as JSON."""
+    try:
+        return len(orjson.dumps(data))
+    except orjson.JSONEncodeError:  # a whole number that has more than 64 bits since one was taken from it
+        return len(json.dumps(data))

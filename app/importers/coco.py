@@ -95,8 +95,9 @@ def _of_images(images: list[Any], meant: Json) -> Found:
     for index, one in enumerate(images):
         if one is not meant:
             yield LeftOut(f"images.{index}", "is another image")
-    for key in meant.keys() - {"id", "file_name", "width", "height"}:
-        yield LeftOut(f"images.{images.index(meant)}.{key}", "says something of the image")
+            continue
+        for key in one.keys() - {"id", "file_name", "width", "height"}:
+            yield LeftOut(f"images.{index}.{key}", "says something of the image")
 
 
 def _of_classes(categories: Any) -> Found:

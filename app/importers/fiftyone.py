@@ -4,7 +4,7 @@ https://docs.voxel51.com/user_guide/using_datasets.html#labels: coordinates go f
 height]`, a detection's mask covers its box, a polyline has several shapes, a missing keypoint is NaN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
@@ -77,7 +77,7 @@ def _sample(place: str, sample: Json, *, target: Target, whole: bool = False) ->
 
 def _field(place: str, name: str, value: Json, target: Target) -> Found:
     of = {"field": name} if name else {}
-    read = partial(_label, target=target, of=of, classes=[])
+    read = partial(_label, target=target, of=of, names=target.names)
     if (inner := LISTS.get(value["_cls"])) is None:
         yield from one(place, value, read)
         return
@@ -89,7 +89,8 @@ def _dataset(file: Json, target: Target) -> Found:
     """`labels.json` of an image dataset: a class or a list of detections by the name of the image's file."""
     yield from head(file, ("classes", "labels"), "", "says something of the dataset")
     classes = file.get("classes")
-    read = partial(_label, target=target, of={}, classes=classes if isinstance(classes, list) else [])
+    numbered = {str(i): name for i, name in enumerate(classes)} if isinstance(classes, list) else {}
+    read = partial(_label, target=target, of={}, names=numbered | {**target.names})
     stem = PurePosixPath(target.filename).stem
     ours = {
         key for key in file["labels"] if is_called(key, target) or (target.called is None and key == stem)
@@ -105,7 +106,7 @@ def _dataset(file: Json, target: Target) -> Found:
             yield from one(place, value if isinstance(value, dict) else {"label": value}, read)
 
 
-def _label(place: str, label: Json, *, target: Target, of: Json, classes: list[Any]) -> Found:
+def _label(place: str, label: Json, *, target: Target, of: Json, names: Mapping[str, Any]) -> Found:
     kind = label.get("_cls")
     if kind is None:
         kind = next((LABEL_BY_KEY[key] for key in LABEL_BY_KEY if key in label), "Classification")
@@ -114,7 +115,7 @@ def _label(place: str, label: Json, *, target: Target, of: Json, classes: list[A
     name = label.get("label")
     told: list[Told] = []
     if type(name) is int:
-        name, told = class_of(place, name, {str(i): one for i, one in enumerate(classes)} | {**target.names})
+        name, told = class_of(place, name, names)
     yield from told
     yield from LABELS[kind](place, label, name, of, target)
 

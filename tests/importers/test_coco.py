@@ -13,7 +13,7 @@ from pycocotools.coco import COCO
 from app.annotations import TYPES
 from app.annotations.keypoint import MAX_LINES
 from app.geometry import Frame
-from app.importers.base import Taken, Target
+from app.importers.base import LeftOut, Taken, Target
 from app.importers.coco import read_dataset
 from app.schemas.receipts import said_of
 from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, rows, said
@@ -285,3 +285,22 @@ def test_too_many_lines_are_refused_and_not_copied() -> None:
         ("annotations.0", "data.skeleton"),
         ("annotations.1", "data.skeleton"),
     ]
+
+
+def test_what_is_said_of_the_image_has_its_own_place() -> None:
+    """Which is not searched for: another image may be equal to it, as true is to 1, and there may be many."""
+    others = {"file_name": "leaf.png", "width": 64, "height": 48, "licence": 3}
+    images = [{"id": True, **others}, {"id": 1, **others}]
+    target = Target(ANALYSIS, IMAGE, "leaf.png", Frame(64, 48), called="1")
+    found = {
+        one.place for one in read_dataset(dataset([], images=images), target) if isinstance(one, LeftOut)
+    }
+    assert found == {"images.0", "images.1.licence"}
+
+
+def test_a_line_whose_end_is_the_least_number() -> None:
+    """Counted from 0 it has more than 64 bits, which no JSON of ours writes: still it is only refused."""
+    category = {"id": 1, "name": "person", "skeleton": [[1, -(2**63)]]}
+    entry = {"image_id": 1, "category_id": 1, "keypoints": [1, 1, 2, 5, 5, 2]}
+    (fault,) = faults(dataset([entry], categories=[category]), "coco")
+    assert (fault["place"], fault["field"]) == ("annotations.0", "data.skeleton.0")

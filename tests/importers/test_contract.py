@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -104,3 +105,30 @@ def test_a_file_of_too_many_things(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(LoupeError) as caught:
         load(others, "coco-results", called="7", skips=True)
     assert "more than 1000 things" in str(caught.value)
+
+
+def collection(parts: int, note: str) -> dict[str, Any]:
+    """A feature of so many parts, each of which keeps the note."""
+    inner = [{"type": "Point", "coordinates": [1, 2]}] * parts
+    geometry = {"type": "GeometryCollection", "geometries": inner}
+    return {"type": "Feature", "geometry": geometry, "properties": {"class": "leaf", "note": note}}
+
+
+def instances(count: int, note: str) -> dict[str, Any]:
+    """A label of so many boxes, each of which keeps the note."""
+    box = {"BoundingBox": {"Left": 0.25, "Top": 0.25, "Width": 0.5, "Height": 0.5}}
+    label = {"Name": "leaf", "Confidence": 50, "Instances": [box] * count, "Note": note}
+    return {"Labels": [label]}
+
+
+@pytest.mark.parametrize(("format", "make"), [("geojson", collection), ("rekognition", instances)])
+def test_what_is_shared_is_not_made_much_of(
+    format: str, make: Callable[[int, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file is refused when what its annotations share becomes many times the file, and not for large annotations."""
+    monkeypatch.setattr(importers, "MAX_SMALL", 4096)
+    with pytest.raises(LoupeError) as caught:
+        load(make(100, "n" * 5000), format)
+    assert caught.value.code == "invalid-payload" and "bytes of data in all" in str(caught.value)
+    assert len(load(make(1, "n" * 50_000), format).items) == {"geojson": 1, "rekognition": 2}[format]
+    assert len(load(make(100, "n"), format).items) >= 100

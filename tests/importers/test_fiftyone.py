@@ -3,6 +3,7 @@
 import io
 import zlib
 from base64 import b64encode
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ import numpy as np
 import pytest
 
 from app.geometry import Frame, Raster, decode, runs_from_text
-from tests.importers.reading import DATA, data, faults, load, rows, said
+from app.importers.base import Taken, Target
+from app.importers.fiftyone import read_samples
+from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, rows, said
 
 FILE, LABELS = Path("fiftyone.json"), Path("fiftyone-labels.json")
 BOX = [0.25, 0.25, 0.5, 0.5]
@@ -170,3 +173,20 @@ def test_refused(label: Any, field: str, reason: str | None) -> None:
 @pytest.mark.parametrize("file", ["x", 5, None, {}, {"samples": 5}, {"labels": {}}, {"_cls": "Heatmap"}])
 def test_what_is_no_file_of_it(file: Any) -> None:
     assert faults(file, "fiftyone")
+
+
+def test_the_classes_of_a_dataset_are_gone_through_once() -> None:
+    """And not for each label: a file of many of both would take their product."""
+
+    class Classes(list[str]):
+        rounds = 0
+
+        def __iter__(self) -> Iterator[str]:
+            self.rounds += 1
+            return super().__iter__()
+
+    classes = Classes(["leaf", "stem"])
+    file = {"classes": classes, "labels": {"leaf": [{"label": 1, "bounding_box": BOX}] * 20}}
+    found = [*read_samples(file, Target(ANALYSIS, IMAGE, "leaf.png", Frame(64, 48)))]
+    assert [one.annotation["class_name"] for one in found if isinstance(one, Taken)] == ["stem"] * 20
+    assert classes.rounds == 1
