@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from app.annotations.segmentation import MAX_PIXELS
-from app.importers.masks import size_of
+from app.importers.base import Pixels
+from app.importers.masks import NONE_LEFT, size_of, spend
 from app.importers.reading import Unfit
 
 MAX_HEADER = 4096
@@ -23,16 +24,16 @@ _HEADER = re.compile(
 )
 
 
-def array_of(value: Any, field: str) -> Any:
+def array_of(value: Any, field: str, pixels: Pixels) -> Any:
     """The array of two axes, of numbers or truths, in `{"$binary": {"base64": …}}` or the base64 alone.
 
-    Raises Unfit for anything else, and for more than a mask may have.
+    Raises Unfit for anything else, for more than a mask may have, and for more bytes than `pixels` has left.
     """
     if isinstance(value, dict) and isinstance(value.get("$binary"), dict):
         value = value["$binary"].get("base64")
     if not isinstance(value, str):
         raise Unfit(field, "must be an array in base64")
-    content = _inflated(value, field)
+    content = _inflated(value, field, pixels)
     if content[:6] != b"\x93NUMPY" or content[6:7] not in (b"\1", b"\2"):
         raise Unfit(field, "holds no NumPy array")
     size = 2 if content[6] == 1 else 4
@@ -49,12 +50,13 @@ def array_of(value: Any, field: str) -> Any:
     return array.reshape((height, width), order="F" if order == b"True" else "C")
 
 
-def _inflated(text: str, field: str) -> bytes:
-    inflate, most = zlib.decompressobj(), MAX_PIXELS + MAX_HEADER
+def _inflated(text: str, field: str, pixels: Pixels) -> bytes:
+    inflate, most = zlib.decompressobj(), min(MAX_PIXELS, pixels.left) + MAX_HEADER
     try:
         content = inflate.decompress(b64decode(text, validate=True), most)
     except (binascii.Error, zlib.error, ValueError):
         raise Unfit(field, "must be an array in base64, compressed by zlib") from None
+    spend(pixels, max(len(content) - MAX_HEADER, 1), field)
     if inflate.unconsumed_tail:
-        raise Unfit(field, f"has more than {most} bytes")
+        raise Unfit(field, f"has more than {most} bytes" if most > MAX_PIXELS else NONE_LEFT)
     return content

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 from uuid import UUID
 
+from app.annotations.segmentation import MAX_PIXELS
 from app.errors import InvalidPayload, MalformedRequest
 from app.geometry import Frame
 from app.schemas import strict_json
@@ -59,13 +60,20 @@ class Told(NamedTuple):
 Found: TypeAlias = Iterator[Taken | Refused | LeftOut | Told]
 
 
+@dataclass
+class Pixels:
+    """How many more pixels, or bytes of arrays, the masks of one file may be unpacked to."""
+
+    left: int = 20 * MAX_PIXELS
+
+
 @dataclass(frozen=True)
 class Target:
     """What the file is read for: an analysis of an image, whose size in pixels is `frame`, and what the caller said.
 
     `names` are class names by number, where the file has none; `called` is what the file calls the image, where it is
     neither the image's file name nor its id; `keypoints` is how many a line has, and `normalized` that coordinates go
-    from 0 to 1, for files that do not tell.
+    from 0 to 1, for files that do not tell. `pixels` is what is left for masks, of which a few bytes can be millions.
     """
 
     analysis_id: UUID
@@ -76,6 +84,7 @@ class Target:
     called: str | None = None
     keypoints: int | None = None
     normalized: bool = False
+    pixels: Pixels = field(default_factory=Pixels, compare=False)
 
     @property
     def calls(self) -> frozenset[str]:

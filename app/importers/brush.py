@@ -12,6 +12,8 @@ import numpy as np
 
 from app.annotations.segmentation import MAX_RUNS
 from app.geometry import Bits
+from app.importers.base import Pixels
+from app.importers.masks import spend
 from app.importers.reading import Unfit
 
 CHANNELS = 4
@@ -40,8 +42,8 @@ class _BitReader:
         return np.asarray(self.bits[first : self.at].reshape(count, size).any(axis=1))
 
 
-def decode_brush(rle: Any, height: int, width: int, field: str) -> Bits:
-    """The mask as rows. Raises Unfit for what is none of that size."""
+def decode_brush(rle: Any, height: int, width: int, field: str, pixels: Pixels) -> Bits:
+    """The mask as rows. Raises Unfit for what is none of that size, and when `pixels` has not so many left."""
     if not isinstance(rle, list) or not {*map(type, rle)} <= {int} or not all(0 <= one < 256 for one in rle):
         raise Unfit(field, "must be a list of whole numbers from 0 to 255")
     source = _BitReader(bytes(rle), field)
@@ -51,6 +53,7 @@ def decode_brush(rle: Any, height: int, width: int, field: str) -> Bits:
         raise Unfit(
             field, f"is of {total} values, but {width} × {height} pixels have {height * width * CHANNELS}"
         )
+    spend(pixels, height * width, field)
     out = np.zeros(height * width, dtype=np.bool_)
     at = steps = 0
     while at < total:

@@ -14,7 +14,7 @@ import numpy as np
 from app.annotations.base import FAR
 from app.importers.arrays import array_of
 from app.importers.base import Found, Json, LeftOut, Taken, Target, Told, class_of, json_file, not_this_format
-from app.importers.masks import mask_data
+from app.importers.masks import mask_data, spend
 from app.importers.reading import (
     Unfit,
     check_one,
@@ -145,7 +145,7 @@ def _detection(place: str, label: Json, name: Any, of: Json, target: Target) -> 
 
 def _mask(label: Json, target: Target) -> Json | None:
     """The mask at the pixels whose centres lie in the box."""
-    bits = array_of(label["mask"], "mask") != 0
+    bits = array_of(label["mask"], "mask", target.pixels) != 0
     x, y, width, height = numbers(label.get("bounding_box"), 4, "bounding_box")
     if not (width > 0 and height > 0):
         raise Unfit("bounding_box", "must have a width and a height")
@@ -155,6 +155,7 @@ def _mask(label: Json, target: Target) -> Json | None:
     rows = _nearest(y, height, target.frame.height, bits.shape[0])
     if not columns[1].size or not rows[1].size:
         return None
+    spend(target.pixels, rows[1].size * columns[1].size, "mask")
     size = (target.frame.height, target.frame.width)
     return mask_data(bits[np.ix_(rows[1], columns[1])], "mask", columns[0], rows[0], size)
 

@@ -220,7 +220,7 @@ def _brush(place: str, entry: Json, value: Json, item: Json, more: Json, target:
     if value.get("format", "rle") != "rle":
         raise Unfit("value.format", "must be rle")
     frame = _frame(entry, target)
-    bits = decode_brush(value.get("rle"), frame.height, frame.width, "value.rle")
+    bits = decode_brush(value.get("rle"), frame.height, frame.width, "value.rle", target.pixels)
     data = mask_data(bits, "value.rle")
     yield Told(place, "is a brush: its alpha, where it is not 0, becomes COCO run-lengths")
     yield from _taken(place, "segmentation", entry, item, data, more, ("format", "rle"))

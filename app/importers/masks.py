@@ -6,9 +6,10 @@ import numpy as np
 
 from app.annotations.segmentation import MAX_PIXELS, MAX_RUNS, MAX_SIDE
 from app.geometry import Bits, Runs, text_from_runs
-from app.importers.base import Json
+from app.importers.base import Json, Pixels
 from app.importers.reading import Unfit, whole
 
+NONE_LEFT = "has more pixels than are left for the masks of one file"
 HALF = 0.5  # where a mask of probabilities is cut, as torchvision's and Detectron2's documentation does
 
 
@@ -29,6 +30,15 @@ def size_of(height: Any, width: Any, field: str) -> tuple[int, int]:
     if height * width > MAX_PIXELS:
         raise Unfit(field, f"must be at most {MAX_PIXELS} pixels")
     return height, width
+
+
+def spend(pixels: Pixels, count: int, field: str) -> None:
+    """Takes so many from what a file's masks may have. Raises Unfit when it has not so many left."""
+    if count > MAX_PIXELS:
+        raise Unfit(field, f"must be at most {MAX_PIXELS} pixels")
+    enough, pixels.left = count <= pixels.left, max(pixels.left - count, 0)
+    if not enough:
+        raise Unfit(field, NONE_LEFT)
 
 
 def rows_of(value: Any, field: str) -> Bits:

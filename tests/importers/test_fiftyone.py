@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from app.geometry import Frame, Raster, decode, runs_from_text
-from app.importers.base import Taken, Target
+from app.importers.arrays import MAX_HEADER
+from app.importers.base import Pixels, Taken, Target
 from app.importers.fiftyone import read_samples
+from app.importers.masks import NONE_LEFT
 from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, rows, said
 
 FILE, LABELS = Path("fiftyone.json"), Path("fiftyone-labels.json")
@@ -190,3 +192,18 @@ def test_the_classes_of_a_dataset_are_gone_through_once() -> None:
     found = [*read_samples(file, Target(ANALYSIS, IMAGE, "leaf.png", Frame(64, 48)))]
     assert [one.annotation["class_name"] for one in found if isinstance(one, Taken)] == ["stem"] * 20
     assert classes.rounds == 1
+
+
+def test_the_masks_of_a_file_share_so_many_pixels() -> None:
+    """A mask of one pixel costs as many as its box covers, 32 × 24 here, and one more of the array."""
+    labels = {"_cls": "Detections", "detections": [detection(packed(np.ones((1, 1))))] * 4}
+    assert len(load(labels, "fiftyone").items) == 4
+    (fault,) = faults(labels, "fiftyone", pixels=Pixels(3 * (32 * 24 + 1) + 700))
+    assert (fault["place"], fault["field"], fault["reason"]) == ("detections.3", "mask", NONE_LEFT)
+
+
+def test_an_array_is_inflated_no_further_than_pixels_are_left() -> None:
+    left = Pixels(2 * MAX_HEADER)
+    labels = {"_cls": "Detections", "detections": [detection(packed(np.ones((2000, 2000), np.uint8)))] * 2}
+    assert {fault["reason"] for fault in faults(labels, "fiftyone", pixels=left)} == {NONE_LEFT}
+    assert left.left == 0

@@ -8,6 +8,8 @@ import pytest
 
 from app.annotations import TYPES
 from app.geometry import Frame, Raster, decode, runs_from_text
+from app.importers.base import Pixels
+from app.importers.masks import NONE_LEFT
 from tests.importers.reading import DATA, data, faults, load, rows, said
 
 FILE = Path("label-studio.json")
@@ -203,3 +205,10 @@ def test_what_is_no_file_of_it(file: Any) -> None:
         assert not load(file, "label-studio").items
     else:
         assert faults(file, "label-studio")
+
+
+def test_the_brushes_of_a_file_share_so_many_pixels() -> None:
+    """A stroke of a few bytes is as large as the frame that it claims."""
+    assert load(FILE, "label-studio", pixels=Pixels(64 * 48)).items
+    (fault,) = faults(FILE, "label-studio", pixels=Pixels(64 * 48 - 1))
+    assert (fault["field"], fault["reason"]) == ("value.rle", NONE_LEFT)
