@@ -183,3 +183,6 @@ def _told(counts: Mapping[str, int], bulk: Bulk) -> Iterator[str]:
             yield f"{kind.replace('_', ' ')}: {entry['count']} × {entry['what']} ({', '.join(entry['places'])})"
     for entry in file.get("extra", ()):
         yield f"kept in data.extra: {entry['count']} × {entry['key']}"
+    for kind in ("left_out", "told", "extra"):
+        if (more := file.get(f"{kind}_count", 0) - len(file.get(kind, ()))) > 0:
+            yield f"{kind.replace('_', ' ')}: {more} more that are not listed"

@@ -105,6 +105,7 @@ class _Contents:
     left_out: dict[str, list[str]] = field(default_factory=dict)
     told: dict[str, list[str]] = field(default_factory=dict)
     extra: dict[str, int] = field(default_factory=dict)
+    keys: set[str] = field(default_factory=set)
     counts: dict[str, int] = field(default_factory=dict)
 
     def add(self, place: str, item: Any) -> None:
@@ -121,6 +122,7 @@ class _Contents:
         extra = data.get("extra") if isinstance(data, dict) else None
         for key in extra if isinstance(extra, dict) else ():
             short = key[:LONGEST]
+            self.keys.add(short)
             if short in self.extra or len(self.extra) < MAX_KINDS:
                 self.extra[short] = self.extra.get(short, 0) + 1
 
@@ -138,8 +140,12 @@ class _Contents:
             for name, kind in kinds.items()
         }
         extra = [{"key": key, "count": count} for key, count in self.extra.items()]
-        said = {name: found[:MAX_KINDS] for name, found in {**listed, "extra": extra}.items() if found}
-        return {"format": format, "annotations": len(self.items), **said}
+        said: dict[str, Any] = {"format": format, "annotations": len(self.items)}
+        counts = {"left_out": len(self.left_out), "told": len(self.told), "extra": len(self.keys)}
+        for name, found in {**listed, "extra": extra}.items():
+            if found:
+                said |= {name: found[:MAX_KINDS], f"{name}_count": counts[name]}
+        return said
 
 
 def _gather(found: Iterable[Taken | Refused | LeftOut | Told], at_most: int, most: int) -> _Contents:

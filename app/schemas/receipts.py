@@ -49,15 +49,22 @@ class FileOut(Schema):
         required=True, metadata={"description": "How many the file has for this image, valid or not."}
     )
     left_out = fields.List(
-        fields.Nested(SaidOut), metadata={"description": "What is no annotation of this image, and why."}
+        fields.Nested(SaidOut),
+        metadata={"description": "What is no annotation of this image, and why (the first reasons)."},
     )
+    left_out_count = fields.Integer(metadata={"description": "How many reasons there are in all."})
     told = fields.List(
-        fields.Nested(SaidOut), metadata={"description": "What is good to know of what was taken."}
+        fields.Nested(SaidOut),
+        metadata={"description": "What is good to know of what was taken (the first of it)."},
     )
+    told_count = fields.Integer(metadata={"description": "How many different things these are in all."})
     extra = fields.List(
         fields.Nested(ExtraOut),
-        metadata={"description": "Keys that have no place of their own and are kept in `data.extra`."},
+        metadata={
+            "description": "Keys that have no place of their own and are kept in `data.extra` (the first ones)."
+        },
     )
+    extra_count = fields.Integer(metadata={"description": "How many keys these are in all."})
 
 
 class CountsOut(Noted):

@@ -132,3 +132,14 @@ def test_what_is_shared_is_not_made_much_of(
     assert caught.value.code == "invalid-payload" and "bytes of data in all" in str(caught.value)
     assert len(load(make(1, "n" * 50_000), format).items) == {"geojson": 1, "rekognition": 2}[format]
     assert len(load(make(100, "n"), format).items) >= 100
+
+
+def test_lists_that_are_cut_say_how_long_they_were() -> None:
+    """Each key is counted once, however many annotations have it."""
+    entry = {"image_id": "leaf.png", "bbox": [1, 2, 3, 4], "category_id": 1}
+    keys = {f"key {i}": i for i in range(70)}
+    said = load([entry | keys, entry | keys, entry | {"other": 1}], "coco-results").file
+    assert said is not None
+    assert (len(said["extra"]), said["extra_count"]) == (importers.MAX_KINDS, 71)
+    assert said["told_count"] == len(said["told"]) == 1
+    assert "left_out_count" not in said
