@@ -20,7 +20,7 @@ from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, count, entries, entry_of
 from app.exports.reading import PAGE
 from app.extensions import db
-from app.models import Analysis, Project
+from app.models import Analysis
 from app.models.exports import EVERYTHING
 from app.schemas.base import moment
 from app.storage import Storage
@@ -92,7 +92,7 @@ def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
 
 def of_selection(
     selection: Selection,
-    project: Project | None,
+    project_name: str | None,
     form: str,
     storage: Storage,
     now: datetime,
@@ -108,16 +108,16 @@ def of_selection(
         few = selection.annotations and count(selection).annotations <= manifests.COUNTED
         numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
         headers = manifests.header(format, numbers if selection.annotations else {}, alone=False)
-    name, content_type = name_of_selection(project, form, now)
+    name, content_type = name_of_selection(project_name, form, now)
     return Download(name, content_type, pieces_of_selection(selection, form, storage, now, columns), headers)
 
 
-def name_of_selection(project: Project | None, form: str, now: datetime) -> tuple[str, str]:
-    """The name of the file, and its content type."""
+def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
+    """The name of the file, and its content type. Without a project it is of all."""
     extension = "zip" if form == EVERYTHING else FORMATS[form].extension
     content_type = ZIP if form == EVERYTHING else FORMATS[form].content_type
     what = "project" if form == EVERYTHING else "analyses"
-    name = f"{what}_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
+    name = f"{what}_{_for_file_systems('all' if project_name is None else project_name)}_{now:%Y%m%d_%H%M%S}"
     return f"{name}.{extension}", content_type
 
 

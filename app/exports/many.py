@@ -26,7 +26,6 @@ from app.exports.reading import (
     set_aside,
     weight,
 )
-from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Group, Image, Status
 from app.schemas.analyses import analysis_out
 from app.storage import Storage
@@ -108,11 +107,11 @@ class Counts:
 
 
 def count(selection: Selection) -> Counts:
-    """How many analyses match, and how many annotations they hold."""
+    """How many analyses match, and how many annotations they hold, without a transaction that stays open."""
     numbers = select(func.count(), func.coalesce(func.sum(Analysis.annotation_count), 0))
     statement = numbers.select_from(Analysis).join(Image)
     statement = statement.where(*selection.of_images(), *selection.of_analyses())
-    analyses, annotations = db.session.execute(statement).one()
+    analyses, annotations = read(statement)[0]
     return Counts(analyses, int(annotations))
 
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
 from app.exports import PAGE
+from app.extensions import db
 from app.models import Analysis, Image, Project
 from tests.cast import Person, Pipeline
 from tests.factories import World
@@ -136,3 +138,34 @@ def test_with_a_writer_at_work(
         writer.join(60)
     assert not broken
     assert len(seen) > 1, "the writer wrote nothing meanwhile"
+
+
+def test_no_transaction_is_open_while_it_is_prepared(
+    app: Flask, project: Project, analysis: Analysis, viewer: Person
+) -> None:
+    """That of the request is over before the storage is asked and before anything is counted."""
+    seen: dict[str, list[bool]] = {"storage": [], "database": []}
+    real = app.extensions["storage"]
+
+    class Asked:
+        def check(self) -> None:
+            seen["storage"].append(db.session.registry().in_transaction())
+            real.check()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "count(" in statement:
+            seen["database"].append(db.session.registry().in_transaction())
+
+    with app.app_context():
+        engine = db.engine
+    app.extensions["storage"] = Asked()
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        assert export(viewer, f"/api/projects/{project.id}/export?format=coco").status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+        app.extensions["storage"] = real
+    assert seen == {"storage": [False], "database": [False, False]}
