@@ -60,6 +60,7 @@ def show_exports() -> Response:
         wanted = read_selection(sent)
     except InvalidPayload as error:
         return exports_page(sent, error)
+    db.session.rollback()  # none is open while it is counted
     counts = exports.count(wanted.selection)
     size = exports.estimate(wanted.selection, wanted.format, counts, now(), wanted.columns)
     many = counts.annotations if wanted.selection.annotations else counts.analyses

@@ -111,8 +111,8 @@ def count(selection: Selection) -> Counts:
     numbers = select(func.count(), func.coalesce(func.sum(Analysis.annotation_count), 0))
     statement = numbers.select_from(Analysis).join(Image)
     statement = statement.where(*selection.of_images(), *selection.of_analyses())
-    analyses, annotations = read(statement)[0]
-    return Counts(analyses, int(annotations))
+    row: Any = read(statement)[0]
+    return Counts(row[0], int(row[1]))
 
 
 @dataclass(frozen=True)
@@ -146,8 +146,20 @@ class Progress:
 def entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
-    No transaction is open while an entry is used or the storage is asked.
+    What is deleted meanwhile is left out, up to the moment when its entry is taken. No transaction is open while an
+    entry is used or the storage is asked.
     """
+    return (entry for entry in _entries(selection, moment, storage) if _lives(entry.row.id))
+
+
+def _lives(analysis_id: UUID) -> bool:
+    """Whether neither it nor its image is deleted: it was read with others, and a slow client comes to it later."""
+    live = select(Analysis.id).join(Image, Analysis.image_id == Image.id)
+    live = live.where(Analysis.id == analysis_id, Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
+    return bool(read(live))
+
+
+def _entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     for rows in analyses_of(selection, moment):
         found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
         if not selection.annotations:

@@ -155,7 +155,7 @@ def test_the_page_asks_no_more_for_more(
         world.analysis(world.image(world.project(f"P{n}")), "failed", model_name=f"m{n}")
     with count_queries() as many:
         assert counted(admin) == (9, 6)
-    assert len(few) == len(many) <= 17
+    assert len(few) == len(many) <= 18
 
 
 def test_the_form_stays_small_and_holds_what_is_chosen(
@@ -396,7 +396,7 @@ def test_many_small_ones_are_read_together(
         assert take().json["annotation_count"] == 80
     assert len([line for line in statements if "FROM ml_annotations" in line]) == 2, "weighed, then read"
     assert len([line for line in statements if "FROM artifacts" in line]) == 1
-    assert len(statements) < 25
+    assert len(statements) < 40 + 25, "each is looked up by its id once more"
 
 
 @pytest.mark.parametrize("form", ["json", "csv"])
@@ -497,6 +497,43 @@ def test_a_writer_gets_in_while_it_is_counted(
     finally:
         event.remove(engine, "before_cursor_execute", write)
     assert written == [1] * times and world.reload(project).description == "meanwhile"
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+@pytest.mark.parametrize(("limit", "value"), [("READ", 2 * exports.PAGE), ("WAIT", 0.0)])
+def test_an_estimate_ends_though_nothing_is_written(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    admin: Person,
+    world: World,
+    image: Image,
+    form: str,
+    limit: str,
+    value: float,
+) -> None:
+    """Of classifications: six pages of them would be read. No transaction of the request is open meanwhile."""
+    monkeypatch.setattr(exports, "WAIT", 1e9, raising=False)
+    monkeypatch.setattr(exports, limit, value, raising=False)
+    fill(world, image, [6 * exports.PAGE])
+    with app.app_context():
+        kind = {"annotation_type": "classification", "data": {"topk": [{"class": "a", "confidence": 1.0}]}}
+        db.session.execute(db.update(Annotation).values(**kind))
+        db.session.commit()
+        engine = db.engine
+    open_ones, pages = [], 0
+
+    def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal pages
+        pages += "FROM ml_annotations" in statement and "LIMIT" in statement
+        if "FROM ml_annotations" in statement or "sum(" in statement:
+            open_ones.append(db.session.registry().in_transaction())
+
+    event.listen(engine, "before_cursor_execute", look)
+    try:
+        assert admin.client.get(f"{EXPORTS}?count=1&format={form}").status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", look)
+    assert pages <= 2 and open_ones and not any(open_ones)
 
 
 def test_a_storage_that_is_away_from_the_start_is_503(
