@@ -1,5 +1,6 @@
 """Which analyses an export takes, and reading them: a page of analyses at a time, with what hangs on them."""
 
+import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -32,6 +33,9 @@ from app.storage import Storage
 
 SCHEMA_VERSION = "1.0"
 ANALYSES = 50  # read at a time
+FRESH = (
+    0.1  # seconds for which a page is known to live; after that each of it is looked up when it is its turn
+)
 OF_IMAGE = (Image.project_id, Image.filename, Image.width, Image.height)
 
 
@@ -146,10 +150,15 @@ class Progress:
 def entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
-    What is deleted meanwhile is left out, up to the moment when its entry is taken. No transaction is open while an
+    What is deleted meanwhile is left out, up to FRESH before its entry is taken. No transaction is open while an
     entry is used or the storage is asked.
     """
-    return (entry for entry in _entries(selection, moment, storage) if _lives(entry.row.id))
+    asked = clock.monotonic()
+    for rows in analyses_of(selection, moment):
+        for entry in _entries(rows, selection, storage):
+            if clock.monotonic() < asked + FRESH or _lives(entry.row.id):
+                yield entry
+        asked = clock.monotonic()
 
 
 def _lives(analysis_id: UUID) -> bool:
@@ -159,18 +168,17 @@ def _lives(analysis_id: UUID) -> bool:
     return bool(read(live))
 
 
-def _entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
-    for rows in analyses_of(selection, moment):
-        found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
-        if not selection.annotations:
-            yield from (Entry(_about(row, found), row, None) for row in rows)
-            continue
-        for group in _groups(rows):
-            if any(map(_runs, group)):
-                yield from _running([row.id for row in group], found)
-            else:
-                pages = _said(group, read, annotations_of)
-                yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
+def _entries(rows: Sequence[Row[Any]], selection: Selection, storage: Storage | None) -> Iterator[Entry]:
+    found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
+    if not selection.annotations:
+        yield from (Entry(_about(row, found), row, None) for row in rows)
+        return
+    for group in _groups(rows):
+        if any(map(_runs, group)):
+            yield from _running([row.id for row in group], found)
+        else:
+            pages = _said(group, read, annotations_of)
+            yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
 
 
 def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:

@@ -225,9 +225,16 @@ def test_the_first_bytes_do_not_wait_for_what_is_kept(
 @pytest.mark.parametrize("state", ["completed", "processing"])
 @pytest.mark.parametrize("annotations", [True, False])
 def test_what_is_deleted_while_others_are_written_stays_out(
-    app: Flask, world: World, project: Project, image: Image, state: str, annotations: bool
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    project: Project,
+    image: Image,
+    state: str,
+    annotations: bool,
 ) -> None:
     """They are read fifty at a time; whether each still lives is asked when it is its turn."""
+    monkeypatch.setattr("app.exports.many.FRESH", 0.0, raising=False)
     other = world.image(project)
     first, second, third = (world.analysis(one, state) for one in (image, image, other))
     last = world.analysis(image, state)
