@@ -31,6 +31,7 @@ WAIT = 1.0  # seconds after which what is gathered is sent, however little it is
 TASTED = 4 * BLOCK  # what an estimate is made from
 READ = 20_000  # annotations that are read for one at most, about
 DEFLATED = 6  # times smaller, as JSON usually is
+ALONE = manifests.Scope(alone=True)
 
 __all__ = [
     "EVERYTHING",
@@ -81,7 +82,7 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     headers = {}
     if not format.is_lossless:
         numbers = manifests.by_type(entry.row.id, format.drops) if format.drops else {}
-        headers = manifests.header(format, numbers, alone=True)
+        headers = manifests.header(format, numbers, ALONE)
     losses = Losses()
     chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
     return Download(name, format.content_type, _sent(_blocks(chunks)), headers)
@@ -90,7 +91,7 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
 def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted."""
     entry, head = _alone(analysis, form, None)
-    return manifests.manifest(form, FORMATS[form], head, [entry], alone=True)
+    return manifests.manifest(form, FORMATS[form], head, [entry], ALONE)
 
 
 def of_selection(
@@ -110,7 +111,9 @@ def of_selection(
     if not format.is_lossless:
         few = selection.annotations and count(selection).annotations <= manifests.COUNTED
         numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
-        headers = manifests.header(format, numbers if selection.annotations else {}, alone=False)
+        headers = manifests.header(
+            format, numbers if selection.annotations else {}, _scope(selection, columns)
+        )
     name, content_type = name_of_selection(project_name, form, now)
     pieces = pieces_of_selection(selection, form, storage, now, columns)
     return Download(name, content_type, _sent(pieces), headers)
@@ -157,20 +160,20 @@ def _chunks(
     found = progress.over(entries(selection, now, storage if format.shows_artifacts else None))
     # what has columns takes one argument more than the others
     write: Write = partial(format.write, columns=columns) if format.has_columns else format.write  # type: ignore[call-arg]
-    return write(_head(selection, form, now), found, Losses())
+    return write(_head(selection, form, now, columns), found, Losses())
 
 
-def losses_of_kept(form: str) -> Mapping[str, str]:
+def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str]) -> Mapping[str, str]:
     """The headers of a file that is kept: what its format cannot carry, without numbers."""
     if form == EVERYTHING or FORMATS[form].is_lossless:
         return {}
-    return manifests.header(FORMATS[form], None, alone=False)
+    return manifests.header(FORMATS[form], None, _scope(Selection.of_json(kept), columns))
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted; that takes as long as the export."""
-    head = _head(selection, form, now)
-    return manifests.manifest(form, FORMATS[form], head, entries(selection, now, None), alone=False)
+    head, found = _head(selection, form, now), entries(selection, now, None)
+    return manifests.manifest(form, FORMATS[form], head, found, _scope(selection))
 
 
 def estimate(
@@ -209,13 +212,17 @@ def _alone(analysis: Analysis, form: str, storage: Storage | None) -> tuple[Entr
     if entry is None:
         raise Deleted("This analysis has been deleted.")
     head = {"schema_version": SCHEMA_VERSION, "filters": {"analysis_id": str(of_it)}}
-    return entry, head | manifests.told(form, FORMATS[form], alone=True)
+    return entry, head | manifests.told(form, FORMATS[form], ALONE)
 
 
-def _head(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
+def _head(selection: Selection, form: str, now: datetime, columns: Collection[str] = ()) -> dict[str, Any]:
     head = {"schema_version": SCHEMA_VERSION, "exported_at": moment(now), "filters": selection.as_json()}
     lossy = not FORMATS[form].is_lossless
-    return head | (manifests.told(form, FORMATS[form], alone=False) if lossy else {})
+    return head | (manifests.told(form, FORMATS[form], _scope(selection, columns)) if lossy else {})
+
+
+def _scope(selection: Selection, columns: Collection[str] = ()) -> manifests.Scope:
+    return manifests.Scope(alone=False, annotations=selection.annotations, columns=columns)
 
 
 def _for_file_systems(text: str) -> str:
