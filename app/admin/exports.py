@@ -60,6 +60,7 @@ def show_exports() -> Response:
         wanted = read_selection(sent)
     except InvalidPayload as error:
         return exports_page(sent, error)
+    db.session.rollback()  # none is open while it is counted
     counts = exports.count(wanted.selection)
     size = exports.estimate(wanted.selection, wanted.format, counts, now(), wanted.columns)
     many = counts.annotations if wanted.selection.annotations else counts.analyses
@@ -82,12 +83,14 @@ def download_analyses() -> Response:
             )
     except InvalidPayload as error:
         return exports_page(sent, error)
-    selection = wanted.selection
-    counts = exports.count(selection)
+    selection, project_name = wanted.selection, wanted.project.name if wanted.project else None
     db.session.rollback()
+    counts = exports.count(selection)
     files = storage.current()
     if FORMATS[wanted.format].shows_artifacts:
         files.check()
+    # counts again, so it is before the transaction that writes
+    file = exports.of_selection(selection, project_name, wanted.format, files, now(), wanted.columns)
     subject = wanted.project or principal().user
     after = {
         "filters": selection.as_json(),
@@ -99,7 +102,6 @@ def download_analyses() -> Response:
     assert subject is not None  # the guard lets nobody in without an account
     g.writes = True
     audit.record(principal(), audit.EXPORTED, subject, after=after, project_id=selection.project_id)
-    file = exports.of_selection(selection, wanted.project, wanted.format, files, now(), wanted.columns)
     db.session.commit()
     g.writes = False  # what is sent is only read
     return download(file, file.headers)

@@ -30,11 +30,11 @@ def ask_for_export() -> Response:
         form, _ = load(NewExportForm(), sent)
     except InvalidPayload as error:
         return exports_page(sent, error)
-    counts = exports.count(wanted.selection)
-    at = now()
+    project_name, at = wanted.project.name if wanted.project else None, now()
     db.session.rollback()
+    counts = exports.count(wanted.selection)
     estimated = exports.estimate(wanted.selection, wanted.format, counts, at, wanted.columns)
-    name, content_type = exports.name_of_selection(wanted.project, wanted.format, at)
+    name, content_type = exports.name_of_selection(project_name, wanted.format, at)
     asked = kept_exports.Asked(
         selection=wanted.selection.as_json(),
         format=wanted.format,
@@ -79,7 +79,7 @@ def download_export(export_id: UUID) -> Response:
     if request.method == "GET" and not ranges.is_known(file):
         asked = f"{part[0]}-{part[1] - 1}" if part else None
         kept_exports.record_download(export, asked, by=principal())
-    dropped = exports.losses_of_kept(export.format)
+    dropped = exports.losses_of_kept(export.format, export.selection, export.columns or ())
     db.session.commit()
     g.writes = False
     response = ranges.send(storage.current(), file, part)

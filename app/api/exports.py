@@ -77,15 +77,15 @@ def export_project(project_id: UUID) -> Response:
     """
     project = access.project_for(principal(), project_id)
     query, _ = load(ExportOfProject(), request.args.to_dict())
-    selection, form, now = _selection(project.id, query), query["format"], _now()
+    selection, name = _selection(project.id, query), project.name
+    form, now = query["format"], _now()
+    db.session.rollback()  # none is open while the storage is asked, while it is counted, or while it is sent
     if query["manifest"]:
-        db.session.rollback()
         return answer(exports.manifest_of_selection(selection, form, now))
     files = storage.current()
     if FORMATS[form].shows_artifacts:
         files.check()
-    file = exports.of_selection(selection, project, form, files, now)
-    db.session.rollback()
+    file = exports.of_selection(selection, name, form, files, now)
     return download(file, file.headers)
 
 

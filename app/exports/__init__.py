@@ -5,6 +5,7 @@ ever, one that still runs as it was at one moment, when the export came to it (w
 """
 
 import re
+import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,14 +21,17 @@ from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, count, entries, entry_of
 from app.exports.reading import PAGE
 from app.extensions import db
-from app.models import Analysis, Project
+from app.models import Analysis
 from app.models.exports import EVERYTHING
 from app.schemas.base import moment
 from app.storage import Storage
 
 BLOCK = 64 * 1024
+WAIT = 1.0  # seconds after which what is gathered is sent, however little it is
 TASTED = 4 * BLOCK  # what an estimate is made from
+READ = 20_000  # annotations that are read for one at most, about
 DEFLATED = 6  # times smaller, as JSON usually is
+ALONE = manifests.Scope(alone=True)
 
 __all__ = [
     "EVERYTHING",
@@ -78,21 +82,21 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     headers = {}
     if not format.is_lossless:
         numbers = manifests.by_type(entry.row.id, format.drops) if format.drops else {}
-        headers = manifests.header(format, numbers, alone=True)
+        headers = manifests.header(format, numbers, ALONE)
     losses = Losses()
     chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
-    return Download(name, format.content_type, _blocks(chunks), headers)
+    return Download(name, format.content_type, _sent(_blocks(chunks)), headers)
 
 
 def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted."""
     entry, head = _alone(analysis, form, None)
-    return manifests.manifest(form, FORMATS[form], head, [entry], alone=True)
+    return manifests.manifest(form, FORMATS[form], head, [entry], ALONE)
 
 
 def of_selection(
     selection: Selection,
-    project: Project | None,
+    project_name: str | None,
     form: str,
     storage: Storage,
     now: datetime,
@@ -107,17 +111,20 @@ def of_selection(
     if not format.is_lossless:
         few = selection.annotations and count(selection).annotations <= manifests.COUNTED
         numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
-        headers = manifests.header(format, numbers if selection.annotations else {}, alone=False)
-    name, content_type = name_of_selection(project, form, now)
-    return Download(name, content_type, pieces_of_selection(selection, form, storage, now, columns), headers)
+        headers = manifests.header(
+            format, numbers if selection.annotations else {}, _scope(selection, columns)
+        )
+    name, content_type = name_of_selection(project_name, form, now)
+    pieces = pieces_of_selection(selection, form, storage, now, columns)
+    return Download(name, content_type, _sent(pieces), headers)
 
 
-def name_of_selection(project: Project | None, form: str, now: datetime) -> tuple[str, str]:
-    """The name of the file, and its content type."""
+def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
+    """The name of the file, and its content type. Without a project it is of all."""
     extension = "zip" if form == EVERYTHING else FORMATS[form].extension
     content_type = ZIP if form == EVERYTHING else FORMATS[form].content_type
     what = "project" if form == EVERYTHING else "analyses"
-    name = f"{what}_{_for_file_systems(project.name if project else 'all')}_{now:%Y%m%d_%H%M%S}"
+    name = f"{what}_{_for_file_systems('all' if project_name is None else project_name)}_{now:%Y%m%d_%H%M%S}"
     return f"{name}.{extension}", content_type
 
 
@@ -131,45 +138,59 @@ def pieces_of_selection(
 ) -> Generator[bytes]:
     """The bytes of the file as they are made, without a transaction between two pieces. `progress` is kept up to date.
 
-    Without a storage no artifacts are looked up. Of everything of a project the selection says which.
+    Without a storage no artifacts are looked up. Of everything of a project the selection says which. After about a
+    second a piece comes in any case, an empty one where much is read of which nothing is written.
     """
-    progress = progress or Progress()
+    return _blocks(_chunks(selection, form, storage, now, columns, progress or Progress()))
+
+
+def _chunks(
+    selection: Selection,
+    form: str,
+    storage: Storage | None,
+    now: datetime,
+    columns: Collection[str],
+    progress: Progress,
+) -> Iterator[bytes]:
+    """The same as the writers give them, an empty one for a page of which they write nothing."""
     if form == EVERYTHING:
         assert storage is not None and selection.project_id is not None
-        return _blocks(write_everything(selection.project_id, storage, now, progress))
+        return write_everything(selection.project_id, storage, now, progress)
     format = FORMATS[form]
     found = progress.over(entries(selection, now, storage if format.shows_artifacts else None))
     # what has columns takes one argument more than the others
     write: Write = partial(format.write, columns=columns) if format.has_columns else format.write  # type: ignore[call-arg]
-    return _blocks(write(_head(selection, form, now), found, Losses()))
+    return write(_head(selection, form, now, columns), found, Losses())
 
 
-def losses_of_kept(form: str) -> Mapping[str, str]:
+def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str]) -> Mapping[str, str]:
     """The headers of a file that is kept: what its format cannot carry, without numbers."""
     if form == EVERYTHING or FORMATS[form].is_lossless:
         return {}
-    return manifests.header(FORMATS[form], None, alone=False)
+    return manifests.header(FORMATS[form], None, _scope(Selection.of_json(kept), columns))
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted; that takes as long as the export."""
-    head = _head(selection, form, now)
-    return manifests.manifest(form, FORMATS[form], head, entries(selection, now, None), alone=False)
+    head, found = _head(selection, form, now), entries(selection, now, None)
+    return manifests.manifest(form, FORMATS[form], head, found, _scope(selection))
 
 
 def estimate(
     selection: Selection, form: str, counts: Counts, now: datetime, columns: Collection[str] = ()
 ) -> int:
-    """About how many bytes the file will have, from what its beginning takes. Asks no storage."""
+    """About how many bytes the file will have, from what its beginning takes. Asks no storage.
+
+    The beginning ends where enough is written, enough annotations are read, or a second has passed.
+    """
     if form == EVERYTHING:
         assert selection.project_id is not None
         text = estimate(selection, "json", counts, now)
         return files_of_project(selection.project_id) + text // DEFLATED
-    progress, written = Progress(), 0
-    pieces = pieces_of_selection(selection, form, None, now, columns, progress)
-    for piece in pieces:
-        written += len(piece)
-        if written >= TASTED:
+    progress, written, since = Progress(), 0, time.monotonic()
+    for chunk in _chunks(selection, form, None, now, columns, progress):
+        written += len(chunk)
+        if written >= TASTED or progress.annotations >= READ or time.monotonic() >= since + WAIT:
             break
     else:
         return written
@@ -191,13 +212,17 @@ def _alone(analysis: Analysis, form: str, storage: Storage | None) -> tuple[Entr
     if entry is None:
         raise Deleted("This analysis has been deleted.")
     head = {"schema_version": SCHEMA_VERSION, "filters": {"analysis_id": str(of_it)}}
-    return entry, head | manifests.told(form, FORMATS[form], alone=True)
+    return entry, head | manifests.told(form, FORMATS[form], ALONE)
 
 
-def _head(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
+def _head(selection: Selection, form: str, now: datetime, columns: Collection[str] = ()) -> dict[str, Any]:
     head = {"schema_version": SCHEMA_VERSION, "exported_at": moment(now), "filters": selection.as_json()}
     lossy = not FORMATS[form].is_lossless
-    return head | (manifests.told(form, FORMATS[form], alone=False) if lossy else {})
+    return head | (manifests.told(form, FORMATS[form], _scope(selection, columns)) if lossy else {})
+
+
+def _scope(selection: Selection, columns: Collection[str] = ()) -> manifests.Scope:
+    return manifests.Scope(alone=False, annotations=selection.annotations, columns=columns)
 
 
 def _for_file_systems(text: str) -> str:
@@ -205,13 +230,22 @@ def _for_file_systems(text: str) -> str:
     return re.sub(r'[\x00-\x1f\x7f/\\:*?"<>|]', "-", text)
 
 
+def _sent(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Without those that are empty."""
+    return (piece for piece in pieces if piece)
+
+
 def _blocks(chunks: Iterable[bytes]) -> Generator[bytes]:
-    """The same bytes in fewer pieces: many small analyses would be as many small packets."""
-    block = bytearray()
+    """The same bytes in fewer pieces: many small analyses would be as many small packets.
+
+    What is gathered waits no longer than WAIT for more, and where that is nothing an empty piece comes.
+    """
+    block, since = bytearray(), time.monotonic()
     for chunk in chunks:
         block += chunk
-        if len(block) >= BLOCK:
+        if len(block) >= BLOCK or time.monotonic() >= since + WAIT:
             yield bytes(block)
             block.clear()
+            since = time.monotonic()
     if block:
         yield bytes(block)

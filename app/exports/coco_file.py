@@ -62,9 +62,9 @@ def _items(
                     count += 1
                     item |= {"id": count} if one is annotation_of else {}
                     written.append(orjson.dumps({"image_id": image, **item}))
-            if written:
-                yield comma + b",\n".join(written)
-                comma = b",\n"
+            yield comma + b",\n".join(written) if written else b""
+            comma = b",\n" if written else comma
+        yield b""  # the download goes on, though of many nothing is written
 
 
 class _List:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from app.exports.coco_file import write_coco, write_coco_results
+from app.exports.coco_items import KEPT
 from app.exports.csv_file import write_csv, write_csv_of_many
 from app.exports.json_file import write_json, write_json_of_many, write_ndjson, write_ndjson_of_many
 from app.exports.losses import Losses
@@ -25,7 +26,9 @@ WriteOne = Callable[[Entry, Losses], Iterator[bytes]]
 class Format:
     """`keeps` is a line for people. `drops` has what befalls all annotations of a type (a key of losses.REASONS).
 
-    `never` are fields that are in no file, `never_alone` those that are missing in a file of one analysis besides.
+    `writes` are the fields of an analysis and of annotations that are in a file, by the names that `manifests` gives
+    them; None is all of them, or with columns what these say.
+
     `write_one` is for formats where one analysis is not a list of one. `manifest` says whether the file itself tells
     what it dropped; `shows_artifacts` whether they are in it. Where it `has_columns`, `write` also takes the names of
     those that are wanted, none for all.
@@ -38,27 +41,28 @@ class Format:
     write: Write
     write_one: WriteOne | None = None
     drops: Mapping[str, str] = field(default_factory=dict)
-    never: tuple[str, ...] = ()
-    never_alone: tuple[str, ...] = ()
+    writes: frozenset[str] | None = None
     manifest: bool = False
     shows_artifacts: bool = False
     has_columns: bool = False
 
     @property
     def is_lossless(self) -> bool:
-        return not (self.drops or self.never)
+        return not (self.drops or self.writes or self.has_columns)
 
 
 JSON, ZIP = "application/json", "application/zip"
 NOT_DRAWN = {name: name for name in ("heatmap", "classification", "custom")}
 BOXES_ONLY = NOT_DRAWN | {name: f"{name}_shape" for name in ("polygon", "segmentation", "keypoint")}
-OF_THE_RUN = ("parameters", "provenance", "error_message", "artifacts")
-OF_LABELS = (*OF_THE_RUN, "ordering", "client_id", "storage_path", "created_at")
+OF_RESULTS = frozenset(KEPT) | {"annotation_id", "confidence", "data"}
+OF_YOLO = frozenset(
+    {"analysis_id", "image_id", "model_name", "model_version", "class_name", "confidence", "data"}
+)
 YOLO: dict[str, Any] = {
     "extension": "yolo.zip",
     "content_type": ZIP,
     "drops": NOT_DRAWN,
-    "never": (*OF_LABELS, "annotation_id"),
+    "writes": OF_YOLO,
     "manifest": True,
 }
 
@@ -88,8 +92,6 @@ FORMATS: dict[str, Format] = {
         content_type="text/csv; charset=utf-8",
         write=write_csv_of_many,
         write_one=write_csv,
-        never=OF_THE_RUN,
-        never_alone=("model_name", "model_version", "status", "group_id"),
         has_columns=True,
     ),
     "coco": Format(
@@ -109,7 +111,7 @@ FORMATS: dict[str, Format] = {
         content_type=JSON,
         write=write_coco_results,
         drops=NOT_DRAWN,
-        never=(*OF_THE_RUN, "class_name"),
+        writes=OF_RESULTS,
     ),
     "yolo": Format(
         title="YOLO labels",
@@ -130,7 +132,7 @@ FORMATS: dict[str, Format] = {
         content_type=ZIP,
         write=write_voc,
         drops=BOXES_ONLY,
-        never=OF_LABELS,
+        writes=OF_YOLO | {"status", "annotation_id"},
         manifest=True,
     ),
 }

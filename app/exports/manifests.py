@@ -1,19 +1,38 @@
 """What an export could not carry: told in a header before the first byte, and in full in a manifest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, func, select
 
+from app.exports.csv_file import COLUMNS, columns_of_many
 from app.exports.formats import Format
 from app.exports.losses import REASONS, Losses
 from app.exports.many import Entry, Selection
-from app.exports.reading import read
+from app.exports.reading import ON_THE_WIRE, read
 from app.models import Analysis, Annotation, Image
+from app.schemas.analyses import AnalysisOut
 
 HEADER = "X-ML-Export-Dropped"
 COUNTED = 2_000_000  # annotations at most that are counted by their types before the first byte
+
+# names of fields where an analysis and an annotation have the same one, or a column has another
+OF_ANALYSIS = {"id": "analysis_id", "created_at": "analysis_created_at"}
+OF_ANNOTATION = {"id": "annotation_id"}
+ANALYSIS = (*(OF_ANALYSIS.get(name, name) for name in AnalysisOut().fields), "artifacts")
+ANNOTATION = tuple(OF_ANNOTATION.get(name, name) for name in ON_THE_WIRE if name != "analysis_id")
+OF_COLUMNS = {"data_json": "data"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What a file is asked to hold: one analysis alone or many, with annotations or without, some columns or all."""
+
+    alone: bool
+    annotations: bool = True
+    columns: Collection[str] = ()
 
 
 def by_type(scope: UUID | Selection, types: Iterable[str]) -> dict[str, int]:
@@ -28,7 +47,7 @@ def by_type(scope: UUID | Selection, types: Iterable[str]) -> dict[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def header(format: Format, numbers: Mapping[str, int] | None, *, alone: bool) -> dict[str, str]:
+def header(format: Format, numbers: Mapping[str, int] | None, scope: Scope) -> dict[str, str]:
     """`heatmap=12, polygon_shape=3, fields="parameters provenance"` (RFC 9651); absent where nothing is dropped.
 
     Tells by type: what depends on the single annotation is only in the manifest. `numbers` None is too many.
@@ -39,22 +58,31 @@ def header(format: Format, numbers: Mapping[str, int] | None, *, alone: bool) ->
     parts = [f"{what}={number}" for what, number in counts.items() if number]
     if numbers is None and format.drops:
         parts.append("uncounted")
-    if never := missing(format, alone=alone):
+    if never := missing(format, scope):
         parts.append(f'fields="{" ".join(never)}"')
     return {HEADER: ", ".join(parts)} if parts else {}
 
 
-def missing(format: Format, *, alone: bool) -> tuple[str, ...]:
-    return format.never + (format.never_alone if alone else ())
+def missing(format: Format, scope: Scope) -> list[str]:
+    """The fields of an analysis, and of annotations where these come along, that the file does not have."""
+    if format.has_columns:
+        there = COLUMNS if scope.alone else columns_of_many(annotations=scope.annotations)
+        chosen = set(scope.columns or there)
+        written: Collection[str] = {OF_COLUMNS.get(name, name) for name in there if name in chosen}
+    elif format.writes is None:
+        return []
+    else:
+        written = format.writes
+    return [name for name in ANALYSIS + (ANNOTATION if scope.annotations else ()) if name not in written]
 
 
-def told(name: str, format: Format, *, alone: bool) -> dict[str, Any]:
+def told(name: str, format: Format, scope: Scope) -> dict[str, Any]:
     """What is known of a format before anything is written."""
-    return {"format": name, "keeps": format.keeps, "never": list(missing(format, alone=alone))}
+    return {"format": name, "keeps": format.keeps, "never": missing(format, scope)}
 
 
 def manifest(
-    name: str, format: Format, head: Mapping[str, Any], entries: Iterable[Entry], *, alone: bool
+    name: str, format: Format, head: Mapping[str, Any], entries: Iterable[Entry], scope: Scope
 ) -> dict[str, Any]:
     """The exact counts: the file is written to nowhere where they depend on the single annotation."""
     losses, counts = Losses(), {"analysis_count": 0, "annotation_count": 0}
@@ -73,7 +101,7 @@ def manifest(
         for entry in counted():
             for _ in entry.pages or ():
                 pass
-    return {**head, **told(name, format, alone=alone), **counts, "dropped": losses.as_json()}
+    return {**head, **told(name, format, scope), **counts, "dropped": losses.as_json()}
 
 
 def _counted(pages: Iterable[Any], counts: dict[str, int]) -> Any:
@@ -82,4 +110,4 @@ def _counted(pages: Iterable[Any], counts: dict[str, int]) -> Any:
         yield rows
 
 
-__all__ = ["COUNTED", "HEADER", "REASONS", "by_type", "header", "manifest", "missing", "told"]
+__all__ = ["COUNTED", "HEADER", "REASONS", "Scope", "by_type", "header", "manifest", "missing", "told"]

@@ -1,5 +1,6 @@
 """Which analyses an export takes, and reading them: a page of analyses at a time, with what hangs on them."""
 
+import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
@@ -26,13 +27,15 @@ from app.exports.reading import (
     set_aside,
     weight,
 )
-from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Group, Image, Status
 from app.schemas.analyses import analysis_out
 from app.storage import Storage
 
 SCHEMA_VERSION = "1.0"
 ANALYSES = 50  # read at a time
+FRESH = (
+    0.1  # seconds for which a page is known to live; after that each of it is looked up when it is its turn
+)
 OF_IMAGE = (Image.project_id, Image.filename, Image.width, Image.height)
 
 
@@ -108,12 +111,12 @@ class Counts:
 
 
 def count(selection: Selection) -> Counts:
-    """How many analyses match, and how many annotations they hold."""
+    """How many analyses match, and how many annotations they hold, without a transaction that stays open."""
     numbers = select(func.count(), func.coalesce(func.sum(Analysis.annotation_count), 0))
     statement = numbers.select_from(Analysis).join(Image)
     statement = statement.where(*selection.of_images(), *selection.of_analyses())
-    analyses, annotations = db.session.execute(statement).one()
-    return Counts(analyses, int(annotations))
+    row: Any = read(statement)[0]
+    return Counts(row[0], int(row[1]))
 
 
 @dataclass(frozen=True)
@@ -147,19 +150,35 @@ class Progress:
 def entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
-    No transaction is open while an entry is used or the storage is asked.
+    What is deleted meanwhile is left out, up to FRESH before its entry is taken. No transaction is open while an
+    entry is used or the storage is asked.
     """
+    asked = clock.monotonic()
     for rows in analyses_of(selection, moment):
-        found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
-        if not selection.annotations:
-            yield from (Entry(_about(row, found), row, None) for row in rows)
-            continue
-        for group in _groups(rows):
-            if any(map(_runs, group)):
-                yield from _running([row.id for row in group], found)
-            else:
-                pages = _said(group, read, annotations_of)
-                yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
+        for entry in _entries(rows, selection, storage):
+            if clock.monotonic() < asked + FRESH or _lives(entry.row.id):
+                yield entry
+        asked = clock.monotonic()
+
+
+def _lives(analysis_id: UUID) -> bool:
+    """Whether neither it nor its image is deleted: it was read with others, and a slow client comes to it later."""
+    live = select(Analysis.id).join(Image, Analysis.image_id == Image.id)
+    live = live.where(Analysis.id == analysis_id, Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
+    return bool(read(live))
+
+
+def _entries(rows: Sequence[Row[Any]], selection: Selection, storage: Storage | None) -> Iterator[Entry]:
+    found = Found(_artifacts([row.id for row in rows]), storage) if storage else None
+    if not selection.annotations:
+        yield from (Entry(_about(row, found), row, None) for row in rows)
+        return
+    for group in _groups(rows):
+        if any(map(_runs, group)):
+            yield from _running([row.id for row in group], found)
+        else:
+            pages = _said(group, read, annotations_of)
+            yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
 
 
 def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:

@@ -26,13 +26,15 @@ def write_voc(head: dict[str, Any], entries: Iterable[Entry], losses: Losses) ->
         yield from stream.end()
 
 
-def _objects(entry: Entry, losses: Losses) -> Iterator[Element]:
+def _objects(entry: Entry, losses: Losses) -> Iterator[Element | None]:
+    """None is the end of a page."""
     frame = Frame(entry.row.width, entry.row.height)
     for rows in entry.pages or ():
         for row in rows:
             element = object_of(row, frame, losses)
             if element is not None:
                 yield element
+        yield None
 
 
 def _about(entry: Entry) -> dict[str, Any]:

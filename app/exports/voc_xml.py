@@ -22,11 +22,14 @@ NO_CLASS = "unlabeled"
 REFUSED = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def document(about: dict[str, Any], objects: Iterable[Element]) -> Iterator[bytes]:
-    """An annotation file, some objects at a time; `about` is what stands before them."""
+def document(about: dict[str, Any], objects: Iterable[Element | None]) -> Iterator[bytes]:
+    """An annotation file, some objects at a time; `about` is what stands before them. For None it gives nothing."""
     yield OPENING + _inside(_element("annotation", about))
     some = Element("annotation")
     for element in objects:
+        if element is None:
+            yield b""
+            continue
         some.append(element)
         if len(some) == AT_ONCE:
             yield _inside(some)

@@ -74,9 +74,14 @@ class _Writer:
     def entry(self, entry: Entry) -> Iterator[bytes]:
         """The lines go to the file of their dataset: those of the first at once, those of others wait in files."""
         lines = self._lines(entry)
-        first = next(lines, None)
+        first = None
+        for first in lines:
+            if first is not None:
+                break
+            yield b""
         if first is None:
             self._note_file("", entry)
+            yield b""  # the download goes on, though of many nothing is written
             return
         with ExitStack() as stack:
             others: dict[str, IO[bytes]] = {}
@@ -88,9 +93,12 @@ class _Writer:
                 yield from self.stream.add(self._path(dataset, entry), pieces, deflate=True)
 
     def _sorted(
-        self, lines: Iterable[Line], dataset: str, others: dict[str, IO[bytes]], stack: ExitStack
+        self, lines: Iterable[Line | None], dataset: str, others: dict[str, IO[bytes]], stack: ExitStack
     ) -> Iterator[bytes]:
         for line in lines:
+            if line is None:
+                yield b""
+                continue
             if line.dataset == dataset:
                 yield line.text
                 continue
@@ -98,19 +106,22 @@ class _Writer:
                 others[line.dataset] = stack.enter_context(waiting())
             others[line.dataset].write(line.text)
 
-    def _lines(self, entry: Entry) -> Iterator[Line]:
+    def _lines(self, entry: Entry) -> Iterator[Line | None]:
+        """None is the end of a page."""
         frame, folder, met = Frame(entry.row.width, entry.row.height), self.folders.of(entry), set[str]()
-        for row in chain.from_iterable(entry.pages or ()):
-            found = line_of(row, frame, self.losses, scores=self.scores)
-            if found is None:
-                continue
-            if found[0] not in met and len(met) == MOST_AT_ONCE:
-                self.losses("keypoint_count")
-                continue
-            met.add(found[0])
-            dataset = f"{folder}/{found[0]}"
-            number = self._class(dataset, row)
-            yield Line(dataset, f"{number} {found[1]}\n".encode())
+        for rows in entry.pages or ():
+            for row in rows:
+                found = line_of(row, frame, self.losses, scores=self.scores)
+                if found is None:
+                    continue
+                if found[0] not in met and len(met) == MOST_AT_ONCE:
+                    self.losses("keypoint_count")
+                    continue
+                met.add(found[0])
+                dataset = f"{folder}/{found[0]}"
+                number = self._class(dataset, row)
+                yield Line(dataset, f"{number} {found[1]}\n".encode())
+            yield None
 
     def _class(self, dataset: str, row: Any) -> int:
         known = self.datasets.setdefault(dataset, Dataset())
@@ -175,6 +186,8 @@ def _cell(value: Any) -> Any:
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
     block = bytearray()
     for line in lines:
+        if not line:
+            yield b""
         block += line
         if len(block) >= BLOCK:
             yield bytes(block)

@@ -47,7 +47,7 @@ class ZipStream:
             size, crc = size + len(piece), zlib.crc32(piece, crc)
             out = packer.compress(piece) if packer else piece
             packed += len(out)
-            if out:
+            if out or not piece:  # an empty one says that something is being done
                 yield self._passed(out)
         rest = packer.flush() if packer else b""
         packed += len(rest)

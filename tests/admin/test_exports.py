@@ -155,7 +155,7 @@ def test_the_page_asks_no_more_for_more(
         world.analysis(world.image(world.project(f"P{n}")), "failed", model_name=f"m{n}")
     with count_queries() as many:
         assert counted(admin) == (9, 6)
-    assert len(few) == len(many) <= 17
+    assert len(few) == len(many) <= 18
 
 
 def test_the_form_stays_small_and_holds_what_is_chosen(
@@ -389,8 +389,13 @@ def test_whole_and_in_order_whatever_the_sizes(
 
 
 def test_many_small_ones_are_read_together(
-    world: World, image: Image, take: Callable[..., Any], count_queries: Callable[[], Any]
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    image: Image,
+    take: Callable[..., Any],
+    count_queries: Callable[[], Any],
 ) -> None:
+    monkeypatch.setattr("app.exports.many.FRESH", 1e9)
     fill(world, image, [2] * 40)
     with count_queries() as statements:
         assert take().json["annotation_count"] == 80
@@ -466,14 +471,25 @@ def test_a_storage_that_goes_away_later_raises_from_the_stream(
         answer.get_data()
 
 
+@pytest.mark.parametrize(("form", "times"), [("json", 1), ("csv", 2), ("coco", 3)])
 def test_a_writer_gets_in_while_it_is_counted(
-    app: Flask, database: Any, project: Project, image: Image, take: Callable[..., Any], world: World
+    app: Flask,
+    database: Any,
+    project: Project,
+    image: Image,
+    take: Callable[..., Any],
+    world: World,
+    form: str,
+    times: int,
 ) -> None:
-    """On SQLite whoever might write keeps all others from it."""
+    """On SQLite whoever might write keeps all others from it. What is dropped is counted for its header."""
     written = []
 
     def write(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "sum(ml_analyses.annotation_count)" in statement:
+        if (
+            "sum(ml_analyses.annotation_count)" in statement
+            or "BY ml_annotations.annotation_type" in statement
+        ):
             with database.engine.begin() as connection:
                 change = db.update(Project).where(Project.id == project.id)
                 written.append(connection.execute(change.values(description="meanwhile")).rowcount)
@@ -482,10 +498,47 @@ def test_a_writer_gets_in_while_it_is_counted(
         engine = db.engine
     event.listen(engine, "before_cursor_execute", write)
     try:
-        assert take().status_code == 200
+        assert take(format=form).status_code == 200
     finally:
         event.remove(engine, "before_cursor_execute", write)
-    assert written == [1] and world.reload(project).description == "meanwhile"
+    assert written == [1] * times and world.reload(project).description == "meanwhile"
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo"])
+@pytest.mark.parametrize(("limit", "value"), [("READ", 2 * exports.PAGE), ("WAIT", 0.0)])
+def test_an_estimate_ends_though_nothing_is_written(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    admin: Person,
+    world: World,
+    image: Image,
+    form: str,
+    limit: str,
+    value: float,
+) -> None:
+    """Of classifications: six pages of them would be read. No transaction of the request is open meanwhile."""
+    monkeypatch.setattr(exports, "WAIT", 1e9, raising=False)
+    monkeypatch.setattr(exports, limit, value, raising=False)
+    fill(world, image, [6 * exports.PAGE])
+    with app.app_context():
+        kind = {"annotation_type": "classification", "data": {"topk": [{"class": "a", "confidence": 1.0}]}}
+        db.session.execute(db.update(Annotation).values(**kind))
+        db.session.commit()
+        engine = db.engine
+    open_ones, pages = [], 0
+
+    def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        nonlocal pages
+        pages += "FROM ml_annotations" in statement and "LIMIT" in statement
+        if "FROM ml_annotations" in statement or "sum(" in statement:
+            open_ones.append(db.session.registry().in_transaction())
+
+    event.listen(engine, "before_cursor_execute", look)
+    try:
+        assert admin.client.get(f"{EXPORTS}?count=1&format={form}").status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", look)
+    assert pages <= 2 and open_ones and not any(open_ones)
 
 
 def test_a_storage_that_is_away_from_the_start_is_503(

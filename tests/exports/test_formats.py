@@ -1,17 +1,24 @@
 """What every format of FORMATS keeps to: its name, what it says of itself, and what it says it dropped."""
 
+import io
 import json
 import re
+import zipfile
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from werkzeug.http import parse_options_header
 
+from app import exports
 from app.annotations import TYPES
-from app.exports import FORMATS
+from app.exports import FORMATS, Selection, manifests
 from app.exports.losses import REASONS
-from app.models import Analysis, Image, Project
+from app.extensions import db
+from app.models import Analysis, Annotation, Image, Project
+from app.schemas.analyses import ExportOut
+from app.schemas.annotations import AnnotationOut
 from app.schemas.queries import EXPORT_FORMATS
 from tests.cast import Person, Pipeline
 from tests.factories import World, gradient, picture
@@ -72,8 +79,6 @@ def test_its_name_and_what_it_dropped(full: Analysis, viewer: Person, form: str)
     assert bool(told) == (form not in LOSSLESS)
     for kind, what in FORMATS[form].drops.items():
         assert f"{what}={2 if kind == 'heatmap' else 1}" in told
-    for field in FORMATS[form].never:
-        assert field in re.search(r'fields="([^"]*)"', told)[1].split()  # type: ignore[index]
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -82,7 +87,6 @@ def test_the_manifest_counts_what_was_dropped(full: Analysis, viewer: Person, fo
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     told = answer.json
     assert (told["format"], told["analysis_count"], told["annotation_count"]) == (form, 1, len(TYPES) + 1)
-    assert set(FORMATS[form].never) <= set(told["never"])
     dropped = {entry["what"]: entry["count"] for entry in told["dropped"]}
     for kind, what in FORMATS[form].drops.items():
         assert dropped[what] == (2 if kind == "heatmap" else 1)
@@ -91,6 +95,73 @@ def test_the_manifest_counts_what_was_dropped(full: Analysis, viewer: Person, fo
     if form == "coco":
         inside = json.loads(export(viewer, full, form).data)
         assert inside["dropped"] == told["dropped"] and inside["info"]["never"] == []
+
+
+def all_text(answer: Any) -> str:
+    if answer.data[:2] != b"PK":
+        return str(answer.text)
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        names = [name for name in archive.namelist() if name != "manifest.json"]
+        return "\n".join(names + [archive.read(name).decode() for name in names])
+
+
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("form", FORMATS)
+def test_the_fields_it_says_it_lacks(
+    app: Any, full: Analysis, project: Project, viewer: Person, form: str, alone: bool
+) -> None:
+    """Each field has a value that stands nowhere else: it is in the file or is said not to be."""
+    values = {
+        name: f"mark-{name}" for name in ("external_job_id", "error_message", "model_name", "model_version")
+    }
+    marked = {name: f"mark-{name}" for name in ("class_name", "client_id", "storage_path")}
+    with app.app_context():
+        change = db.update(Analysis).values(
+            parameters={"a": "mark-parameters"}, provenance={"a": "mark-provenance"}
+        )
+        db.session.execute(change.values(started_at=datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC), **values))
+        db.session.execute(db.update(Annotation).values(storage_path="mark-storage_path"))  # ids are in some
+        of_one = db.select(Annotation).where(Annotation.annotation_type == "bounding_box")
+        one = db.session.scalars(of_one).one()
+        for name, value in marked.items():
+            setattr(one, name, value)
+        db.session.commit()
+        expected = values | marked | {"parameters": "mark-parameters", "provenance": "mark-provenance"}
+        expected |= {
+            "analysis_id": str(full.id),
+            "image_id": str(full.image_id),
+            "annotation_id": str(one.id),
+        }
+        expected |= {"started_at": "2020-02-03T04:05:06"}
+    path = f"/api/analyses/{full.id}/export" if alone else f"/api/projects/{project.id}/export"
+    answer = viewer.api("GET", path, query_string={"format": form})
+    text = all_text(answer)
+    never = viewer.api("GET", path, query_string={"format": form, "manifest": "1"}).json["never"]
+    told = re.search(r'fields="([^"]*)"', answer.headers.get("X-ML-Export-Dropped", ""))
+    assert (told[1].split() if told else []) == never
+    assert set(never) <= {*manifests.ANALYSIS, *manifests.ANNOTATION}
+    for name, value in expected.items():
+        assert (value in text) == (name not in never), name
+
+
+@pytest.mark.parametrize("annotations", [True, False])
+@pytest.mark.parametrize("columns", [(), ("analysis_id", "status", "class_name")])
+def test_the_fields_that_a_csv_of_many_says_it_lacks(
+    app: Any, full: Analysis, project: Project, annotations: bool, columns: tuple[str, ...]
+) -> None:
+    selection = Selection(project_id=project.id, annotations=annotations)
+    with app.app_context():
+        now = datetime.now(UTC) + timedelta(days=1)
+        file = exports.of_selection(selection, "P", "csv", app.extensions["storage"], now, columns)
+        header = b"".join(file.chunks).decode().splitlines()[0].split(",")
+        kept = exports.losses_of_kept("csv", selection.as_json(), columns)
+    fields = set(ExportOut().fields) - {"schema_version", "annotations"} - {"id", "created_at"}
+    fields |= {"analysis_id", "analysis_created_at"}
+    if annotations:
+        fields |= {"annotation_id", *set(AnnotationOut().fields) - {"id"}}
+    told = re.search(r'fields="([^"]*)"', file.headers["X-ML-Export-Dropped"])
+    assert told and set(told[1].split()) == fields - {name.replace("data_json", "data") for name in header}
+    assert kept == file.headers
 
 
 def test_a_format_that_is_none(full: Analysis, viewer: Person) -> None:

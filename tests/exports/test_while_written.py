@@ -5,13 +5,20 @@ import io
 import json
 import threading
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy import event
 
+from app import exports
+from app.annotations import TYPES
 from app.exports import PAGE
-from app.models import Analysis, Image, Project
+from app.exports.many import entries
+from app.extensions import db
+from app.models import Analysis, Annotation, Image, Project
+from app.models.columns import new_id
 from tests.cast import Person, Pipeline
 from tests.factories import World
 from tests.steps import box, finalize, store
@@ -136,3 +143,107 @@ def test_with_a_writer_at_work(
         writer.join(60)
     assert not broken
     assert len(seen) > 1, "the writer wrote nothing meanwhile"
+
+
+def test_no_transaction_is_open_while_it_is_prepared(
+    app: Flask, project: Project, analysis: Analysis, viewer: Person
+) -> None:
+    """That of the request is over before the storage is asked and before anything is counted."""
+    seen: dict[str, list[bool]] = {"storage": [], "database": []}
+    real = app.extensions["storage"]
+
+    class Asked:
+        def check(self) -> None:
+            seen["storage"].append(db.session.registry().in_transaction())
+            real.check()
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+    def count(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "count(" in statement:
+            seen["database"].append(db.session.registry().in_transaction())
+
+    with app.app_context():
+        engine = db.engine
+    app.extensions["storage"] = Asked()
+    event.listen(engine, "before_cursor_execute", count)
+    try:
+        assert export(viewer, f"/api/projects/{project.id}/export?format=coco").status_code == 200
+    finally:
+        event.remove(engine, "before_cursor_execute", count)
+        app.extensions["storage"] = real
+    assert seen == {"storage": [False], "database": [False, False]}
+
+
+@pytest.mark.parametrize("form", ["coco", "coco-results", "voc"])
+@pytest.mark.parametrize("alone", [True, False])
+def test_the_first_bytes_do_not_wait_for_what_is_kept(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    project: Project,
+    image: Image,
+    form: str,
+    alone: bool,
+) -> None:
+    """Nothing is written of a classification; what stands over them leaves before the second page is read."""
+    monkeypatch.setattr(exports, "WAIT", 0.0, raising=False)
+    pages, analysis = [], world.analysis(image, "completed")
+    kind = {
+        "annotation_type": "classification",
+        "data": TYPES["classification"].example,
+        "content_hash": "0" * 64,
+    }
+    with app.app_context():
+        rows = [
+            {"id": new_id(), "analysis_id": analysis.id, "position": n, "client_id": f"c{n}", **kind}
+            for n in range(NUMBER)
+        ]
+        db.session.execute(db.insert(Annotation), rows)
+        db.session.execute(db.update(Analysis).values(annotation_count=NUMBER))
+        db.session.commit()
+        files = app.extensions["storage"]
+        if alone:
+            found = exports.of_analysis(db.session.get_one(Analysis, analysis.id), form, files)
+        else:
+            selection = exports.Selection(project_id=project.id)
+            found = exports.of_selection(selection, "P", form, files, datetime.now(UTC))
+
+        def page(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            pages.append("FROM ml_annotations" in statement and "LIMIT" in statement)
+
+        event.listen(db.engine, "before_cursor_execute", page)
+        try:
+            assert next(found.chunks) and sum(pages) <= 1
+            rest = list(found.chunks)
+        finally:
+            event.remove(db.engine, "before_cursor_execute", page)
+    assert all(rest) and sum(pages) == 3
+
+
+@pytest.mark.parametrize("state", ["completed", "processing"])
+@pytest.mark.parametrize("annotations", [True, False])
+def test_what_is_deleted_while_others_are_written_stays_out(
+    app: Flask,
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    project: Project,
+    image: Image,
+    state: str,
+    annotations: bool,
+) -> None:
+    """They are read fifty at a time; whether each still lives is asked when it is its turn."""
+    monkeypatch.setattr("app.exports.many.FRESH", 0.0, raising=False)
+    other = world.image(project)
+    first, second, third = (world.analysis(one, state) for one in (image, image, other))
+    last = world.analysis(image, state)
+    with app.app_context():
+        selection = exports.Selection(project_id=project.id, annotations=annotations)
+        found = entries(selection, datetime.now(UTC), None)
+        assert next(found).row.id == first.id
+        for table, gone in ((Analysis, second), (Image, other)):
+            change = db.update(table).where(table.id == gone.id)
+            db.session.execute(change.values(deleted_at=datetime.now(UTC)))
+        db.session.commit()
+        assert [entry.row.id for entry in found] == [last.id] and third.image_id == other.id
