@@ -55,7 +55,7 @@ class Sender(threading.Thread):
         while time.monotonic() < deadline:
             try:
                 answer = self.live.pipeline.post(self.path, raw=body)
-            except requests.ConnectionError:
+            except (requests.ConnectionError, requests.exceptions.ChunkedEncodingError):
                 self.cut_off += 1
                 continue
             if answer.status_code == 200:

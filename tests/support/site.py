@@ -109,7 +109,7 @@ class Site:
         """As many failures as an account may have; from another address, so that nobody else is slowed down, and from
         a later time, so that it stays slow for as long as anybody looks.
         """
-        later = now() + timedelta(minutes=10)
+        later = now() + timedelta(minutes=90)
         with self.world.app.app_context():
             for _ in range(sign_ins.MOST_OF_ACCOUNT):
                 sign_ins.begin(SLOWED, "192.0.2.1", later)

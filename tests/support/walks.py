@@ -85,7 +85,7 @@ def admin_alone(world: Hostile, number: int) -> Walk:
     project_id, _, _ = world.alone[number]
     line, who = world.lines[number], world.become(number)
     sent, short, other = quote(line), quote(world.bundles[number][0]), quote(f"{line}zzz")
-    asked = "model", "group", "columns", "project", "status", "created_from", "created_to", "what", "format"
+    asked = "model", "project", "status", "created_from", "created_to", "what", "format"
     wrong = "&".join(f"{name}={sent}" for name in asked)
     narrow = f"who={other}" + "".join(
         f"&{it}={sent}" for it in ("action", "subject_type", "subject", "request")
@@ -107,6 +107,7 @@ def admin_alone(world: Hostile, number: int) -> Walk:
             [line],
         ),
         (Stop("exports-wrong", f"/admin/exports?count=1&{wrong}", "admin", status=422), [line]),
+        (Stop("exports-none", f"/admin/exports?count=1&group={sent}&columns={sent}", "admin"), [line]),
     ]
 
 
