@@ -204,14 +204,14 @@ def _trail(analysis_id: UUID, kept: Sequence[Row[Any]]) -> Iterator[bytes]:
 
 
 def _event_out(row: Row[Any]) -> dict[str, Any]:
-    """A person is named by id alone: who may read an analysis is not told the addresses of those who work on it."""
+    """A person and a key are named by id alone: whoever may read an analysis is told no addresses and names of keys."""
     is_person = row.actor_kind == "user" or row.actor_id is not None
     return {
         "id": str(row.id),
         "created_at": moment(row.created_at),
         "actor_kind": row.actor_kind,
         "actor_id": str(row.actor_id) if row.actor_id else None,
-        "actor_label": None if is_person else row.actor_label,
+        "actor_label": None if is_person else _without_name(row.actor_label),
         "action": row.action,
         "subject_type": row.subject_type,
         "subject_id": row.subject_id,
@@ -219,6 +219,12 @@ def _event_out(row: Row[Any]) -> dict[str, Any]:
         "after": row.after,
         "request_id": row.request_id,
     }
+
+
+def _without_name(label: str) -> str:
+    """`pipeline {name} ({id})`, as a pipeline key is called in the audit trail, is `pipeline ({id})`."""
+    name, mark, key_id = label.rpartition(" (")
+    return f"pipeline{mark}{key_id}" if mark and name.startswith("pipeline ") else label
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -17,7 +17,8 @@ from app.bundles.layout import MANIFEST, SIGNATURE
 from app.bundles.verifying import verify
 from app.errors import StorageUnavailable
 from app.extensions import db
-from app.models import Analysis, Image, Project
+from app.models import Analysis, AuditEvent, Image, Principal, Project
+from app.models.principal import ProvenKey
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
@@ -164,6 +165,18 @@ def test_the_audit_trail_without_addresses(
     )
     assert last["actor_label"] is None
     assert editor.email.encode() not in made.answer.data
+
+
+def test_the_audit_trail_without_the_names_of_keys(full: Analysis, viewer: Person, app: Flask) -> None:
+    label = Principal("pipeline", key=ProvenKey("k3yk3yk3", "Night (shift)", frozenset())).label
+    with app.app_context():
+        about = {"subject_type": "analysis", "subject_id": str(full.id), "action": "analysis.claimed"}
+        db.session.add(AuditEvent(actor_kind="pipeline", actor_label=label, **about))
+        db.session.commit()
+    made = of_analysis(viewer, full)
+    last = made.lines(f"analyses/{full.id}/audit.ndjson")
+    assert "pipeline (k3yk3yk3)" in [event["actor_label"] for event in last]
+    assert b"Night" not in made.answer.data
 
 
 def test_the_image_on_request(full: Analysis, image: Image, viewer: Person, app: Flask) -> None:
