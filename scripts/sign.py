@@ -6,7 +6,7 @@
 
 To compare with a program of your own, give its --timestamp and --nonce, and `--print string` writes the very bytes:
 
-    python scripts/sign.py … --nonce N --timestamp T --print string | cmp - the-string-of-mine
+    python scripts/sign.py … --nonce=N --timestamp=T --print string | cmp - the-string-of-mine
 
 The secret comes from the environment or from a file, never from the command line, and is not printed. Standard
 library only.
@@ -120,7 +120,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--key-id", help="the id part of a pipeline key; without it that of API_KEY, or default"
     )
-    parser.add_argument("--nonce", default=secrets.token_urlsafe(16), help="a new one unless given")
+    parser.add_argument(
+        "--nonce",
+        default=secrets.token_urlsafe(16),
+        help="a new one unless given; as --nonce=N, for it may begin with a dash",
+    )
     parser.add_argument("--timestamp", default=str(int(time.time())), help="Unix seconds; now unless given")
     parser.add_argument("--secret-file", metavar="FILE", help="instead of ML_CALLBACK_HMAC_SECRET")
     parser.add_argument("--hex", action="store_true", help="dump string and body in hex")

@@ -98,7 +98,8 @@ def echoed(url: str, scheme: str, key_id: str, secret: str, body: Path) -> tuple
     environment = {"PATH": os.environ["PATH"], "ML_CALLBACK_HMAC_SECRET": secret}
     line = said([*command, "--print", "curl"], environment).decode()
     signed = dict(header.split(": ") for header in line.split("'") if header.startswith("X-ML-"))
-    given = ["--timestamp", signed["X-ML-Timestamp"], "--nonce", signed.get("X-ML-Nonce", "A" * 22)]
+    nonce = signed.get("X-ML-Nonce", "A" * 22)
+    given = ["--timestamp", signed["X-ML-Timestamp"], f"--nonce={nonce}"]
     text = said([*command, *given, "--print", "string"], environment)
     return text, json.loads(said(["bash", "-c", line], environment))
 

@@ -128,6 +128,11 @@ def test_what_will_be_refused_is_said(arguments: tuple[str, ...], warning: str) 
     assert warning in done.stderr.decode()
 
 
+def test_a_nonce_may_begin_with_a_dash() -> None:
+    shown = said("GET", "/api/x", "--nonce=-zuyYht_toffSJCn69abDA", "--print", "headers")
+    assert "X-ML-Nonce: -zuyYht_toffSJCn69abDA\n" in shown
+
+
 def test_a_query_may_hold_what_a_path_may_not() -> None:
     assert not run("GET", "/api/ml/artifacts/content?path=ml_outputs%2F..%2F//a").stderr
 
