@@ -1,7 +1,8 @@
 """The fixtures: databases, apps, the cast, a fixed clock, S3, a served Loupe and a browser.
 
 TEST_DATABASE (sqlite, postgresql) says on which database the suite runs. On PostgreSQL, tests that meet no database
-are left out: they ran on SQLite already. With CI set, a skipped test is a failure.
+are left out, as they ran on SQLite already, and those of people's pages are for `make soak`. With CI set, a skipped
+test is a failure.
 """
 
 import contextlib
@@ -37,6 +38,11 @@ from tests.support import s3 as s3_server
 from tests.support import server as servers
 
 IN_CI = bool(os.environ.get("CI"))
+# the files of tests are thrown away, but each one is synced first: in memory, where a machine has so many bytes of it
+# to spare, a third of the time goes
+MEMORY, ROOM = Path("/dev/shm"), 8 << 30
+if "TMPDIR" not in os.environ and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free > ROOM:
+    os.environ["TMPDIR"] = tempfile.tempdir = str(MEMORY)
 ENVIRON = {
     "SECRET_KEY": "test-secret-key-0123456789abcdef",
     "ML_CALLBACK_HMAC_SECRET": SECRET,
@@ -57,12 +63,15 @@ LONGEST = (
     "tests/test_permissions.py",
     "tests/scripts/",
 )
+# what they send to the database is that of services and of the pipeline's API, which `make test` asks on both
+ON_THE_OTHER_LATER = ("tests/web/", "tests/admin/", "tests/api/", "tests/openapi/", "tests/importers/")
 
 
 def pytest_report_header() -> str:
     return f"database: {databases.KIND}, browser: {browsers.executable() or 'none'}"
 
 
+@pytest.hookimpl(tryfirst=True)  # before -m looks at the marks
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(
         key=lambda item: not item.nodeid.startswith(LONGEST)
@@ -79,6 +88,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     config.hook.pytest_deselected(items=without)
     left_out = set(without)
     items[:] = [item for item in items if item not in left_out]
+    for item in items:
+        if item.nodeid.startswith(ON_THE_OTHER_LATER):
+            item.add_marker("soak")
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -40,7 +40,8 @@ from tests.support.walks import (
 )
 
 pytestmark = pytest.mark.one_database
-some_and_all = pytest.mark.parametrize("step", [6, pytest.param(1, marks=pytest.mark.soak)])
+# every 24th text with `make test`, each with `make soak`
+some_and_all = pytest.mark.parametrize("step", [24, pytest.param(1, marks=pytest.mark.soak)])
 
 # what Loupe refuses in a name, or takes out of it: it would change how the text beside it is read
 UNREADABLE = ("\u202ereversed", "\u2066isolated\u2069", "a\0b", "bell\x07", "\x1b[31mred", "two\nlines")
@@ -133,6 +134,7 @@ def fault_walk(world: Hostile, reading: Reading, numbers: range) -> None:
     too_large(world, reading)
 
 
+@pytest.mark.soak
 def test_texts_on_the_pages_of_errors(
     reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile
 ) -> None:
@@ -189,9 +191,10 @@ def test_texts_that_are_swapped_in(reading: Reading, twin: Reading, hostile: Hos
     check_alike(reading, twin)
 
 
-def test_texts_in_files(hostile: Hostile) -> None:
+@some_and_all
+def test_texts_in_files(hostile: Hostile, step: int) -> None:
     """A name of ours in the header of a download is one header, names a file and no place; the file is no page."""
-    for line, (_, image_id, analysis_id) in zip(hostile.lines, hostile.alone, strict=True):
+    for line, (_, image_id, analysis_id) in list(zip(hostile.lines, hostile.alone, strict=True))[::step]:
         for kind, content_type in (("json", "application/json"), ("csv", "text/csv")):
             address = f"/api/analyses/{analysis_id}/export?format={kind}"
             answer = hostile.server.api(hostile.me, "GET", address)
@@ -206,14 +209,8 @@ def test_texts_in_files(hostile: Hostile) -> None:
         assert content.headers["X-Content-Type-Options"] == "nosniff"
 
 
-@pytest.mark.parametrize(
-    ("kind", "content_type", "step"),
-    [
-        ("svg", "image/svg+xml", 1),
-        ("png", "image/png", 12),  # the same texts, and each takes as long as twenty of the others
-        pytest.param("png", "image/png", 1, marks=pytest.mark.soak),
-    ],
-)
+@some_and_all
+@pytest.mark.parametrize(("kind", "content_type"), [("svg", "image/svg+xml"), ("png", "image/png")])
 def test_texts_in_views_that_are_taken_away(
     hostile: Hostile, kind: str, content_type: str, step: int
 ) -> None:
@@ -233,12 +230,13 @@ def test_texts_in_views_that_are_taken_away(
             assert title == well_formed(line)
 
 
+@some_and_all
 @pytest.mark.parametrize(("form", "content_type"), [("json", "application/json"), ("csv", "text/csv")])
-def test_texts_in_files_of_admins(hostile: Hostile, form: str, content_type: str) -> None:
+def test_texts_in_files_of_admins(hostile: Hostile, form: str, content_type: str, step: int) -> None:
     """The same for the export of a project and a model that are named like this."""
     browser = hostile.admin.client
     token = browser.get("/admin/exports").text.split('name="csrf_token" value="')[1].split('"')[0]
-    for line, (project_id, _, _) in zip(hostile.lines, hostile.alone, strict=True):
+    for line, (project_id, _, _) in list(zip(hostile.lines, hostile.alone, strict=True))[::step]:
         sent = {"csrf_token": token, "project": str(project_id), "model": line, "format": form}
         answer = browser.post("/admin/exports/download", data=sent)
         assert answer.status_code == 200 and answer.headers["Content-Type"].startswith(content_type)
@@ -286,6 +284,7 @@ def test_addresses_that_no_account_may_have(hostile: Hostile) -> None:
     assert set(refused) >= {email for email in emails if re.search(r"[\s\0-\x1f<>\"(),:;\\\[\]]", email)}
 
 
+@pytest.mark.soak
 def test_every_page_is_shown_with_these_texts(plain: Hostile, twin: Reading) -> None:
     """Which leads to all of them, and no list of exceptions, but for what is no page at all."""
     listed = Listed(twin.visits)

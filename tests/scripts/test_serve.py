@@ -86,6 +86,7 @@ def test_the_first_start_makes_everything_and_the_second_keeps_it(copy: Path) ->
     assert (copy / "instance" / "secrets.env").read_text() == secrets
 
 
+@pytest.mark.soak
 def test_a_signal_ends_the_server_and_the_pipeline(copy: Path) -> None:
     if not (copy / ".venv-pipeline").exists():
         pytest.skip("the pipeline's environment is not there (make .venv-pipeline/installed)")

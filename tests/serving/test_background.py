@@ -83,6 +83,7 @@ def run_out(app: Flask) -> None:
         db.session.commit()
 
 
+@pytest.mark.soak
 def test_of_two_processes_one_has_the_turn_and_it_passes_on(app: Flask, two: tuple[Process, Process]) -> None:
     """From one that is killed when its time is over, and from one that ends at once."""
     names = {process.line(): process for process in two}

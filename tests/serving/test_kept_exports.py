@@ -91,6 +91,7 @@ def run_out(app: Flask, export_id: Any) -> None:
         db.session.commit()
 
 
+@pytest.mark.soak
 def test_killed_while_it_writes_it_is_written_anew(
     live: LiveServer, session: requests.Session, image: Image
 ) -> None:

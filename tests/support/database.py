@@ -142,8 +142,12 @@ class Database:
 
     def clear(self) -> None:
         with self.engine.begin() as connection:
-            for table in reversed(db.metadata.sorted_tables):
-                connection.execute(table.delete())
+            deletes = [str(table.delete()) for table in reversed(db.metadata.sorted_tables)]
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql(";".join(deletes))  # all in one round trip
+            else:
+                for delete in deletes:
+                    connection.exec_driver_sql(delete)
 
     def close(self) -> None:
         self.engine.dispose()
