@@ -1,7 +1,8 @@
 """All that a project holds as one zip: its images, artifacts, annotations, analyses and audit trail.
 
 What is deleted and not yet purged is left out, and so are pictures that Loupe makes of these. `files.csv` names every
-other entry with its size and SHA-256, `manifest.json` says how many of everything there are and what was missing.
+other entry with its size and SHA-256, and of images and artifacts, also of those that are not there, whether they are
+what was recorded of them; `manifest.json` says how many of everything there are, and names those that are not.
 """
 
 import csv
@@ -24,6 +25,7 @@ from app.exports.json_file import write_json_of_many
 from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Progress, Selection, analyses_of, entries
 from app.exports.reading import read
+from app.exports.stored import Stored, of_artifact, of_image
 from app.exports.zips import HELD, ZipStream
 from app.models import Analysis, Artifact, AuditEvent, Image, Membership, Project, User
 from app.schemas.base import moment
@@ -31,13 +33,32 @@ from app.storage import Storage
 from app.storage.base import CHUNK
 
 ROWS = 500  # read at a time
-NAMED = 1000  # missing files in the manifest; files.csv has none of them
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/tiff": "tiff"}
+COLUMNS = ("path", "bytes", "sha256", "state", "recorded_bytes", "recorded_sha256")  # of files.csv
+AMISS = ("changed", "missing", "pending")
+NAMED = 1000  # files of each of these in the manifest; files.csv has them all
 LEFT_OUT = (
     "images and analyses that are deleted",
     "previews, tiles and layers, which are made from what is here",
     "keys, passwords and sessions",
 )
+
+
+class _Passed:
+    """The same bytes; once they have passed, how many they were and their hex SHA-256."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.size = 0
+        self._pieces, self._digest = pieces, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.size += len(piece)
+            self._digest.update(piece)
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 @dataclass
@@ -50,20 +71,18 @@ class _Everything:
     zip: ZipStream
     files: IO[bytes]
     progress: Progress
-    counts: dict[str, int] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("files", *AMISS), 0))
+    amiss: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in AMISS})
 
     def pieces(self) -> Iterator[bytes]:
-        self._note("path", "bytes", "sha256")
+        self._note(*COLUMNS)
         yield from self._text("project.json", self._project())
         yield from self._text("images.ndjson", self._lines("images", self._images()))
         for row in self._images():
-            extension = EXTENSIONS.get(row.content_type, "bin")
-            yield from self._stored(f"images/{row.id}.{extension}", row.storage_path)
+            yield from self._stored(of_image(row))
         yield from self._text("analyses.json", self._analyses())
         for row in self._artifacts():
-            name = row.storage_path.rpartition("/")[2]
-            yield from self._stored(f"artifacts/{row.analysis_id}/{name}", row.storage_path)
+            yield from self._stored(of_artifact(row, f"artifacts/{row.analysis_id}"))
         yield from self._text("audit.ndjson", self._lines("audit_events", self._audit()))
         self.files.seek(0)
         yield from self.zip.add("files.csv", iter(lambda: self.files.read(CHUNK), b""), deflate=True)
@@ -73,27 +92,29 @@ class _Everything:
     # --- entries of the zip ---
 
     def _text(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        return self.zip.add(name, self._noted(name, pieces), deflate=True)
+        passed = _Passed(pieces)
+        yield from self.zip.add(name, passed, deflate=True)
+        self._note(name, passed.size, passed.sha256, "present", None, None)
 
-    def _stored(self, name: str, path: str) -> Iterator[bytes]:
-        """A file of the storage; what is not there is missing, and a storage that is away raises."""
+    def _stored(self, stored: Stored) -> Iterator[bytes]:
+        """A file of the storage, if it is there; a storage that is away or breaks off raises StorageUnavailable."""
         try:
-            source = self.storage.open(path)
+            source = self.storage.open(stored.key)
         except NotFound:
-            self.counts["missing"] = self.counts.get("missing", 0) + 1
-            self.missing += [path] if len(self.missing) < NAMED else []
+            self._judge(stored, stored.absence, None, None)
             return
-        self.counts["files"] = self.counts.get("files", 0) + 1
         with closing(source):
-            yield from self.zip.add(name, self._noted(name, source), deflate=False)
+            passed = _Passed(source)
+            yield from self.zip.add(stored.name, passed, deflate=False)
+        state = stored.state(source.info, passed.size, passed.sha256)
+        self.counts["files"] += 1
+        self._judge(stored, state, passed.size, passed.sha256)
 
-    def _noted(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        size, digest = 0, hashlib.sha256()
-        for piece in pieces:
-            size += len(piece)
-            digest.update(piece)
-            yield piece
-        self._note(name, size, digest.hexdigest())
+    def _judge(self, stored: Stored, state: str, size: int | None, sha256: str | None) -> None:
+        self._note(stored.name, size, sha256, state, stored.size, stored.sha256)
+        if state in AMISS:
+            self.counts[state] += 1
+            self.amiss[state] += [stored.name] if len(self.amiss[state]) < NAMED else []
 
     def _note(self, *cells: object) -> None:
         text = io.StringIO()
@@ -131,7 +152,7 @@ class _Everything:
 
     def _artifacts(self) -> Iterator[Row[Any]]:
         """Along the analyses, a page of them at a time."""
-        wanted = select(Artifact.analysis_id, Artifact.storage_path)
+        wanted = select(*Artifact.__table__.columns)
         for some in analyses_of(Selection(project_id=self.project_id), self.now):
             of_some = wanted.where(Artifact.analysis_id.in_([row.id for row in some]))
             yield from read(of_some.order_by(Artifact.analysis_id, Artifact.storage_path))
@@ -147,7 +168,7 @@ class _Everything:
             "project_id": str(self.project_id),
             "exported_at": moment(self.now),
             "counts": counts,
-            "missing": self.missing,
+            **self.amiss,
             "left_out": LEFT_OUT,
         }
 
