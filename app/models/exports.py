@@ -30,7 +30,8 @@ class Export(Base):
 
     `selection` is that of `exports.Selection`; `columns` names those of a CSV, None is all. The totals and
     `estimated_bytes` are from when it was asked for. Whoever writes it holds the lease of this `attempt` until
-    `lease_expires_at`; after that another one begins anew, with the next attempt. `due_at` is when it may begin.
+    `lease_expires_at`; after that another one begins anew, with the next attempt, and after a process that was told to
+    stop with the same. `due_at` is when it may begin.
     """
 
     __tablename__ = "exports"

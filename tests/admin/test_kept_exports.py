@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -607,15 +608,90 @@ def test_what_ends_its_processes_is_given_up(
     export = ask()
     for _ in range(kept_exports.MOST_ATTEMPTS):
         with app.app_context():
-            steps = background.steps(background.TASKS["exports"])
-            assert next(steps) == ""
-            steps.close()
+            assert kept_exports.claim(now()) is not None
+            db.session.commit()
         run_out(app, export)
     assert run(app) == [f"export {export.id}: given up"]
     kept = get(world, export.id)
     assert (kept.state, kept.error) == ("failed", kept_exports.ABANDONED)
     assert kept_exports.ABANDONED in admin.client.get(EXPORTS).text
     assert kept_files(app) == [] and run(app) == []
+
+
+@on_both_storages
+@pytest.mark.parametrize("taken", [1, 3])
+def test_whoever_is_told_to_stop_hands_it_back(
+    app: Flask, world: World, admin: Person, image: Image, ask: Callable[..., Export], taken: int
+) -> None:
+    """However often, and whether it has just begun or is in the midst of it: it is no attempt."""
+    crowd(world, image, 1200)
+    export = ask()
+    for _ in range(kept_exports.MOST_ATTEMPTS + 1):
+        with app.app_context():
+            steps = background.steps(background.TASKS["exports"])
+            assert [next(steps) for _ in range(taken)] == [""] * taken
+            assert get(world, export.id).state == "running"
+            steps.close()
+        kept = get(world, export.id)
+        assert (kept.state, kept.attempt, kept.error, kept.lease_expires_at) == ("queued", 0, None, None)
+    assert run(app) == [f"export {export.id}: written"], "at once"
+    assert get(world, export.id).attempt == 1 and kept_files(app) == [f"exports/{export.id}/1"]
+    assert admin.client.get(file_of(export)).json["annotation_count"] == 1200
+    assert app.extensions["storage"].clear_partial(now() + timedelta(days=1)) == 0
+
+
+def test_a_loop_that_is_stopped_leaves_it_to_the_next(
+    app: Flask, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    crowd(world, image, 1200)
+    export, files = ask(), app.extensions["storage"]
+    begun, stopped = threading.Event(), threading.Event()
+
+    class Slow:
+        """Takes its time with the first block, until the loop has been told to end."""
+
+        def writer(self, *args: Any) -> Any:
+            writer = files.writer(*args)
+            write = writer.write
+
+            def wait(chunk: bytes) -> None:
+                begun.set()
+                assert stopped.wait(60)
+                write(chunk)
+
+            writer.write = wait
+            return writer
+
+    app.extensions["storage"] = Slow()
+    loop = background.Loop(app, {"exports": background.TASKS["exports"]})
+    loop.start()
+    assert begun.wait(60)
+    loop._ending.set()
+    stopped.set()
+    loop.stop()
+    kept = get(world, export.id)
+    assert (kept.state, kept.attempt) == ("queued", 0)
+    app.extensions["storage"] = files
+    assert run(app) == [f"export {export.id}: written"]
+
+
+def test_whoever_is_told_to_stop_too_late_hands_back_nothing(
+    app: Flask, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    """It was thought dead, and another writes it."""
+    crowd(world, image, 1200)
+    export = ask()
+    with app.app_context():
+        late = background.steps(background.TASKS["exports"])
+        next(late), next(late)
+        run_out(app, export)
+        with app.app_context():
+            other = kept_exports.claim(now())
+            db.session.commit()
+        late.close()
+    kept = get(world, export.id)
+    assert other is not None and other.attempt == 2
+    assert (kept.state, kept.attempt) == ("running", 2)
 
 
 class Away:
@@ -634,6 +710,9 @@ def test_a_storage_that_is_away_is_tried_again_and_then_it_has_failed(
     export, storage = ask(), app.extensions["storage"]
     app.extensions["storage"] = Away()
     for attempt in range(1, kept_exports.MOST_ATTEMPTS):
+        with app.app_context():  # told to stop meanwhile, which does not count
+            steps = background.steps(background.TASKS["exports"])
+            next(steps), steps.close()
         assert run(app) == [f"export {export.id}: put off"]
         assert run(app) == [], "not at once"
         kept = get(world, export.id)
