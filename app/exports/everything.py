@@ -8,12 +8,11 @@ what was recorded of them; `manifest.json` says how many of everything there are
 import csv
 import hashlib
 import io
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -26,11 +25,11 @@ from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Progress, Selection, analyses_of, entries
 from app.exports.reading import read
 from app.exports.stored import Stored, of_artifact, of_image
-from app.exports.zips import HELD, ZipStream
+from app.exports.waiting import Waiting
+from app.exports.zips import ZipStream
 from app.models import Analysis, Artifact, AuditEvent, Image, Membership, Project, User
 from app.schemas.base import moment
 from app.storage import Storage
-from app.storage.base import CHUNK
 
 ROWS = 500  # read at a time
 COLUMNS = ("path", "bytes", "sha256", "state", "recorded_bytes", "recorded_sha256")  # of files.csv
@@ -69,7 +68,7 @@ class _Everything:
     storage: Storage
     now: datetime
     zip: ZipStream
-    files: IO[bytes]
+    files: Waiting
     progress: Progress
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("files", *AMISS), 0))
     amiss: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in AMISS})
@@ -84,8 +83,7 @@ class _Everything:
         for row in self._artifacts():
             yield from self._stored(of_artifact(row, f"artifacts/{row.analysis_id}"))
         yield from self._text("audit.ndjson", self._lines("audit_events", self._audit()))
-        self.files.seek(0)
-        yield from self.zip.add("files.csv", iter(lambda: self.files.read(CHUNK), b""), deflate=True)
+        yield from self.zip.add("files.csv", self.files.chunks(), deflate=True)
         yield from self.zip.add("manifest.json", [orjson.dumps(self._manifest())], deflate=True)
         yield from self.zip.end()
 
@@ -177,7 +175,7 @@ def write_everything(
     project_id: UUID, storage: Storage, now: datetime, progress: Progress
 ) -> Iterator[bytes]:
     """The zip in pieces; what was made after `now` is left out. No transaction is open between two of them."""
-    with closing(ZipStream(now)) as archive, tempfile.SpooledTemporaryFile(HELD) as files:
+    with closing(ZipStream(now)) as archive, Waiting() as files:
         yield from _Everything(project_id, storage, now, archive, files, progress).pieces()
 
 

@@ -23,7 +23,7 @@ from app.models.columns import new_id, now
 from app.services import kept_exports
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
-from tests.fakes import FixedClock
+from tests.fakes import FixedClock, fill_temporary_folder
 from tests.steps import box, store
 from tests.support.crowds import crowd
 
@@ -741,6 +741,28 @@ def test_a_storage_that_comes_back_gets_the_file(
     kept = get(world, export.id)
     assert (kept.state, kept.error, kept.attempt) == ("done", None, 2)
     assert admin.client.get(file_of(export)).json["annotation_count"] == 3
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "everything"])
+def test_no_room_for_what_waits_is_said_and_tried_again(
+    app: Flask,
+    world: World,
+    admin: Person,
+    project: Project,
+    said: Analysis,
+    ask: Callable[..., Export],
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    export = ask(format=form, project=str(project.id))
+    with monkeypatch.context() as full:
+        fill_temporary_folder(full)
+        assert run(app) == [f"export {export.id}: put off"]
+    kept = get(world, export.id)
+    assert (kept.state, kept.attempt) == ("queued", 1) and kept_files(app) == []
+    assert "is tried again: The temporary folder" in admin.client.get(EXPORTS).text
+    due_now(app, export)
+    assert run(app) == [f"export {export.id}: written"]
 
 
 def test_what_cannot_be_written_fails_at_once_and_the_next_is_written(
