@@ -241,6 +241,25 @@ def test_a_group_alone(
     assert document["filters"]["group_id"] == "run-4"
 
 
+def test_it_outlives_what_it_holds_and_the_page_says_so(
+    app: Flask, world: World, admin: Person, editor: Person, said: Analysis, ask: Callable[..., Export]
+) -> None:
+    """What members export is no event; what admins do is."""
+    export = ask()
+    run(app)
+    before = world.count(AuditEvent)
+    for what in (f"analyses/{said.id}/export", f"analyses/{said.id}/bundle"):
+        assert editor.api("GET", f"/api/{what}").status_code == 200
+    assert world.count(AuditEvent) == before
+    assert editor.api("DELETE", f"/api/analyses/{said.id}").status_code == 200
+    assert editor.api("GET", f"/api/analyses/{said.id}/export").status_code == 410
+    assert admin.client.get(file_of(export)).json["analysis_count"] == 1
+    assert world.count(AuditEvent, action="export.downloaded") == 1
+    text = admin.client.get(EXPORTS).text
+    assert "also when what it holds is deleted meanwhile" in text
+    assert "What members export themselves is not" in text
+
+
 def test_a_form_that_is_sent_again_asks_once(
     app: Flask, world: World, said: Analysis, ask: Callable[..., Export]
 ) -> None:
