@@ -8,15 +8,18 @@ what it was writing.
 
 import logging
 import time
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import exports, storage
+from app.bundles import contents as bundles
 from app.errors import LoupeError, StorageUnavailable
-from app.exports import Progress, Selection
+from app.exports import BUNDLE, BUNDLE_WITH_IMAGES, Progress, Selection
 from app.extensions import db
 from app.models import ExportState
 from app.services import kept_exports
@@ -69,9 +72,8 @@ def _into(files: Storage, job: Job) -> Steps:
     progress = Progress()
     writer = files.writer(job.key, job.content_type)
     try:
-        beaten, wanted, selection = time.monotonic(), True, Selection.of_json(job.selection)
-        written = exports.pieces_of_selection(selection, job.format, files, job.moment, job.columns, progress)
-        with closing(written) as pieces:
+        beaten, wanted = time.monotonic(), True
+        with closing(_pieces(files, job, progress)) as pieces:
             for piece in pieces:
                 writer.write(piece)
                 if time.monotonic() >= beaten + BEAT_EVERY:
@@ -88,6 +90,14 @@ def _into(files: Storage, job: Job) -> Steps:
     else:
         yield None  # nothing is held while its file is deleted
         files.delete([job.key])
+
+
+def _pieces(files: Storage, job: Job, progress: Progress) -> Generator[bytes]:
+    selection = Selection.of_json(job.selection)
+    if job.format in (BUNDLE, BUNDLE_WITH_IMAGES):
+        making = replace(bundles.making(job.format == BUNDLE_WITH_IMAGES), now=job.moment)
+        return bundles.of_selection(selection, making, progress)
+    return exports.pieces_of_selection(selection, job.format, files, job.moment, job.columns, progress)
 
 
 def _done(progress: Progress, writer: Writer) -> Done:

@@ -21,7 +21,7 @@ from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Entry, Selection, entries, entry_of
+from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, entries, entry_of
 from app.exports.reading import Pages
 from app.exports.stored import Stored, of_artifact, of_image
 from app.extensions import db
@@ -91,6 +91,14 @@ def of_group(group: Group, making: Making) -> Download:
     return _download(name, scope, chain([first], found), making)
 
 
+def of_selection(selection: Selection, making: Making, progress: Progress) -> Generator[bytes]:
+    """The bytes of one that is written in the background, of what was there at the moment of `making`."""
+    told = selection.as_json().items()
+    scope = {name: value for name, value in told if value is not None and name != "annotations"}
+    found = progress.over(entries(selection, making.now, making.storage))
+    yield from blocks(_Bundle(making).chunks(scope, found))
+
+
 def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:
     return Download(name, "application/zip", blocks(_Bundle(making).chunks(scope, found)))
 
@@ -108,7 +116,7 @@ class _Bundle:
         with closing(Writer()) as self._writer, closing(Crate()) as self._crate:
             for entry in found:
                 yield from self._analysis(entry)
-            title = "Bundle of " + ", ".join(f"{name} {value}" for name, value in scope.items())
+            title = "Bundle of " + (", ".join(" ".join(pair) for pair in scope.items()) or "all analyses")
             yield from self._writer.file(METADATA, self._crate.chunks(title, DESCRIPTION, self._making.now))
             about = {
                 "made_at": moment(self._making.now),

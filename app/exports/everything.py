@@ -16,7 +16,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import Row
 
 from app.errors import NotFound
@@ -24,10 +24,10 @@ from app.exports.json_file import write_json_of_many
 from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Progress, Selection, analyses_of, entries
 from app.exports.reading import read
-from app.exports.stored import Stored, of_artifact, of_image
+from app.exports.stored import Stored, of_artifact, of_image, size_of_artifacts, total
 from app.exports.waiting import Waiting
 from app.exports.zips import ZipStream
-from app.models import Analysis, Artifact, AuditEvent, Image, Membership, Project, User
+from app.models import Artifact, AuditEvent, Image, Membership, Project, User
 from app.schemas.base import moment
 from app.storage import Storage
 
@@ -181,10 +181,8 @@ def write_everything(
 
 def files_of_project(project_id: UUID) -> int:
     """The bytes of its images and artifacts, as far as they are written down."""
-    images = select(func.coalesce(func.sum(Image.size_bytes), 0)).where(*of_project(project_id))
-    artifacts = select(func.coalesce(func.sum(Artifact.size_bytes), 0)).join(Artifact.analysis).join(Image)
-    artifacts = artifacts.where(*of_project(project_id), Analysis.deleted_at.is_(None))
-    return sum(int(read(statement)[0][0]) for statement in (images, artifacts))
+    images = total(Image.size_bytes).where(*of_project(project_id))
+    return int(read(images)[0][0]) + size_of_artifacts(Selection(project_id=project_id))
 
 
 def of_project(project_id: UUID) -> list[Any]:

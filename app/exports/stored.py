@@ -3,9 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
+from sqlalchemy import Select, func, select
 from sqlalchemy.engine import Row
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.errors import StorageUnavailable
+from app.exports.many import Selection
+from app.exports.reading import read
+from app.models import Analysis, Artifact, Image
 from app.storage import StoredObject
 
 ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
@@ -48,3 +53,20 @@ def of_artifact(row: Row[Any], folder: str) -> Stored:
     """Of the columns of an artifact."""
     name = f"{folder}/{row.storage_path.rpartition('/')[2]}"
     return Stored(name, row.storage_path, row.size_bytes, row.sha256, row.etag)
+
+
+def size_of_artifacts(selection: Selection) -> int:
+    """The bytes of those of all that is selected, as far as they are written down."""
+    artifacts = total(Artifact.size_bytes).join(Artifact.analysis).join(Image)
+    return int(read(artifacts.where(*selection.of_images(), *selection.of_analyses()))[0][0])
+
+
+def size_of_images(selection: Selection) -> int:
+    """The bytes of those that the selected analyses are of."""
+    analysed = select(Analysis.image_id).where(*selection.of_analyses())
+    images = total(Image.size_bytes).where(*selection.of_images(), Image.id.in_(analysed))
+    return int(read(images)[0][0])
+
+
+def total(column: InstrumentedAttribute[Any]) -> Select[Any]:
+    return select(func.coalesce(func.sum(column), 0))

@@ -84,7 +84,7 @@ class Export(Base):
             shares = [self.annotations_done / self.annotations_total]
         else:
             shares = [self.analyses_done / max(1, self.analyses_total)]
-        if self.format == EVERYTHING:  # most of it are files
+        if self.format in WITH_FILES:  # most of it are files
             shares = [self.bytes_written / max(1, self.estimated_bytes)]
         return min(0.99, *shares)
 
@@ -94,3 +94,5 @@ class Export(Base):
 
 
 EVERYTHING = "everything"
+BUNDLE, BUNDLE_WITH_IMAGES = "bundle", "bundle-images"
+WITH_FILES = (EVERYTHING, BUNDLE, BUNDLE_WITH_IMAGES)

@@ -5,9 +5,11 @@ import hashlib
 import io
 import re
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -15,6 +17,7 @@ from flask import Flask
 from werkzeug.http import parse_options_header
 
 from app import background, exporter, exports
+from app.bundles.verifying import verify
 from app.dialect import clock as shared_clock
 from app.errors import StorageUnavailable
 from app.extensions import db
@@ -24,7 +27,7 @@ from app.services import kept_exports
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
 from tests.fakes import FixedClock, fill_temporary_folder
-from tests.steps import box, store
+from tests.steps import box, finalize, store, upload
 from tests.support.crowds import crowd
 
 EXPORTS, NEW, KEPT = "/admin/exports", "/admin/exports/new", "/admin/exports/kept"
@@ -241,6 +244,40 @@ def test_a_group_alone(
     assert document["filters"]["group_id"] == "run-4"
 
 
+@pytest.mark.parametrize("form", ["bundle", "bundle-images"])
+def test_a_bundle(
+    app: Flask,
+    world: World,
+    admin: Person,
+    pipeline: Pipeline,
+    image: Image,
+    project: Project,
+    said: Analysis,
+    ask: Callable[..., Export],
+    form: str,
+) -> None:
+    """Of a group: it is signed, it verifies, and one made at once has the same files."""
+    upload(app, pipeline, said, "log", b"done\n" * 1000)
+    finalize(pipeline, said)
+    world.analysis(image, "failed", group_id="another")
+    wanted = {"project": str(project.id), "group": "run-4", "format": form}
+    page = admin.client.get(f"{EXPORTS}?{urlencode({**wanted, 'count': 1})}").text
+    assert "Download Provenance" not in page and "Write it in the background" in page
+    export = ask(**wanted)
+    assert run(app) == [f"export {export.id}: written"]
+    kept, content = get(world, export.id), admin.client.get(file_of(export)).data
+    assert (kept.analyses_done, kept.annotations_done) == (1, 3) and kept.filename.endswith(".bundle.zip")
+    assert len(content) / 4 < kept.estimated_bytes < len(content)
+    verified = verify(io.BytesIO(content))  # raises where it is not whole
+    assert verified.signed
+    images = int(form == "bundle-images")
+    at_once = admin.api("GET", f"/api/projects/{project.id}/bundle?group_id=run-4&images={images}").data
+    names, expected = (zipfile.ZipFile(io.BytesIO(one)).namelist() for one in (content, at_once))
+    assert names == expected and (f"images/{image.id}.png" in names) == bool(images)
+    assert verified.manifest["scope"] == {"project_id": str(project.id), "group_id": "run-4"}
+    assert verified.manifest["counts"] == {"analyses": 1, "annotations": 3}
+
+
 def test_it_outlives_what_it_holds_and_the_page_says_so(
     app: Flask, world: World, admin: Person, editor: Person, said: Analysis, ask: Callable[..., Export]
 ) -> None:
@@ -294,6 +331,7 @@ WRONG = [
     ({"format": "everything"}, "project"),
     ({"format": "everything", "project": "P", "model": "m"}, "format"),
     ({"format": "everything", "project": "P", "what": "analyses"}, "format"),
+    ({"format": "bundle", "what": "analyses"}, "what"),
     ({"format": "xml"}, "format"),
     ({"format": "csv", "columns": "nonsense"}, "columns"),
     ({"format": "csv", "columns": "priority"}, "columns"),
