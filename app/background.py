@@ -134,14 +134,19 @@ TASKS: dict[str, Task] = {
 
 
 def steps(task: Task, *, dry_run: bool = False) -> Generator[str]:
-    """Runs a task in the app's context: what it does as it is done, "" where it only lets others go first."""
+    """Runs a task in the app's context: what it does as it is done, "" where it only lets others go first.
+
+    Closed before the end, it lets the task put away what it was at, which is a step as well.
+    """
+    end = db.session.rollback if dry_run else db.session.commit
     try:
-        for said in task.run(dry_run):
-            if dry_run:
-                db.session.rollback()
-            else:
-                db.session.commit()
-            yield said or ""
+        with closing(task.run(dry_run)) as run:
+            for said in run:
+                end()
+                yield said or ""
+    except GeneratorExit:
+        end()
+        raise
     finally:
         db.session.rollback()
 

@@ -2,25 +2,29 @@
 
 Each step is a transaction of the background loop, which commits at every `yield` and lets other tasks go first. What is
 written goes into the storage as it is made: neither memory nor, with an object store, the disk of this machine holds
-it. A process that dies leaves a lease that runs out, and another one begins anew.
+it. A process that dies leaves a lease that runs out, and another one begins anew; one that is told to stop hands back
+what it was writing.
 """
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from flask import current_app
 from sqlalchemy.exc import SQLAlchemyError
 
 from app import exports, storage
+from app.bundles import contents as bundles
 from app.errors import LoupeError, StorageUnavailable
-from app.exports import Progress, Selection
+from app.exports import BUNDLE, BUNDLE_WITH_IMAGES, Progress, Selection
 from app.extensions import db
 from app.models import ExportState
 from app.services import kept_exports
 from app.services.kept_exports import Done, Job
+from app.services.retention import Steps
 from app.storage import Storage, Writer
 
 BEAT_EVERY = 2  # seconds: how old what the page says may be
@@ -28,7 +32,7 @@ BEAT_EVERY = 2  # seconds: how old what the page says may be
 _log = logging.getLogger(__name__)
 
 
-def write_due(dry_run: bool) -> Iterator[str | None]:
+def write_due(dry_run: bool) -> Steps:
     """All that is due, the oldest first; what failed for now comes again later. A task of the background."""
     if not current_app.config["ML_ANALYSIS_ENABLED"]:
         return
@@ -38,13 +42,17 @@ def write_due(dry_run: bool) -> Iterator[str | None]:
     for export_id in kept_exports.give_up_abandoned(_now(), _keep()):
         yield f"export {export_id}: given up"
     while (job := kept_exports.claim(_now())) is not None:
-        yield None  # nobody else has it now
         yield from _write(job, storage.current())
 
 
-def _write(job: Job, files: Storage) -> Iterator[str | None]:
+def _write(job: Job, files: Storage) -> Steps:
     try:
+        yield None  # nobody else has it now
         yield from _into(files, job)
+    except GeneratorExit:  # told to stop, which is no fault of the export
+        db.session.rollback()
+        kept_exports.hand_back(job)
+        raise
     except (LoupeError, SQLAlchemyError, OSError) as error:
         _log.warning("export %s was not written", job.id, exc_info=error)
         db.session.rollback()
@@ -60,13 +68,12 @@ def _write(job: Job, files: Storage) -> Iterator[str | None]:
         yield f"export {job.id}: failed"
 
 
-def _into(files: Storage, job: Job) -> Iterator[str | None]:
+def _into(files: Storage, job: Job) -> Steps:
     progress = Progress()
     writer = files.writer(job.key, job.content_type)
     try:
-        beaten, wanted, selection = time.monotonic(), True, Selection.of_json(job.selection)
-        written = exports.pieces_of_selection(selection, job.format, files, job.moment, job.columns, progress)
-        with closing(written) as pieces:
+        beaten, wanted = time.monotonic(), True
+        with closing(_pieces(files, job, progress)) as pieces:
             for piece in pieces:
                 writer.write(piece)
                 if time.monotonic() >= beaten + BEAT_EVERY:
@@ -83,6 +90,14 @@ def _into(files: Storage, job: Job) -> Iterator[str | None]:
     else:
         yield None  # nothing is held while its file is deleted
         files.delete([job.key])
+
+
+def _pieces(files: Storage, job: Job, progress: Progress) -> Generator[bytes]:
+    selection = Selection.of_json(job.selection)
+    if job.format in (BUNDLE, BUNDLE_WITH_IMAGES):
+        making = replace(bundles.making(job.format == BUNDLE_WITH_IMAGES), now=job.moment)
+        return bundles.of_selection(selection, making, progress)
+    return exports.pieces_of_selection(selection, job.format, files, job.moment, job.columns, progress)
 
 
 def _done(progress: Progress, writer: Writer) -> Done:

@@ -1,7 +1,12 @@
 """What comes in at the edge of the program, under the control of a test."""
 
+import tempfile
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+import pytest
+
+from app.exports import waiting
 
 
 class FixedClock:
@@ -37,3 +42,9 @@ class BrokenStorage:
             raise self.failure
 
         return fail
+
+
+def fill_temporary_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel refuses, for want of room, every byte of what exports put into temporary files, which is all of it."""
+    monkeypatch.setattr(waiting, "HELD", 1)
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *_, **__: open("/dev/full", "r+b"))  # noqa: SIM115

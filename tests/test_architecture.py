@@ -50,7 +50,7 @@ ARROWS = {
     "ranges": "errors storage",
     "responses": "errors extensions storage",
     "stretches": "schemas services",
-    "exporter": "errors exports extensions models services storage",
+    "exporter": "bundles errors exports extensions models services storage",
     "background": "deliveries exporter extensions services storage",
 }
 # these meet the world: they may import anything above, never each other

@@ -398,6 +398,18 @@ def test_a_disk_that_cannot_be_used(tmp_path):
         assert refusal.value.headers["Retry-After"]
 
 
+def test_a_disk_that_fails_while_a_file_is_read(storage, tmp_path):
+    """What is read is a folder of a sudden, which the system refuses."""
+    storage.put(KEY, PNG, "image/png")
+    folder = os.open(tmp_path, os.O_RDONLY)
+    try:
+        with storage.open(KEY) as stream, pytest.raises(StorageUnavailable):
+            os.dup2(folder, stream.raw._file.fileno())
+            stream.read()
+    finally:
+        os.close(folder)
+
+
 def test_a_usable_disk(storage):
     storage.check()
     assert left_over(storage) == []

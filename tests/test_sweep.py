@@ -520,7 +520,10 @@ def test_a_task_that_fails_leaves_the_others_alone(app: Flask, monkeypatch: pyte
         raise StorageUnavailable
         yield
 
-    tasks = {"first": background.Task(1, failing), "second": background.Task(1, lambda _: iter(["done"]))}
+    tasks = {
+        "first": background.Task(1, failing),
+        "second": background.Task(1, lambda _: (said for said in ["done"])),
+    }
     monkeypatch.setattr("app.background.TASKS", tasks)
     result = app.test_cli_runner().invoke(args=["sweep"])
     assert result.exit_code == 1

@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from app import access, exports, storage
 from app.admin import admin
 from app.errors import InvalidPayload, NotFound
-from app.exports import EVERYTHING, FORMATS, FORMATS_OF_MANY, Selection
+from app.exports import EVERYTHING, FORMATS, FORMATS_OF_MANY, KEPT_ONLY, Selection
 from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Export, Project, Status
@@ -46,7 +46,7 @@ class Wanted:
     @property
     def is_kept_only(self) -> bool:
         """Whether it is written in the background only."""
-        return self.format == EVERYTHING
+        return self.format in KEPT_ONLY
 
 
 @admin.get("/exports")
@@ -137,7 +137,10 @@ def read_selection(sent: Mapping[str, str]) -> Wanted:
         raise InvalidPayload(errors=[{"field": "format", "reason": "Choose a format."}])
     if form["format"] == EVERYTHING:
         refuse_parts(selection)
-        return Wanted(selection, project, EVERYTHING, ())
+    elif form["format"] in KEPT_ONLY and not selection.annotations:
+        raise InvalidPayload(errors=[{"field": "what", "reason": "A bundle has the annotations in it."}])
+    if form["format"] in KEPT_ONLY:
+        return Wanted(selection, project, form["format"], ())
     takes_columns = FORMATS[form["format"]].has_columns
     return Wanted(selection, project, form["format"], read_columns(form) if takes_columns else ())
 

@@ -4,7 +4,6 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from itertools import chain
 from typing import Any
 from uuid import UUID
@@ -18,23 +17,23 @@ from app.bundles.crate import METADATA, Crate
 from app.bundles.keys import SigningKey, from_config
 from app.bundles.writing import Writer, Written, blocks
 from app.config import VERSION
-from app.errors import Deleted, NotFound, StorageUnavailable
+from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Entry, Selection, entries, entry_of
+from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, entries, entry_of
 from app.exports.reading import Pages
+from app.exports.stored import Stored, of_artifact, of_image
 from app.extensions import db
 from app.models import Analysis, Group
 from app.schemas.base import moment
 from app.schemas.projects import image_out
-from app.storage import Storage, StoredObject
+from app.storage import Storage
 
 ENDING = "bundle.zip"
 DESCRIPTION = (
     "What a model said of an image, with which parameters and from which code, and who did what with it when."
 )
-IMAGE_ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
 @dataclass(frozen=True)
@@ -92,32 +91,16 @@ def of_group(group: Group, making: Making) -> Download:
     return _download(name, scope, chain([first], found), making)
 
 
+def of_selection(selection: Selection, making: Making, progress: Progress) -> Generator[bytes]:
+    """The bytes of one that is written in the background, of what was there at the moment of `making`."""
+    told = selection.as_json().items()
+    scope = {name: value for name, value in told if value is not None and name != "annotations"}
+    found = progress.over(entries(selection, making.now, making.storage))
+    yield from blocks(_Bundle(making).chunks(scope, found))
+
+
 def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:
     return Download(name, "application/zip", blocks(_Bundle(making).chunks(scope, found)))
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """A file of the storage and where it goes; size and hash are those that were recorded of it, if they were."""
-
-    name: str
-    key: str
-    description: str
-    size: int | None
-    sha256: str | None
-    etag: str | None = None
-
-    @property
-    def recorded(self) -> dict[str, Any] | None:
-        return None if self.size is None else {"size": self.size, "sha256": self.sha256}
-
-    def about(self, info: StoredObject, written: Written) -> dict[str, Any]:
-        """What the manifest says of it once it was read. Raises StorageUnavailable when it was not read whole."""
-        if written.size != info.size:
-            raise StorageUnavailable("A file ended before its end.")
-        same = self.size in (None, written.size) and self.sha256 in (None, written.sha256)
-        same = same and self.etag in (None, info.etag)
-        return {"state": "present" if same else "changed", "recorded": self.recorded}
 
 
 class _Bundle:
@@ -133,7 +116,7 @@ class _Bundle:
         with closing(Writer()) as self._writer, closing(Crate()) as self._crate:
             for entry in found:
                 yield from self._analysis(entry)
-            title = "Bundle of " + ", ".join(f"{name} {value}" for name, value in scope.items())
+            title = "Bundle of " + (", ".join(" ".join(pair) for pair in scope.items()) or "all analyses")
             yield from self._writer.file(METADATA, self._crate.chunks(title, DESCRIPTION, self._making.now))
             about = {
                 "made_at": moment(self._making.now),
@@ -159,11 +142,9 @@ class _Bundle:
         trail = _trail(entry.row.id, kept)
         yield from self._told(f"{place}/audit.ndjson", trail, "Who did what with it and when, a line each")
         for row in kept:
-            name = f"{place}/artifacts/{row.storage_path.rpartition('/')[2]}"
-            recorded = (row.size_bytes, row.sha256, row.etag)
-            stored = _Stored(name, row.storage_path, f"Artifact: {row.artifact_type}", *recorded)
-            if (yield from self._file(stored)):
-                results.append(name)
+            stored = of_artifact(row, f"{place}/artifacts")
+            if (yield from self._file(stored, f"Artifact: {row.artifact_type}")):
+                results.append(stored.name)
         self._crate.action(entry.row, image, (yield from self._image(image)), results)
 
     def _counted(self, pages: Pages) -> Pages:
@@ -174,27 +155,29 @@ class _Bundle:
     def _image(self, image: Row[Any]) -> Generator[bytes, None, str | None]:
         """Its name in the bundle, if it is in it. An image of several analyses is in it once."""
         if self._making.images and image.id not in self._images:
-            name = f"images/{image.id}.{IMAGE_ENDINGS.get(image.content_type, 'bin')}"
-            stored = _Stored(name, image.storage_path, "The image", image.size_bytes, image.sha256)
-            self._images[image.id] = name if (yield from self._file(stored)) else None
+            stored = of_image(image)
+            self._images[image.id] = stored.name if (yield from self._file(stored, "The image")) else None
         return self._images.get(image.id)
 
     def _told(self, name: str, chunks: Iterator[bytes], description: str) -> Iterator[bytes]:
         yield from self._writer.file(name, chunks)
         self._crate.file(self._writer.last, description)
 
-    def _file(self, stored: _Stored) -> Generator[bytes, None, bool]:
+    def _file(self, stored: Stored, description: str) -> Generator[bytes, None, bool]:
         """Whether the storage has it; else the manifest says that it is absent."""
         try:
             source = self._storage.open(stored.key)
         except NotFound:
-            state = "missing" if stored.recorded else "pending"
-            self._writer.absent({"name": stored.name, "state": state, "recorded": stored.recorded})
+            self._writer.absent({"name": stored.name, "state": stored.absence, "recorded": stored.recorded})
             return False
+
+        def about(written: Written) -> dict[str, Any]:
+            state = stored.state(source.info, written.size, written.sha256)
+            return {"state": state, "recorded": stored.recorded}
+
         with closing(source):
-            about = partial(stored.about, source.info)
             yield from self._writer.file(stored.name, source, about)
-        self._crate.file(self._writer.last, stored.description)
+        self._crate.file(self._writer.last, description)
         return True
 
 

@@ -4,11 +4,10 @@ What grows with the number of files (directory, manifest, crate) waits in tempor
 """
 
 import hashlib
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
@@ -25,28 +24,7 @@ from app.bundles.layout import (
     ending,
     local_header,
 )
-
-IN_MEMORY = 256 * 1024  # of what waits, each
-
-
-class Waiting:
-    """Bytes that are written now and sent later."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # closed by `close`
-        self.size = 0
-
-    def add(self, data: bytes) -> None:
-        self._file.write(data)
-        self.size += len(data)
-
-    def chunks(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        while chunk := self._file.read(BLOCK):
-            yield chunk
-
-    def close(self) -> None:
-        self._file.close()
+from app.exports.waiting import Waiting
 
 
 class WaitingList(Waiting):
@@ -56,8 +34,8 @@ class WaitingList(Waiting):
         self.append_raw(orjson.dumps(value))
 
     def append_raw(self, first: bytes) -> None:
-        """The beginning of an element, whose rest is added."""
-        self.add((b",\n" if self.size else b"\n") + first)
+        """The beginning of an element, whose rest is written next."""
+        self.write((b",\n" if self.size else b"\n") + first)
 
 
 @dataclass(frozen=True)
@@ -91,13 +69,13 @@ class Writer:
             nonlocal first
             for block in blocks(chunks):
                 said = [f"{zlib.crc32(block):08x}", hashlib.sha256(block).hexdigest()]
-                self._files.add((b"" if first else b",") + orjson.dumps(said))
+                self._files.write((b"" if first else b",") + orjson.dumps(said))
                 first = False
                 yield block
 
         yield from self._entry(name, noted())
         rest = {"size": self.last.size, "sha256": self.last.sha256, **(about(self.last) if about else {})}
-        self._files.add(b"]," + orjson.dumps(rest)[1:])
+        self._files.write(b"]," + orjson.dumps(rest)[1:])
 
     def absent(self, about: dict[str, Any]) -> None:
         """A file, by its `name`, that should be here, and its `state`."""
@@ -134,7 +112,7 @@ class Writer:
         behind = descriptor(crc, size)
         yield behind
         self._offset += len(head) + size + len(behind)
-        self._directory.add(directory_entry(name, crc, size, begins))
+        self._directory.write(directory_entry(name, crc, size, begins))
         self._count += 1
         self.last = Written(name, size, whole.hexdigest())
 

@@ -20,9 +20,10 @@ from app.exports.formats import FORMATS, ZIP, Format, Write
 from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, count, entries, entry_of
 from app.exports.reading import PAGE
+from app.exports.stored import size_of_artifacts, size_of_images
 from app.extensions import db
 from app.models import Analysis
-from app.models.exports import EVERYTHING
+from app.models.exports import BUNDLE, BUNDLE_WITH_IMAGES, EVERYTHING
 from app.schemas.base import moment
 from app.storage import Storage
 
@@ -34,9 +35,12 @@ DEFLATED = 6  # times smaller, as JSON usually is
 ALONE = manifests.Scope(alone=True)
 
 __all__ = [
+    "BUNDLE",
+    "BUNDLE_WITH_IMAGES",
     "EVERYTHING",
     "FORMATS",
     "FORMATS_OF_MANY",
+    "KEPT_ONLY",
     "PAGE",
     "Counts",
     "Download",
@@ -55,10 +59,14 @@ __all__ = [
     "pieces_of_selection",
 ]
 
-# what a selection can be written as, with the title: the last one takes a whole project, and is not sent at once
-FORMATS_OF_MANY = {name: f"{format.title}: {format.keeps}" for name, format in FORMATS.items()} | {
-    EVERYTHING: "Everything of a project: zip with its images and files"
+# with files in them, and not sent at once; bundles are made by `bundles`, which knows of these exports
+KEPT_ONLY = {
+    BUNDLE: "Provenance bundle: signed zip with files, and the hashes of images",
+    BUNDLE_WITH_IMAGES: "Provenance bundle and images: the same with the images in it",
+    EVERYTHING: "Everything of a project: zip with its images and files",
 }
+# what a selection can be written as, with the title
+FORMATS_OF_MANY = {name: f"{format.title}: {format.keeps}" for name, format in FORMATS.items()} | KEPT_ONLY
 
 
 @dataclass(frozen=True)
@@ -121,8 +129,10 @@ def of_selection(
 
 def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
     """The name of the file, and its content type. Without a project it is of all."""
-    extension = "zip" if form == EVERYTHING else FORMATS[form].extension
-    content_type = ZIP if form == EVERYTHING else FORMATS[form].content_type
+    if form in KEPT_ONLY:
+        extension, content_type = "zip" if form == EVERYTHING else "bundle.zip", ZIP
+    else:
+        extension, content_type = FORMATS[form].extension, FORMATS[form].content_type
     what = "project" if form == EVERYTHING else "analyses"
     name = f"{what}_{_for_file_systems('all' if project_name is None else project_name)}_{now:%Y%m%d_%H%M%S}"
     return f"{name}.{extension}", content_type
@@ -165,7 +175,7 @@ def _chunks(
 
 def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str]) -> Mapping[str, str]:
     """The headers of a file that is kept: what its format cannot carry, without numbers."""
-    if form == EVERYTHING or FORMATS[form].is_lossless:
+    if form in KEPT_ONLY or FORMATS[form].is_lossless:
         return {}
     return manifests.header(FORMATS[form], None, _scope(Selection.of_json(kept), columns))
 
@@ -187,6 +197,9 @@ def estimate(
         assert selection.project_id is not None
         text = estimate(selection, "json", counts, now)
         return files_of_project(selection.project_id) + text // DEFLATED
+    if form in KEPT_ONLY:
+        images = size_of_images(selection) if form == BUNDLE_WITH_IMAGES else 0
+        return images + size_of_artifacts(selection) + estimate(selection, "ndjson", counts, now)
     progress, written, since = Progress(), 0, time.monotonic()
     for chunk in _chunks(selection, form, None, now, columns, progress):
         written += len(chunk)

@@ -7,7 +7,7 @@ An image is there once, however many analyses it has: each annotation has its `a
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -15,10 +15,8 @@ import orjson
 from app.exports.coco_items import Categories, Item, annotation_of, result_of
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.parts import waiting
+from app.exports.waiting import Waiting
 from app.geometry import Frame
-
-BLOCK = 64 * 1024
 
 OneItem = Callable[[Any, Frame, Categories, Losses], Item | None]
 
@@ -71,7 +69,7 @@ class _List:
     """A list of JSON objects that waits for its turn in a file."""
 
     def __init__(self, stack: ExitStack) -> None:
-        self.file: IO[bytes] = stack.enter_context(waiting())
+        self.file = stack.enter_context(Waiting())
         self.comma = b""
 
     def add(self, one: dict[str, Any]) -> None:
@@ -79,8 +77,7 @@ class _List:
         self.comma = b",\n"
 
     def pieces(self) -> Iterator[bytes]:
-        self.file.seek(0)
-        return iter(lambda: self.file.read(BLOCK), b"")
+        return self.file.chunks()
 
 
 class _Numbers:

@@ -1,22 +1,22 @@
 """All that a project holds as one zip: its images, artifacts, annotations, analyses and audit trail.
 
 What is deleted and not yet purged is left out, and so are pictures that Loupe makes of these. `files.csv` names every
-other entry with its size and SHA-256, `manifest.json` says how many of everything there are and what was missing.
+other entry with its size and SHA-256, and of images and artifacts, also of those that are not there, whether they are
+what was recorded of them; `manifest.json` says how many of everything there are, and names those that are not.
 """
 
 import csv
 import hashlib
 import io
-import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import IO, Any
+from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Select, func, select, tuple_
+from sqlalchemy import Select, select, tuple_
 from sqlalchemy.engine import Row
 
 from app.errors import NotFound
@@ -24,20 +24,40 @@ from app.exports.json_file import write_json_of_many
 from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Progress, Selection, analyses_of, entries
 from app.exports.reading import read
-from app.exports.zips import HELD, ZipStream
-from app.models import Analysis, Artifact, AuditEvent, Image, Membership, Project, User
+from app.exports.stored import Stored, of_artifact, of_image, size_of_artifacts, total
+from app.exports.waiting import Waiting
+from app.exports.zips import ZipStream
+from app.models import Artifact, AuditEvent, Image, Membership, Project, User
 from app.schemas.base import moment
 from app.storage import Storage
-from app.storage.base import CHUNK
 
 ROWS = 500  # read at a time
-NAMED = 1000  # missing files in the manifest; files.csv has none of them
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "image/tiff": "tiff"}
+COLUMNS = ("path", "bytes", "sha256", "state", "recorded_bytes", "recorded_sha256")  # of files.csv
+AMISS = ("changed", "missing", "pending")
+NAMED = 1000  # files of each of these in the manifest; files.csv has them all
 LEFT_OUT = (
     "images and analyses that are deleted",
     "previews, tiles and layers, which are made from what is here",
     "keys, passwords and sessions",
 )
+
+
+class _Passed:
+    """The same bytes; once they have passed, how many they were and their hex SHA-256."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.size = 0
+        self._pieces, self._digest = pieces, hashlib.sha256()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            self.size += len(piece)
+            self._digest.update(piece)
+            yield piece
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 @dataclass
@@ -48,52 +68,51 @@ class _Everything:
     storage: Storage
     now: datetime
     zip: ZipStream
-    files: IO[bytes]
+    files: Waiting
     progress: Progress
-    counts: dict[str, int] = field(default_factory=dict)
-    missing: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(("files", *AMISS), 0))
+    amiss: dict[str, list[str]] = field(default_factory=lambda: {state: [] for state in AMISS})
 
     def pieces(self) -> Iterator[bytes]:
-        self._note("path", "bytes", "sha256")
+        self._note(*COLUMNS)
         yield from self._text("project.json", self._project())
         yield from self._text("images.ndjson", self._lines("images", self._images()))
         for row in self._images():
-            extension = EXTENSIONS.get(row.content_type, "bin")
-            yield from self._stored(f"images/{row.id}.{extension}", row.storage_path)
+            yield from self._stored(of_image(row))
         yield from self._text("analyses.json", self._analyses())
         for row in self._artifacts():
-            name = row.storage_path.rpartition("/")[2]
-            yield from self._stored(f"artifacts/{row.analysis_id}/{name}", row.storage_path)
+            yield from self._stored(of_artifact(row, f"artifacts/{row.analysis_id}"))
         yield from self._text("audit.ndjson", self._lines("audit_events", self._audit()))
-        self.files.seek(0)
-        yield from self.zip.add("files.csv", iter(lambda: self.files.read(CHUNK), b""), deflate=True)
+        yield from self.zip.add("files.csv", self.files.chunks(), deflate=True)
         yield from self.zip.add("manifest.json", [orjson.dumps(self._manifest())], deflate=True)
         yield from self.zip.end()
 
     # --- entries of the zip ---
 
     def _text(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        return self.zip.add(name, self._noted(name, pieces), deflate=True)
+        passed = _Passed(pieces)
+        yield from self.zip.add(name, passed, deflate=True)
+        self._note(name, passed.size, passed.sha256, "present", None, None)
 
-    def _stored(self, name: str, path: str) -> Iterator[bytes]:
-        """A file of the storage; what is not there is missing, and a storage that is away raises."""
+    def _stored(self, stored: Stored) -> Iterator[bytes]:
+        """A file of the storage, if it is there; a storage that is away or breaks off raises StorageUnavailable."""
         try:
-            source = self.storage.open(path)
+            source = self.storage.open(stored.key)
         except NotFound:
-            self.counts["missing"] = self.counts.get("missing", 0) + 1
-            self.missing += [path] if len(self.missing) < NAMED else []
+            self._judge(stored, stored.absence, None, None)
             return
-        self.counts["files"] = self.counts.get("files", 0) + 1
         with closing(source):
-            yield from self.zip.add(name, self._noted(name, source), deflate=False)
+            passed = _Passed(source)
+            yield from self.zip.add(stored.name, passed, deflate=False)
+        state = stored.state(source.info, passed.size, passed.sha256)
+        self.counts["files"] += 1
+        self._judge(stored, state, passed.size, passed.sha256)
 
-    def _noted(self, name: str, pieces: Iterable[bytes]) -> Iterator[bytes]:
-        size, digest = 0, hashlib.sha256()
-        for piece in pieces:
-            size += len(piece)
-            digest.update(piece)
-            yield piece
-        self._note(name, size, digest.hexdigest())
+    def _judge(self, stored: Stored, state: str, size: int | None, sha256: str | None) -> None:
+        self._note(stored.name, size, sha256, state, stored.size, stored.sha256)
+        if state in AMISS:
+            self.counts[state] += 1
+            self.amiss[state] += [stored.name] if len(self.amiss[state]) < NAMED else []
 
     def _note(self, *cells: object) -> None:
         text = io.StringIO()
@@ -131,7 +150,7 @@ class _Everything:
 
     def _artifacts(self) -> Iterator[Row[Any]]:
         """Along the analyses, a page of them at a time."""
-        wanted = select(Artifact.analysis_id, Artifact.storage_path)
+        wanted = select(*Artifact.__table__.columns)
         for some in analyses_of(Selection(project_id=self.project_id), self.now):
             of_some = wanted.where(Artifact.analysis_id.in_([row.id for row in some]))
             yield from read(of_some.order_by(Artifact.analysis_id, Artifact.storage_path))
@@ -147,7 +166,7 @@ class _Everything:
             "project_id": str(self.project_id),
             "exported_at": moment(self.now),
             "counts": counts,
-            "missing": self.missing,
+            **self.amiss,
             "left_out": LEFT_OUT,
         }
 
@@ -156,16 +175,14 @@ def write_everything(
     project_id: UUID, storage: Storage, now: datetime, progress: Progress
 ) -> Iterator[bytes]:
     """The zip in pieces; what was made after `now` is left out. No transaction is open between two of them."""
-    with closing(ZipStream(now)) as archive, tempfile.SpooledTemporaryFile(HELD) as files:
+    with closing(ZipStream(now)) as archive, Waiting() as files:
         yield from _Everything(project_id, storage, now, archive, files, progress).pieces()
 
 
 def files_of_project(project_id: UUID) -> int:
     """The bytes of its images and artifacts, as far as they are written down."""
-    images = select(func.coalesce(func.sum(Image.size_bytes), 0)).where(*of_project(project_id))
-    artifacts = select(func.coalesce(func.sum(Artifact.size_bytes), 0)).join(Artifact.analysis).join(Image)
-    artifacts = artifacts.where(*of_project(project_id), Analysis.deleted_at.is_(None))
-    return sum(int(read(statement)[0][0]) for statement in (images, artifacts))
+    images = total(Image.size_bytes).where(*of_project(project_id))
+    return int(read(images)[0][0]) + size_of_artifacts(Selection(project_id=project_id))
 
 
 def of_project(project_id: UUID) -> list[Any]:

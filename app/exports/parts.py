@@ -1,16 +1,14 @@
-"""What these files share: things that wait for their turn, and in zips their date and what is missing in them."""
+"""What these zips share: their date, and what is missing in them."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import orjson
 
 from app.exports.losses import Losses
 from app.exports.zips import ZipStream
 
-HELD = 64 * 1024  # of a file that waits for its turn, before it goes to the disk
 FIRST_DAY = datetime(1980, 1, 1, tzinfo=UTC)  # that a zip can name: the same rows make the same file
 
 
@@ -18,8 +16,3 @@ def manifest(stream: ZipStream, head: dict[str, Any], losses: Losses) -> Iterato
     """`manifest.json`: what was chosen, and what the format could not carry of it."""
     text = orjson.dumps({**head, "dropped": losses.as_json()}, option=orjson.OPT_INDENT_2)
     return stream.add("manifest.json", [text + b"\n"], deflate=True)
-
-
-def waiting() -> IO[bytes]:
-    """A file for what has to wait until other things are written; it is gone when it is closed."""
-    return SpooledTemporaryFile(HELD)

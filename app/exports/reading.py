@@ -7,8 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
@@ -16,6 +15,7 @@ from sqlalchemy import ColumnElement, Double, Select, Text, case, cast, func, se
 from sqlalchemy.engine import Row
 
 from app.dialect import AT_ONE_MOMENT, READING
+from app.exports.waiting import Waiting
 from app.extensions import db
 from app.models import Annotation, Artifact
 from app.services import artifacts
@@ -24,7 +24,6 @@ from app.storage import Storage
 PAGE = 1000  # rows read at a time at most
 PAGE_WEIGHT = 1024 * 1024  # and the most characters of data in them; a row that is heavier comes alone
 LIGHT = PAGE_WEIGHT // PAGE  # so many have room on any page
-HELD = 1024 * 1024  # bytes of what is set aside, before it goes to the disk
 MOMENTS = 10_000  # times that are remembered; those of a batch are equal
 
 
@@ -95,21 +94,20 @@ def annotations_of(analysis_id: UUID) -> Pages:
 
 def set_aside(analysis_id: UUID, reading: Read) -> Pages:
     """The same of one that may change: all is read now, at the pace of the database, and put on disk for the reader."""
-    spool = SpooledTemporaryFile(HELD)  # noqa: SIM115  # _kept closes it
-    pages = _kept(spool)
-    next(pages)  # begun, so that the file is closed however this ends
+    aside, sizes = Waiting(), list[int]()
+    pages = _kept(aside, sizes)
+    next(pages)  # begun, so that it is closed however this ends
     for rows in _pages(analysis_id, reading):
-        pickle.dump([tuple(row) for row in rows], spool)
+        page = pickle.dumps([tuple(row) for row in rows])
+        aside.write(page)
+        sizes.append(len(page))
     return map(said, pages)
 
 
-def _kept(spool: IO[bytes]) -> Iterator[Sequence[Any]]:
-    with spool:
+def _kept(aside: Waiting, sizes: Sequence[int]) -> Iterator[Sequence[Any]]:
+    with aside:
         yield ()
-        end = spool.tell()
-        spool.seek(0)
-        while spool.tell() < end:
-            yield pickle.load(spool)
+        yield from map(pickle.loads, aside.chunks(sizes))
 
 
 def said(rows: Sequence[Any]) -> list[Said]:

@@ -14,13 +14,14 @@ from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from app.exports.csv_file import FORMULA_STARTS
 from app.exports.file_names import Folders, Names, stem
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.parts import FIRST_DAY, manifest, waiting
+from app.exports.parts import FIRST_DAY, manifest
+from app.exports.waiting import Waiting
 from app.exports.yolo_lines import line_of
 from app.exports.zips import ZipStream
 from app.geometry import Frame
@@ -53,7 +54,7 @@ def write_yolo(
     """`{model}-{version}/{detect, segment, pose17, …}/labels/{image}.txt`, and `data.yaml` beside `labels`."""
     with ExitStack() as stack:
         stream = stack.enter_context(closing(ZipStream(FIRST_DAY)))
-        writer = _Writer(stream, losses, scores, stack.enter_context(waiting()))
+        writer = _Writer(stream, losses, scores, stack.enter_context(Waiting()))
         for entry in entries:
             yield from writer.entry(entry)
         yield from writer.datasets_and_index()
@@ -65,7 +66,7 @@ write_yolo_with_scores = partial(write_yolo, scores=True)
 
 
 class _Writer:
-    def __init__(self, stream: ZipStream, losses: Losses, scores: bool, index: IO[bytes]) -> None:
+    def __init__(self, stream: ZipStream, losses: Losses, scores: bool, index: Waiting) -> None:
         self.stream, self.losses, self.scores, self.index = stream, losses, scores, index
         self.names, self.folders = Names(), Folders()
         self.datasets: dict[str, Dataset] = {}
@@ -84,16 +85,14 @@ class _Writer:
             yield b""  # the download goes on, though of many nothing is written
             return
         with ExitStack() as stack:
-            others: dict[str, IO[bytes]] = {}
+            others: dict[str, Waiting] = {}
             here = _blocks(self._sorted(chain([first], lines), first.dataset, others, stack))
             yield from self.stream.add(self._path(first.dataset, entry), here, deflate=True)
             for dataset, file in others.items():
-                file.seek(0)
-                pieces = iter(partial(file.read, BLOCK), b"")
-                yield from self.stream.add(self._path(dataset, entry), pieces, deflate=True)
+                yield from self.stream.add(self._path(dataset, entry), file.chunks(), deflate=True)
 
     def _sorted(
-        self, lines: Iterable[Line | None], dataset: str, others: dict[str, IO[bytes]], stack: ExitStack
+        self, lines: Iterable[Line | None], dataset: str, others: dict[str, Waiting], stack: ExitStack
     ) -> Iterator[bytes]:
         for line in lines:
             if line is None:
@@ -103,7 +102,7 @@ class _Writer:
                 yield line.text
                 continue
             if line.dataset not in others:
-                others[line.dataset] = stack.enter_context(waiting())
+                others[line.dataset] = stack.enter_context(Waiting())
             others[line.dataset].write(line.text)
 
     def _lines(self, entry: Entry) -> Iterator[Line | None]:
@@ -144,9 +143,7 @@ class _Writer:
         for path, dataset in self.datasets.items():
             text = _data_yaml(dataset, path.rpartition("/pose")[2])
             yield from self.stream.add(f"{path}/data.yaml", [text.encode()], deflate=True)
-        self.index.seek(0)
-        pieces = iter(partial(self.index.read, BLOCK), b"")
-        yield from self.stream.add("images.csv", pieces, deflate=True)
+        yield from self.stream.add("images.csv", self.index.chunks(), deflate=True)
 
     def _note_file(self, path: str, entry: Entry) -> None:
         row, about = entry.row, entry.about

@@ -5,10 +5,11 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3 and 4.5.3
 """
 
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+
+from app.exports.waiting import Waiting
 
 STORED, DEFLATED = 0, 8
 VERSION = 45  # of ZIP64
@@ -16,7 +17,6 @@ FLAGS = 0x0808  # sizes come behind the bytes; names are UTF-8
 MADE_BY = 3 << 8 | VERSION  # Unix
 MODE = 0o100644 << 16
 UNKNOWN, UNKNOWN_SHORT = 0xFFFFFFFF, 0xFFFF
-HELD = 1024 * 1024  # of the list, before it goes to the disk
 
 
 class ZipStream:
@@ -24,7 +24,7 @@ class ZipStream:
 
     def __init__(self, moment: datetime) -> None:
         """All entries are dated `moment`."""
-        self._list = tempfile.SpooledTemporaryFile(HELD)  # noqa: SIM115  # see close
+        self._list = Waiting()
         self._count = self._at = 0
         year = min(max(moment.year, 1980), 2107)
         self._time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
@@ -65,9 +65,8 @@ class ZipStream:
         self._count += 1
 
     def end(self) -> Iterator[bytes]:
-        started, length = self._at, self._list.tell()
-        self._list.seek(0)
-        while piece := self._list.read(HELD):
+        started, length = self._at, self._list.size
+        for piece in self._list.chunks():
             yield self._passed(piece)
         whole = self._at
         yield struct.pack(

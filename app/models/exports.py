@@ -30,7 +30,8 @@ class Export(Base):
 
     `selection` is that of `exports.Selection`; `columns` names those of a CSV, None is all. The totals and
     `estimated_bytes` are from when it was asked for. Whoever writes it holds the lease of this `attempt` until
-    `lease_expires_at`; after that another one begins anew, with the next attempt. `due_at` is when it may begin.
+    `lease_expires_at`; after that another one begins anew, with the next attempt, and after a process that was told to
+    stop with the same. `due_at` is when it may begin.
     """
 
     __tablename__ = "exports"
@@ -83,7 +84,7 @@ class Export(Base):
             shares = [self.annotations_done / self.annotations_total]
         else:
             shares = [self.analyses_done / max(1, self.analyses_total)]
-        if self.format == EVERYTHING:  # most of it are files
+        if self.format in WITH_FILES:  # most of it are files
             shares = [self.bytes_written / max(1, self.estimated_bytes)]
         return min(0.99, *shares)
 
@@ -93,3 +94,5 @@ class Export(Base):
 
 
 EVERYTHING = "everything"
+BUNDLE, BUNDLE_WITH_IMAGES = "bundle", "bundle-images"
+WITH_FILES = (EVERYTHING, BUNDLE, BUNDLE_WITH_IMAGES)

@@ -1,9 +1,9 @@
 """Exports that are written in the background: asked for, written by one process at a time, kept for a while.
 
 `claim` says what is due and keeps it from others for the time of a lease; whoever writes it says with `beat` that it
-lives, and then `finish`, `put_off` or `fail` writes down what came of it. Between these no transaction is open, so a
-process may die there: when its lease is over, another begins anew. All of them ask under the row's lock whether it is
-still the same attempt, so whoever was thought dead and comes back changes nothing.
+lives, and then `finish`, `put_off`, `hand_back` or `fail` writes down what came of it. Between these no transaction is
+open, so a process may die there: when its lease is over, another begins anew. All of them ask under the row's lock
+whether it is still the same attempt, so whoever was thought dead and comes back changes nothing.
 """
 
 from collections.abc import Sequence
@@ -182,6 +182,16 @@ def put_off(job: Job, reason: str, at: datetime, keep: timedelta) -> ExportState
     export.state, export.error, export.lease_expires_at = ExportState.QUEUED.value, reason, None
     export.due_at = clock() + DELAYS[min(export.attempt, len(DELAYS)) - 1]
     return ExportState.QUEUED
+
+
+def hand_back(job: Job) -> None:
+    """Whoever writes it was told to stop and has given it up: another begins at once, and this attempt was none.
+
+    Its number comes again, and with it the place of its file.
+    """
+    again = {"state": ExportState.QUEUED.value, "attempt": Export.attempt - 1, "due_at": clock()}
+    ours = update(Export).where(Export.id == job.id, *_is_attempt(job))
+    _changed(ours.values(**again, lease_expires_at=None))
 
 
 def fail(job: Job, reason: str, at: datetime, keep: timedelta) -> ExportState | None:

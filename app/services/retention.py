@@ -7,7 +7,7 @@ same is said and nothing is done.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from itertools import groupby, islice
 from typing import Any, TypeAlias, TypeVar
@@ -37,7 +37,7 @@ from app.services.deletions import title_of
 from app.storage import ListedObject, Storage
 from app.storage.base import EXPORTS
 
-Steps = Iterator[str | None]
+Steps = Generator[str | None]
 Item = TypeVar("Item")
 
 ROWS = 5000  # deleted at once: no writer of SQLite waits longer, and PostgreSQL's patience is enough

@@ -286,7 +286,8 @@ class _Part(io.RawIOBase):
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
         view = memoryview(buffer).cast("B")
-        chunk = self._file.read(min(len(view), max(0, self._size - self._file.tell())))
+        with _disk_errors():
+            chunk = self._file.read(min(len(view), max(0, self._size - self._file.tell())))
         view[: len(chunk)] = chunk
         return len(chunk)
 

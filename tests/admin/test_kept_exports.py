@@ -4,9 +4,12 @@ import csv
 import hashlib
 import io
 import re
+import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 import pytest
@@ -14,6 +17,7 @@ from flask import Flask
 from werkzeug.http import parse_options_header
 
 from app import background, exporter, exports
+from app.bundles.verifying import verify
 from app.dialect import clock as shared_clock
 from app.errors import StorageUnavailable
 from app.extensions import db
@@ -22,8 +26,8 @@ from app.models.columns import new_id, now
 from app.services import kept_exports
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
-from tests.fakes import FixedClock
-from tests.steps import box, store
+from tests.fakes import FixedClock, fill_temporary_folder
+from tests.steps import box, finalize, store, upload
 from tests.support.crowds import crowd
 
 EXPORTS, NEW, KEPT = "/admin/exports", "/admin/exports/new", "/admin/exports/kept"
@@ -240,6 +244,59 @@ def test_a_group_alone(
     assert document["filters"]["group_id"] == "run-4"
 
 
+@pytest.mark.parametrize("form", ["bundle", "bundle-images"])
+def test_a_bundle(
+    app: Flask,
+    world: World,
+    admin: Person,
+    pipeline: Pipeline,
+    image: Image,
+    project: Project,
+    said: Analysis,
+    ask: Callable[..., Export],
+    form: str,
+) -> None:
+    """Of a group: it is signed, it verifies, and one made at once has the same files."""
+    upload(app, pipeline, said, "log", b"done\n" * 1000)
+    finalize(pipeline, said)
+    world.analysis(image, "failed", group_id="another")
+    wanted = {"project": str(project.id), "group": "run-4", "format": form}
+    page = admin.client.get(f"{EXPORTS}?{urlencode({**wanted, 'count': 1})}").text
+    assert "Download Provenance" not in page and "Write it in the background" in page
+    export = ask(**wanted)
+    assert run(app) == [f"export {export.id}: written"]
+    kept, content = get(world, export.id), admin.client.get(file_of(export)).data
+    assert (kept.analyses_done, kept.annotations_done) == (1, 3) and kept.filename.endswith(".bundle.zip")
+    assert len(content) / 4 < kept.estimated_bytes < len(content)
+    verified = verify(io.BytesIO(content))  # raises where it is not whole
+    assert verified.signed
+    images = int(form == "bundle-images")
+    at_once = admin.api("GET", f"/api/projects/{project.id}/bundle?group_id=run-4&images={images}").data
+    names, expected = (zipfile.ZipFile(io.BytesIO(one)).namelist() for one in (content, at_once))
+    assert names == expected and (f"images/{image.id}.png" in names) == bool(images)
+    assert verified.manifest["scope"] == {"project_id": str(project.id), "group_id": "run-4"}
+    assert verified.manifest["counts"] == {"analyses": 1, "annotations": 3}
+
+
+def test_it_outlives_what_it_holds_and_the_page_says_so(
+    app: Flask, world: World, admin: Person, editor: Person, said: Analysis, ask: Callable[..., Export]
+) -> None:
+    """What members export is no event; what admins do is."""
+    export = ask()
+    run(app)
+    before = world.count(AuditEvent)
+    for what in (f"analyses/{said.id}/export", f"analyses/{said.id}/bundle"):
+        assert editor.api("GET", f"/api/{what}").status_code == 200
+    assert world.count(AuditEvent) == before
+    assert editor.api("DELETE", f"/api/analyses/{said.id}").status_code == 200
+    assert editor.api("GET", f"/api/analyses/{said.id}/export").status_code == 410
+    assert admin.client.get(file_of(export)).json["analysis_count"] == 1
+    assert world.count(AuditEvent, action="export.downloaded") == 1
+    text = admin.client.get(EXPORTS).text
+    assert "also when what it holds is deleted meanwhile" in text
+    assert "What members export themselves is not" in text
+
+
 def test_a_form_that_is_sent_again_asks_once(
     app: Flask, world: World, said: Analysis, ask: Callable[..., Export]
 ) -> None:
@@ -274,6 +331,7 @@ WRONG = [
     ({"format": "everything"}, "project"),
     ({"format": "everything", "project": "P", "model": "m"}, "format"),
     ({"format": "everything", "project": "P", "what": "analyses"}, "format"),
+    ({"format": "bundle", "what": "analyses"}, "what"),
     ({"format": "xml"}, "format"),
     ({"format": "csv", "columns": "nonsense"}, "columns"),
     ({"format": "csv", "columns": "priority"}, "columns"),
@@ -607,15 +665,90 @@ def test_what_ends_its_processes_is_given_up(
     export = ask()
     for _ in range(kept_exports.MOST_ATTEMPTS):
         with app.app_context():
-            steps = background.steps(background.TASKS["exports"])
-            assert next(steps) == ""
-            steps.close()
+            assert kept_exports.claim(now()) is not None
+            db.session.commit()
         run_out(app, export)
     assert run(app) == [f"export {export.id}: given up"]
     kept = get(world, export.id)
     assert (kept.state, kept.error) == ("failed", kept_exports.ABANDONED)
     assert kept_exports.ABANDONED in admin.client.get(EXPORTS).text
     assert kept_files(app) == [] and run(app) == []
+
+
+@on_both_storages
+@pytest.mark.parametrize("taken", [1, 3])
+def test_whoever_is_told_to_stop_hands_it_back(
+    app: Flask, world: World, admin: Person, image: Image, ask: Callable[..., Export], taken: int
+) -> None:
+    """However often, and whether it has just begun or is in the midst of it: it is no attempt."""
+    crowd(world, image, 1200)
+    export = ask()
+    for _ in range(kept_exports.MOST_ATTEMPTS + 1):
+        with app.app_context():
+            steps = background.steps(background.TASKS["exports"])
+            assert [next(steps) for _ in range(taken)] == [""] * taken
+            assert get(world, export.id).state == "running"
+            steps.close()
+        kept = get(world, export.id)
+        assert (kept.state, kept.attempt, kept.error, kept.lease_expires_at) == ("queued", 0, None, None)
+    assert run(app) == [f"export {export.id}: written"], "at once"
+    assert get(world, export.id).attempt == 1 and kept_files(app) == [f"exports/{export.id}/1"]
+    assert admin.client.get(file_of(export)).json["annotation_count"] == 1200
+    assert app.extensions["storage"].clear_partial(now() + timedelta(days=1)) == 0
+
+
+def test_a_loop_that_is_stopped_leaves_it_to_the_next(
+    app: Flask, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    crowd(world, image, 1200)
+    export, files = ask(), app.extensions["storage"]
+    begun, stopped = threading.Event(), threading.Event()
+
+    class Slow:
+        """Takes its time with the first block, until the loop has been told to end."""
+
+        def writer(self, *args: Any) -> Any:
+            writer = files.writer(*args)
+            write = writer.write
+
+            def wait(chunk: bytes) -> None:
+                begun.set()
+                assert stopped.wait(60)
+                write(chunk)
+
+            writer.write = wait
+            return writer
+
+    app.extensions["storage"] = Slow()
+    loop = background.Loop(app, {"exports": background.TASKS["exports"]})
+    loop.start()
+    assert begun.wait(60)
+    loop._ending.set()
+    stopped.set()
+    loop.stop()
+    kept = get(world, export.id)
+    assert (kept.state, kept.attempt) == ("queued", 0)
+    app.extensions["storage"] = files
+    assert run(app) == [f"export {export.id}: written"]
+
+
+def test_whoever_is_told_to_stop_too_late_hands_back_nothing(
+    app: Flask, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    """It was thought dead, and another writes it."""
+    crowd(world, image, 1200)
+    export = ask()
+    with app.app_context():
+        late = background.steps(background.TASKS["exports"])
+        next(late), next(late)
+        run_out(app, export)
+        with app.app_context():
+            other = kept_exports.claim(now())
+            db.session.commit()
+        late.close()
+    kept = get(world, export.id)
+    assert other is not None and other.attempt == 2
+    assert (kept.state, kept.attempt) == ("running", 2)
 
 
 class Away:
@@ -634,6 +767,9 @@ def test_a_storage_that_is_away_is_tried_again_and_then_it_has_failed(
     export, storage = ask(), app.extensions["storage"]
     app.extensions["storage"] = Away()
     for attempt in range(1, kept_exports.MOST_ATTEMPTS):
+        with app.app_context():  # told to stop meanwhile, which does not count
+            steps = background.steps(background.TASKS["exports"])
+            next(steps), steps.close()
         assert run(app) == [f"export {export.id}: put off"]
         assert run(app) == [], "not at once"
         kept = get(world, export.id)
@@ -662,6 +798,28 @@ def test_a_storage_that_comes_back_gets_the_file(
     kept = get(world, export.id)
     assert (kept.state, kept.error, kept.attempt) == ("done", None, 2)
     assert admin.client.get(file_of(export)).json["annotation_count"] == 3
+
+
+@pytest.mark.parametrize("form", ["coco", "yolo", "everything"])
+def test_no_room_for_what_waits_is_said_and_tried_again(
+    app: Flask,
+    world: World,
+    admin: Person,
+    project: Project,
+    said: Analysis,
+    ask: Callable[..., Export],
+    monkeypatch: pytest.MonkeyPatch,
+    form: str,
+) -> None:
+    export = ask(format=form, project=str(project.id))
+    with monkeypatch.context() as full:
+        fill_temporary_folder(full)
+        assert run(app) == [f"export {export.id}: put off"]
+    kept = get(world, export.id)
+    assert (kept.state, kept.attempt) == ("queued", 1) and kept_files(app) == []
+    assert "is tried again: The temporary folder" in admin.client.get(EXPORTS).text
+    due_now(app, export)
+    assert run(app) == [f"export {export.id}: written"]
 
 
 def test_what_cannot_be_written_fails_at_once_and_the_next_is_written(

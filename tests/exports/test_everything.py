@@ -17,9 +17,12 @@ from app.exports import EVERYTHING, Progress, Selection
 from app.extensions import db
 from app.models import Analysis, AuditEvent, Image, Project
 from app.models.columns import now
+from app.storage import ObjectStream
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture
 from tests.steps import box, finalize, store, upload
+
+AMISS = ("changed", "missing", "pending")
 
 
 @pytest.fixture
@@ -85,28 +88,74 @@ def test_all_of_it_is_there_and_nothing_else(
             "images": 2,
             "files": 4,
             "audit_events": len(trail),
+            **dict.fromkeys(AMISS, 0),
         }
-        assert manifest["missing"] == [] and manifest["project_id"] == str(project.id)
+        assert [manifest[state] for state in AMISS] == [[], [], []]
+        assert manifest["project_id"] == str(project.id)
         assert (progress.analyses, progress.annotations) == (2, 5)
         check_files(archive)
 
 
+def files_in(archive: zipfile.ZipFile) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(archive.read("files.csv").decode(), newline="")))
+
+
 def check_files(archive: zipfile.ZipFile) -> None:
     """The list names every other entry, with its size and hash."""
-    rows = list(csv.DictReader(io.StringIO(archive.read("files.csv").decode(), newline="")))
+    rows = files_in(archive)
     assert {row["path"] for row in rows} == set(archive.namelist()) - {"files.csv", "manifest.json"}
+    assert {row["state"] for row in rows} == {"present"}
     for row in rows:
         content = archive.read(row["path"])
         assert (str(len(content)), hashlib.sha256(content).hexdigest()) == (row["bytes"], row["sha256"])
 
 
-def test_what_is_missing_is_said(app: Flask, project: Project, filled: list[Analysis], image: Image) -> None:
-    app.extensions["storage"].delete([image.storage_path])
+def test_what_is_not_as_it_was_recorded_is_said(
+    app: Flask, world: World, project: Project, filled: list[Analysis], image: Image, pipeline: Pipeline
+) -> None:
+    """An artifact and an image that are others now, one that is gone, and two of which nothing was recorded."""
+    running, files = world.analysis(image, "processing"), app.extensions["storage"]
+    wanted = {"artifact_type": "log"}
+    assert pipeline.post(f"/api/analyses/{running.id}/artifacts/presign", wanted).status_code == 200
+    upload(app, pipeline, running, "heatmap")
+    files.put(f"ml_outputs/{filled[0].id}/log.txt", b"fine\n", "text/plain")
+    files.put(image.storage_path, b"another", "image/png")
+    files.delete([f"ml_outputs/{filled[0].id}/heatmap.png"])
+    log, heatmap = (f"artifacts/{filled[0].id}/{name}" for name in ("log.txt", "heatmap.png"))
+    picture_of, unsent = f"images/{image.id}.png", f"artifacts/{running.id}/log.txt"
     with everything(app, project) as archive:
         manifest = orjson.loads(archive.read("manifest.json"))
-        assert manifest["missing"] == [image.storage_path]
-        assert manifest["counts"]["missing"] == 1 and manifest["counts"]["files"] == 3
-        assert len(lines(archive, "images.ndjson")) == 2
+        assert manifest["changed"] == [picture_of, log]
+        assert (manifest["missing"], manifest["pending"]) == ([heatmap], [unsent])
+        found = {name: manifest["counts"][name] for name in ("files", *AMISS)}
+        assert found == {"files": 4, "changed": 2, "missing": 1, "pending": 1}
+        assert (archive.read(log), archive.read(picture_of)) == (b"fine\n", b"another")
+        rows = {row["path"]: row for row in files_in(archive)}
+        assert (rows[log]["state"], rows[log]["bytes"], rows[log]["recorded_bytes"]) == ("changed", "5", "5")
+        assert rows[log]["recorded_sha256"] == hashlib.sha256(b"done\n").hexdigest() != rows[log]["sha256"]
+        assert rows[picture_of]["recorded_sha256"] == image.sha256
+        assert (rows[heatmap]["state"], rows[heatmap]["bytes"]) == ("missing", "")
+        assert rows[unsent]["state"] == "pending" and not {heatmap, unsent} & set(archive.namelist())
+
+
+class Short(io.RawIOBase):
+    """Gives the beginning of a file, and no error."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, _: Any) -> int:
+        return 0
+
+
+def test_a_file_that_ends_before_its_end_is_no_entry(
+    app: Flask, project: Project, filled: list[Analysis], image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = app.extensions["storage"]
+    stored = files.stat(image.storage_path)
+    monkeypatch.setattr(files, "open", lambda _: ObjectStream(Short(), stored))
+    with pytest.raises(StorageUnavailable):
+        everything(app, project)
 
 
 def test_an_empty_project_is_a_whole_zip(app: Flask, world: World) -> None:
