@@ -56,6 +56,8 @@ RETRYABLE = frozenset({"40001", "40P01"})
 READING = "reading"  # the execution option of a connection that writes nothing
 COPYING = "copying"  # the execution option that asks for COPY in place of INSERT
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# what ends a session of PostgreSQL that takes long, whoever set it: us, the role, the database or the server
+TIME_LIMITS = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
 # All statements of the transaction see the same state of the database. A transaction of SQLite always does.
 AT_ONE_MOMENT = {"sqlite": {}, "postgresql": {"isolation_level": "REPEATABLE READ"}}
 
@@ -110,6 +112,19 @@ def _begin_sqlite(connection: Connection) -> None:
 def _set_up_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET timezone = 'UTC'")
+    connection.commit()
+
+
+def lift_time_limits(connection: Connection) -> None:
+    """For a migration, which takes as long as the tables are large. Nobody else gets this connection afterwards.
+
+    How long it waits for a lock stays: whoever comes while it waits for a table waits behind it.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    connection.detach()
+    lift = text("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY(:names)")
+    connection.execute(lift, {"names": list(TIME_LIMITS)})  # not every version has all of them
     connection.commit()
 
 
