@@ -67,6 +67,13 @@ class Analysis(Base):
                 ("group_row_id", "status", "created_at", "id"),
             )
         ),
+        # of the few that a process of an earlier release created in a group
+        Index(
+            "ix_ml_analyses_without_group_row",
+            "id",
+            sqlite_where=text("group_id IS NOT NULL AND group_row_id IS NULL"),
+            postgresql_where=text("group_id IS NOT NULL AND group_row_id IS NULL"),
+        ),
     )
 
     id: Mapped[PrimaryKey]

@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
+from app import background
 from app.exports import Selection
 from app.exports.many import page_of
 from app.extensions import db
@@ -189,3 +190,81 @@ def test_cancel_takes_what_is_given_to_it_in_batches(
         db.session.rollback()
     assert (first.number, second.number) == (2, 2)
     assert {one.id for one in world.rows(Analysis, status="canceled")} == set(first.ids)
+
+
+# --- what was created by a process of an earlier release ---------------------------------------------------------
+
+
+def put_into_groups(app: Flask, *, dry_run: bool = False) -> list[str]:
+    with app.app_context():
+        return list(background.steps(background.TASKS["groups"], dry_run=dry_run))
+
+
+@pytest.fixture
+def rowless(
+    app: Flask, world: World, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> dict[UUID, tuple[UUID, str | None]]:
+    """Ten analyses in four groups of two projects, one of which has a row, and two in none, as a release before groups
+    had rows left them. By id, the project and the name of the group of each."""
+    monkeypatch.setattr(groups, "ROWS", 4)
+    other = world.image(world.project("Bark"))
+    names = ["b", "a", "b", None, "a", "c"]
+    made = {}
+    for n, name in enumerate(names * 2):
+        owner = (image, other)[n % 2]
+        columns = {"group_id": name, "created_at": FIRST + timedelta(minutes=n)}
+        made[world.analysis(owner, **columns).id] = (owner.project_id, name)
+    with app.app_context():
+        db.session.execute(db.update(Analysis).values(group_row_id=None))
+        db.session.execute(db.delete(Group).where(Group.group_id != "c"))
+        db.session.commit()
+    return made
+
+
+def check_all_found(world: World, made: dict[UUID, tuple[UUID, str | None]]) -> None:
+    rows = {one.id: (one.project_id, one.group_id) for one in world.rows(Group)}
+    assert len(set(rows.values())) == len(rows) == len({one for one in made.values() if one[1]})
+    for one in world.rows(Analysis):
+        project_id, name = made[one.id]
+        assert (rows[one.group_row_id] if one.group_row_id else (project_id, None)) == (project_id, name)
+
+
+def test_what_knows_only_the_name_of_its_group_finds_its_row(
+    app: Flask, world: World, rowless: dict[UUID, tuple[UUID, str | None]]
+) -> None:
+    before = [(one.id, one.revision, one.updated_at) for one in world.rows(Analysis)]
+    would = put_into_groups(app, dry_run=True)
+    assert [one.group_row_id for one in world.rows(Analysis)] == [None] * 12
+    assert put_into_groups(app) == would == [f"{n} analyses put into groups" for n in (4, 4, 2)]
+    assert put_into_groups(app) == []
+    check_all_found(world, rowless)
+    assert [(one.id, one.revision, one.updated_at) for one in world.rows(Analysis)] == before
+    began = {
+        (one.project_id, one.group_id): one.created_at for one in world.rows(Group) if one.group_id != "c"
+    }
+    analyses_of = world.rows(Analysis)
+    for of, moment in began.items():
+        assert moment == min(one.created_at for one in analyses_of if rowless[one.id] == of)
+
+
+def test_several_put_them_into_groups_while_they_are_canceled(
+    app: Flask,
+    world: World,
+    rowless: dict[UUID, tuple[UUID, str | None]],
+    at_once: Callable[..., list[Any]],
+) -> None:
+    def cancel_backwards() -> None:
+        with app.app_context():
+            for one in sorted(rowless, reverse=True):
+                analyses.cancel(db.session.get_one(Analysis, one), by=SYSTEM)
+                db.session.commit()
+
+    at_once([partial(put_into_groups, app), partial(put_into_groups, app), cancel_backwards])
+    put_into_groups(app)  # what was held by others
+    check_all_found(world, rowless)
+    assert {one.status for one in world.rows(Analysis)} == {"canceled"}
+
+
+def test_looking_for_them_reads_no_others(app: Flask, crowd: list[Group]) -> None:
+    plan = plan_of(app, partial(put_into_groups, app))
+    check_walks(plan, "ml_analyses", "ix_ml_analyses_without_group_row")
