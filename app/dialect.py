@@ -24,6 +24,7 @@ from sqlalchemy import (
     Engine,
     Integer,
     Select,
+    SQLColumnExpression,
     String,
     Table,
     cast,
@@ -180,6 +181,19 @@ def found_by_key(
     wanted = func.unnest(cast(values, ARRAY(key.type))).table_valued("value").render_derived()
     each = select(*columns).where(among, key == wanted.c.value).limit(1).lateral()
     return select(each).select_from(wanted.join(each, true()))
+
+
+def is_none_of(
+    value: SQLColumnExpression[Any], key: SQLColumnExpression[Any], *few: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether no row that is one of those few has this key.
+
+    PostgreSQL makes a join of an EXISTS, but would look through a list of many for every row. SQLite makes a list once,
+    but would ask an EXISTS for every row.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return value.not_in(select(key).where(*few))
+    return ~select(key).where(key == value, *few).exists()
 
 
 def hold(*subjects: str) -> None:

@@ -1,4 +1,4 @@
-"""the few analyses that were created in a group by a process that knows of no rows of groups
+"""groups are counted from an index alone, and what has yet to find the row of its group is found by one
 
 Revision ID: 0010
 Revises: 0008
@@ -12,13 +12,25 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-ROWLESS = "ix_ml_analyses_without_group_row"
+IN_GROUP, ROWLESS = "group_row_id IS NOT NULL", "group_id IS NOT NULL AND group_row_id IS NULL"
+IN_ORDER = ["group_row_id", "status", "created_at", "id"]
+OLD = ("ix_ml_analyses_group_row_id_status_created_at_id", IN_ORDER, IN_GROUP)
+NEW = ("ix_ml_analyses_group_counts", [*IN_ORDER, "deleted_at", "image_id", "annotation_count"], IN_GROUP)
+WITHOUT_ROW = ("ix_ml_analyses_without_group_row", ["id"], ROWLESS)
+
+
+def _create(name: str, columns: list[str], condition: str) -> None:
+    where = sa.text(condition)
+    op.create_index(name, "ml_analyses", columns, sqlite_where=where, postgresql_where=where)
 
 
 def upgrade() -> None:
-    where = sa.text("group_id IS NOT NULL AND group_row_id IS NULL")
-    op.create_index(ROWLESS, "ml_analyses", ["id"], sqlite_where=where, postgresql_where=where)
+    _create(*WITHOUT_ROW)
+    _create(*NEW)
+    op.drop_index(OLD[0], table_name="ml_analyses")
 
 
 def downgrade() -> None:
-    op.drop_index(ROWLESS, table_name="ml_analyses")
+    _create(*OLD)
+    op.drop_index(NEW[0], table_name="ml_analyses")
+    op.drop_index(WITHOUT_ROW[0], table_name="ml_analyses")
