@@ -24,7 +24,7 @@ from flask import Flask, current_app
 
 from app import deliveries, exporter, storage
 from app.extensions import db
-from app.services import artifacts, overdue, retention, turns, webhooks
+from app.services import artifacts, groups, overdue, retention, turns, webhooks
 
 TURN = "background"
 TURN_SECONDS = 60  # a holder that was not heard of for so long has lost its turn
@@ -108,6 +108,10 @@ def _kept_exports(dry_run: bool) -> retention.Steps:
     yield from retention.exports(_now(), storage.current(), dry_run=dry_run)
 
 
+def _groups(dry_run: bool) -> retention.Steps:
+    yield from groups.give_rows(dry_run=dry_run)
+
+
 def _now() -> datetime:
     moment: datetime = current_app.extensions["clock"]()
     return moment
@@ -125,6 +129,7 @@ TASKS: dict[str, Task] = {
     "abandoned-uploads": Task(3600, _abandoned_uploads),
     # not at once: somebody who restores a backup has a day to see that it is the wrong one
     "lost-files": Task(24 * 3600, _lost_files, first=24 * 3600),
+    "groups": Task(10, _groups),
     "used-nonces": Task(300, _used_nonces),
     "webhooks": Task(5, _webhooks),
     "webhook-log": Task(3600, _webhook_log),

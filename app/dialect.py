@@ -24,6 +24,7 @@ from sqlalchemy import (
     Engine,
     Integer,
     Select,
+    SQLColumnExpression,
     String,
     Table,
     cast,
@@ -56,6 +57,8 @@ RETRYABLE = frozenset({"40001", "40P01"})
 READING = "reading"  # the execution option of a connection that writes nothing
 COPYING = "copying"  # the execution option that asks for COPY in place of INSERT
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# what ends a session of PostgreSQL that takes long, whoever set it: us, the role, the database or the server
+TIME_LIMITS = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
 # All statements of the transaction see the same state of the database. A transaction of SQLite always does.
 AT_ONE_MOMENT = {"sqlite": {}, "postgresql": {"isolation_level": "REPEATABLE READ"}}
 
@@ -113,6 +116,19 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     connection.commit()
 
 
+def lift_time_limits(connection: Connection) -> None:
+    """For a migration, which takes as long as the tables are large. Nobody else gets this connection afterwards.
+
+    How long it waits for a lock stays: whoever comes while it waits for a table waits behind it.
+    """
+    if connection.dialect.name == "sqlite":
+        return
+    connection.detach()
+    lift = text("SELECT set_config(name, '0', false) FROM pg_settings WHERE name = ANY(:names)")
+    connection.execute(lift, {"names": list(TIME_LIMITS)})  # not every version has all of them
+    connection.commit()
+
+
 def insert_rows(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
     """Inserts the rows, which all have the same columns, in one statement; on PostgreSQL with COPY, at half the cost.
 
@@ -165,6 +181,19 @@ def found_by_key(
     wanted = func.unnest(cast(values, ARRAY(key.type))).table_valued("value").render_derived()
     each = select(*columns).where(among, key == wanted.c.value).limit(1).lateral()
     return select(each).select_from(wanted.join(each, true()))
+
+
+def is_none_of(
+    value: SQLColumnExpression[Any], key: SQLColumnExpression[Any], *few: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether no row that is one of those few has this key.
+
+    PostgreSQL makes a join of an EXISTS, but would look through a list of many for every row. SQLite makes a list once,
+    but would ask an EXISTS for every row.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return value.not_in(select(key).where(*few))
+    return ~select(key).where(key == value, *few).exists()
 
 
 def hold(*subjects: str) -> None:

@@ -6,6 +6,7 @@ from flask import current_app
 from sqlalchemy import DateTime
 from sqlalchemy.types import TypeDecorator
 
+from app import dialect
 from app.extensions import db
 
 migrate = current_app.extensions["migrate"]
@@ -20,6 +21,7 @@ def render_item(kind: str, item: object, _context: AutogenContext) -> str | bool
 
 def run() -> None:
     with db.engine.connect() as connection:
+        dialect.lift_time_limits(connection)
         context.configure(
             connection=connection,
             target_metadata=db.metadata,

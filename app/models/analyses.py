@@ -37,6 +37,14 @@ FINALIZE_TRANSITIONS = TRANSITIONS | {
 }
 
 
+IN_GROUP = "group_row_id IS NOT NULL"
+
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows only."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 class Analysis(Base):
     __tablename__ = "ml_analyses"
     __table_args__ = (
@@ -48,24 +56,19 @@ class Analysis(Base):
         Index("ix_ml_analyses_model_name_created_at_id", "model_name", "created_at", "id"),
         Index("ix_ml_analyses_status_created_at_id", "status", "created_at", "id"),
         # of the few that are: one of all would be taken to find those that are not
-        Index(
-            "ix_ml_analyses_deleted_at",
-            "deleted_at",
-            sqlite_where=text("deleted_at IS NOT NULL"),
-            postgresql_where=text("deleted_at IS NOT NULL"),
+        _partial("ix_ml_analyses_deleted_at", "deleted_at", where="deleted_at IS NOT NULL"),
+        # a group: all of it, and what is in a status; the latter with all that is asked when a group is counted
+        _partial(
+            "ix_ml_analyses_group_row_id_created_at_id", "group_row_id", "created_at", "id", where=IN_GROUP
         ),
-        # a group: all of it, and what is in a status
-        *(
-            Index(
-                "_".join(["ix_ml_analyses", *columns]),
-                *columns,
-                sqlite_where=text("group_row_id IS NOT NULL"),
-                postgresql_where=text("group_row_id IS NOT NULL"),
-            )
-            for columns in (
-                ("group_row_id", "created_at", "id"),
-                ("group_row_id", "status", "created_at", "id"),
-            )
+        _partial(
+            "ix_ml_analyses_group_counts",
+            *("group_row_id", "status", "created_at", "id", "deleted_at", "image_id", "annotation_count"),
+            where=IN_GROUP,
+        ),
+        # of the few that a process of an earlier release created in a group
+        _partial(
+            "ix_ml_analyses_without_group_row", "id", where="group_id IS NOT NULL AND group_row_id IS NULL"
         ),
     )
 

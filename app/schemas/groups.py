@@ -68,8 +68,8 @@ class GroupCanceledOut(Noted):
     remaining = fields.Integer(
         required=True,
         metadata={
-            "description": "How many have not ended, or would not have: one request cancels 5,000 at the most. "
-            "Ask again until it is 0."
+            "description": "How many have not ended, or would not have: one request cancels 5,000 at the most, and "
+            "fewer where that takes longer than 15 seconds. Ask again until it is 0."
         },
     )
     counts = fields.Nested(CountsOut, required=True, metadata={"description": "What is in the group now."})

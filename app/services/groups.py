@@ -1,14 +1,16 @@
 """Groups: the row of one, what is in it by status, and the lists of groups and of their analyses.
 
-Counting reads the whole group along an index. Nothing is counted beforehand: then every analysis that begins or ends
+Counting reads the group's part of one index. Nothing is counted beforehand: then every analysis that begins or ends
 would write to the row of its group, and all of a group would wait for each other.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select
+from sqlalchemy import ColumnElement, Select, func, select, update
 from sqlalchemy.orm import aliased, contains_eager
 
 from app import dialect
@@ -19,19 +21,22 @@ from app.models.columns import new_id, now
 from app.models.groups import PENDING, Counts
 from app.services.newest_first import Place, beside
 
+ROWS = 500  # of analyses that are given their group at once
+
 
 def find(project_id: UUID, group_id: str) -> Group | None:
     statement = select(Group).where(Group.project_id == project_id, Group.group_id == group_id)
     return db.session.scalar(statement)
 
 
-def row_id(project_id: UUID, group_id: str | None) -> UUID | None:
-    """The id of the group's row, which is made with its first analysis; None is no group."""
+def row_id(project_id: UUID, group_id: str | None, began_at: datetime | None = None) -> UUID | None:
+    """The id of the group's row, which is made with its first analysis, now or then; None is no group."""
     if group_id is None:
         return None
     group = find(project_id, group_id)
     if group is None:
-        columns = {"id": new_id(), "project_id": project_id, "group_id": group_id, "created_at": now()}
+        columns = {"id": new_id(), "project_id": project_id, "group_id": group_id}
+        columns["created_at"] = began_at or now()
         dialect.insert_missing(Group, columns)  # where somebody else is just making it, theirs is found
         group = find(project_id, group_id)
     return group.id if group else None
@@ -52,14 +57,16 @@ def are_there(project_id: UUID) -> bool:
 
 def _of_project(project_id: UUID) -> Select[Group]:
     """Whether something is left of one is asked group by group: PostgreSQL would make a join of an EXISTS, and read all
-    analyses for it."""
+    analyses for it. Asked for the first in time: of any, it reads analyses from the first of all until it meets one of
+    a group that it takes for large."""
     of_it = select(Analysis.id).join(Analysis.image).where(Analysis.group_row_id == Group.id, *LIVE)
-    left = of_it.correlate(Group).limit(1).scalar_subquery()
-    return select(Group).where(Group.project_id == project_id, left.is_not(None))
+    first = of_it.correlate(Group).order_by(Analysis.created_at, Analysis.id).limit(1)
+    return select(Group).where(Group.project_id == project_id, first.scalar_subquery().is_not(None))
 
 
 def counts(group_row_ids: Sequence[UUID]) -> dict[UUID, Counts]:
-    """Of each of these groups, in one query."""
+    """Of each of these groups, in one query that an index answers; of images it asks only which were deleted."""
+    is_there = dialect.is_none_of(Analysis.image_id, Image.id, Image.deleted_at.is_not(None))
     statement = (
         select(
             Analysis.group_row_id,
@@ -69,8 +76,7 @@ def counts(group_row_ids: Sequence[UUID]) -> dict[UUID, Counts]:
             func.min(Analysis.created_at).label("first"),
             func.max(Analysis.created_at).label("last"),
         )
-        .join(Image, Analysis.image_id == Image.id)
-        .where(Analysis.group_row_id.in_(group_row_ids), *LIVE)
+        .where(Analysis.group_row_id.in_(group_row_ids), Analysis.deleted_at.is_(None), is_there)
         .group_by(Analysis.group_row_id, Analysis.status)
     )
     found = db.session.execute(statement).all()
@@ -145,3 +151,39 @@ def count_leased(group_row_id: UUID) -> int:
     of_it = _analyses(group_row_id).with_only_columns(func.count())
     leased = of_it.where(Analysis.status.in_(PENDING), Analysis.lease_expires_at.is_not(None))
     return db.session.scalar(leased) or 0
+
+
+# --- what was created by a process of an earlier release ---------------------------------------------------------
+
+
+def give_rows(*, dry_run: bool) -> Iterator[str]:
+    """Has analyses find the row of their group that were created by a process which knows of none, while a release
+    takes the place of another. Says what it does; whoever runs it commits at every step.
+
+    It goes along their ids. What somebody else holds just now is found the next time, and what two of these find, the
+    first one has done.
+    """
+    rowless = select(Analysis.id, Analysis.group_id, Analysis.created_at, Image.project_id)
+    rowless = rowless.join(Analysis.image).order_by(Analysis.id).limit(ROWS)
+    rowless = rowless.where(Analysis.group_id.is_not(None), Analysis.group_row_id.is_(None))
+    rowless = rowless.with_for_update(of=Analysis, key_share=True, skip_locked=True)
+    rows = db.session.execute(rowless).all()
+    while rows:
+        if not dry_run:
+            _give_rows(rows)
+        yield f"{len(rows)} {'analysis' if len(rows) == 1 else 'analyses'} put into groups"
+        rows = db.session.execute(rowless.where(Analysis.id > rows[-1].id)).all()
+
+
+def _give_rows(rows: Sequence[Any]) -> None:
+    """In the order of the groups, so that no two who make several wait for each other."""
+    for (project_id, group_id), some in groupby(sorted(rows, key=_group_of), _group_of):
+        found = list(some)
+        group_row_id = row_id(project_id, group_id, min(row.created_at for row in found))
+        statement = update(Analysis).where(Analysis.id.in_([row.id for row in found]))
+        given = statement.values(group_row_id=group_row_id)
+        db.session.execute(given, execution_options={"synchronize_session": False})
+
+
+def _group_of(row: Any) -> tuple[UUID, str]:
+    return row.project_id, row.group_id

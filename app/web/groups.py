@@ -145,16 +145,17 @@ def preview_cancel(project_id: UUID) -> Response:
 @web.post("/projects/<uuid:project_id>/group/cancel")
 @ml_feature
 def cancel_group(project_id: UUID) -> Response:
-    """The page of the group, with what was canceled."""
+    """The page of the group, with what was canceled; or the look at what is left, which cancels more."""
     _, group = _group(project_id, request.form, Role.EDITOR)
     row_id, name, back = group.id, group.group_id, group_address(group)
+    again = url_for("web.preview_cancel", project_id=group.project_id, group_id=name)
     number = 0
     for batch in cancels.cancel(row_id, storage.current(), by=principal()):
         db.session.commit()
         number += batch.number
     left = groups.counts([row_id])[row_id].pending
     flash(_told(name, number, left))
-    return see_other(back)
+    return see_other(again if number and left else back)
 
 
 def _told(name: str, number: int, left: int) -> str:

@@ -353,6 +353,42 @@ def test_it_waits_for_no_storage(
     assert world.reload(one).status == "canceled"
 
 
+def test_a_storage_that_is_away_is_waited_for_once(
+    monkeypatch: pytest.MonkeyPatch,
+    app: Flask,
+    world: World,
+    project: Project,
+    image: Image,
+    pipeline: Pipeline,
+    editor: Person,
+) -> None:
+    """It may take half a minute to say so."""
+    for _ in range(6):
+        upload(app, pipeline, world.analysis(image, "processing", **NIGHT), "log", b"done")
+    asked = []
+
+    class Away(BrokenStorage):
+        def stat(self, path: str) -> None:
+            asked.append(path)
+            raise self.failure
+
+    app.extensions["storage"] = Away(StorageUnavailable("no"))
+    monkeypatch.setattr(cancels, "BATCH", 2)
+    assert cancel(editor, project).json["canceled"] == 6
+    assert len(asked) == 1
+
+
+def test_a_request_that_takes_long_is_answered_with_what_it_canceled(
+    monkeypatch: pytest.MonkeyPatch, world: World, project: Project, image: Image, editor: Person
+) -> None:
+    for _ in range(5):
+        world.analysis(image, **NIGHT)
+    monkeypatch.setattr(cancels, "BATCH", 2)
+    monkeypatch.setattr(cancels, "SECONDS", 0)
+    told = [cancel(editor, project).json for _ in range(3)]
+    assert [(one["canceled"], one["remaining"]) for one in told] == [(2, 3), (2, 1), (1, 0)]
+
+
 def test_a_very_large_group_takes_more_than_one_request(
     monkeypatch: pytest.MonkeyPatch, world: World, project: Project, image: Image, editor: Person
 ) -> None:

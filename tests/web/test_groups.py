@@ -246,9 +246,13 @@ def test_more_than_one_request_cancels(
     shown = " ".join(text(editor, page).split())
     assert "5 queued: 4 of these are canceled" in shown and "1 more remain" in shown
     sent = editor.client.submit(page, action, {})
-    assert "4 analyses of “night run” canceled. 1 has not ended: cancel again." in text(
-        editor, sent.headers["Location"]
-    )
+    again = text(editor, sent.headers["Location"])
+    assert "4 analyses of “night run” canceled. 1 has not ended: cancel again." in again
+    assert "Cancel 1 analysis of night run?" in again
+    world.analysis(image, **NIGHT)  # after the look
+    sent = editor.client.submit(sent.headers["Location"], action, {})
+    ended = text(editor, sent.headers["Location"])
+    assert "2 analyses of “night run” canceled." in ended
 
 
 # --- exporting ---------------------------------------------------------------------------------------------------
