@@ -16,7 +16,7 @@ from sqlalchemy.engine import Row
 from app import exports, storage
 from app.bundles.crate import METADATA, Crate
 from app.bundles.keys import SigningKey, from_config
-from app.bundles.writing import Writer, Written, blocks
+from app.bundles.writing import Writer, Written, blocks, check_manifest, least_manifest
 from app.config import VERSION
 from app.errors import Deleted, NotFound, StorageUnavailable
 from app.exports import bundled
@@ -34,6 +34,7 @@ ENDING = "bundle.zip"
 DESCRIPTION = (
     "What a model said of an image, with which parameters and from which code, and who did what with it when."
 )
+TOLD = 3  # files that every analysis has: what is known of it, its annotations, its audit trail
 IMAGE_ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp"}
 
 
@@ -80,11 +81,17 @@ def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
 
 
 def of_group(group: Group, making: Making) -> Download:
-    """The same for a group, with the analyses that are there now. Raises NotFound when nothing is left of it."""
+    """The same for a group, with the analyses that are there now.
+
+    Raises NotFound when nothing is left of it, and LimitReached where that is too much for one bundle. What only shows
+    while it is sent breaks the download off.
+    """
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
     selection = Selection(project_id=group.project_id, group_id=group.group_id)
-    found = entries(selection, making.now, making.storage)
     db.session.rollback()
+    analyses, files, size = bundled.known_of(selection, making.images)
+    check_manifest(least_manifest(TOLD * analyses + files, size))
+    found = entries(selection, making.now, making.storage)
     first = next(found, None)
     if first is None:
         raise NotFound("Nothing is left of this group.")

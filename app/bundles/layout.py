@@ -17,6 +17,7 @@ from typing import Any
 FORMAT, VERSION = "loupe-bundle", 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.json.sig"
 BLOCK = 64 * 1024  # bytes of a file that have a hash of their own
+MOST_MANIFEST = 64 * 1024 * 1024  # bytes: some 50 GiB, or 80,000 analyses; whoever verifies has it in memory
 STATES = ("present", "changed", "missing", "pending")
 FULL, FULL_COUNT = 0xFFFFFFFF, 0xFFFF  # what does not fit below these stands in the fields of Zip64
 # no place outside, nothing hidden, nothing that has a meaning for a shell or a file system

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
+from app.bundles import verifying
 from app.bundles.keys import from_config
 from tests.bundles.made import KEY, bundle, flipped
 
@@ -33,6 +34,14 @@ def test_flask_bundle_verify(app: Flask, made: Path, tmp_path: Path) -> None:
     assert other.exit_code == 1 and "none that was named" in other.output
     assert run(args=["bundle", "verify", str(made), "--public-key", KEY.public]).exit_code == 0
     assert run(args=["bundle", "verify", str(tmp_path / "none.zip")]).exit_code == 2
+
+
+def test_flask_bundle_verify_says_that_it_could_not(
+    app: Flask, made: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verifying, "MOST_MANIFEST", 10)
+    refused = app.test_cli_runner().invoke(args=["bundle", "verify", str(made)])
+    assert refused.exit_code == 2 and "no more than 10 are read" in refused.output
 
 
 def test_flask_bundle_keys(app: Flask) -> None:
