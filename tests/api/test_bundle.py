@@ -353,6 +353,17 @@ def test_every_reference_of_a_crate_leads_somewhere(
     assert f"images/{image.id}.png" in crate
 
 
+def test_models_whose_names_and_versions_read_alike_are_two(
+    world: World, image: Image, project: Project, viewer: Person
+) -> None:
+    known = [("leaf", "net 2"), ("leaf net", "2"), ("leaf net", "2")]
+    for name, version in known:
+        world.analysis(image, "completed", group_id="g", model_name=name, model_version=version)
+    crate = of_group(viewer, project, "g").crate()
+    models = [crate[crate[action["@id"]]["instrument"]["@id"]] for action in crate["./"]["mentions"]]
+    assert [(model["name"], model["softwareVersion"]) for model in models] == known
+
+
 # --- while it is sent --------------------------------------------------------------------------------------------
 
 
