@@ -108,6 +108,13 @@ def plain(text: str) -> bytes:
     return raw
 
 
+def is_public_key(text: str) -> bool:
+    try:
+        return len(plain(text)) == 32
+    except ValueError:
+        return False
+
+
 SIGNATURE_SIZE = len(signature_file(base64.b64encode(bytes(32)).decode(), "0" * 64, "A" * 86 + "=="))
 
 # --- the manifest ------------------------------------------------------------------------------------------------

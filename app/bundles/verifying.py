@@ -25,6 +25,7 @@ from app.bundles.layout import (
     descriptor,
     directory_entry,
     ending,
+    is_public_key,
     local_header,
     plain,
     read_manifest,
@@ -142,6 +143,9 @@ def verify(file: IO[bytes], trusted_keys: Sequence[str] = ()) -> Verdict:
 
 
 def _verify(zip_file: _Zip, trusted_keys: Sequence[str]) -> Verdict:
+    for key in trusted_keys:
+        if not is_public_key(key):
+            raise CannotTell(f"{key!r} is no public key: that is 32 bytes in base64")
     tail = _tail(zip_file)
     said, signed = _check_signature(zip_file, tail, trusted_keys)
     try:
@@ -346,9 +350,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help_text = "the key that must have signed it; more than once for any of several"
     parser.add_argument("--public-key", action="append", default=[], metavar="BASE64", help=help_text)
     asked = parser.parse_args(arguments)
+    return tell(asked.file, asked.public_key)
+
+
+def tell(path: str, trusted_keys: Sequence[str]) -> int:
+    """Prints what is found, with what `main` ends with."""
     try:
-        with open(asked.file, "rb") as file:
-            for line in verify(file, asked.public_key).lines():
+        with open(path, "rb") as file:
+            for line in verify(file, trusted_keys).lines():
                 print(line)
     except Lie as lie:
         print(f"LIES: {lie}")
