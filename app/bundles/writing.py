@@ -6,7 +6,7 @@ What grows with the number of files (directory, manifest, crate) waits in tempor
 import hashlib
 import tempfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
@@ -157,7 +157,7 @@ def least_manifest(files: int, size: int) -> int:
     return files * NOTE + size // BLOCK * BLOCK_NOTE
 
 
-def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def blocks(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
     """The same bytes, BLOCK at a time; the last ones may be fewer."""
     held = bytearray()
     for chunk in chunks:

@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import update
 
 from app.bundles import writing
-from app.bundles.layout import MANIFEST, SIGNATURE
+from app.bundles.layout import MANIFEST, SIGNATURE, local_header
 from app.bundles.verifying import verify
 from app.bundles.writing import least_manifest
 from app.errors import StorageUnavailable
@@ -377,6 +377,23 @@ def test_no_transaction_is_open_between_the_pieces(
     seen = [(pool.checkedout(), len(chunk)) for chunk in answer.iter_encoded()]
     assert {number for number, _ in seen} == {0}
     assert len(seen) > 5 and max(size for _, size in seen) <= 64 * 1024
+
+
+def test_the_first_byte_waits_for_no_annotations(
+    app: Flask, analysis: Analysis, viewer: Person, pipeline: Pipeline, count_queries: Callable[[], Any]
+) -> None:
+    """Of one that runs all are set aside first, as they are at one moment: that takes the longer the more there are."""
+    upload(app, pipeline, analysis)
+    store(pipeline, analysis, [box(client_id=f"c{n}") for n in range(1500)])
+    with count_queries() as before:
+        answer = viewer.api("GET", f"/api/analyses/{analysis.id}/bundle")
+    assert before and not [statement for statement in before if "FROM ml_annotations" in statement]
+    sent = list(answer.iter_encoded())
+    assert sent[0] == local_header(f"analyses/{analysis.id}/analysis.json")
+    manifest = verify(io.BytesIO(b"".join(sent))).manifest
+    assert manifest["counts"] == {"analyses": 1, "annotations": 1500}
+    app.extensions["storage"] = Failing(app.extensions["storage"], at_stat=True)
+    check_problem(viewer.api("GET", f"/api/analyses/{analysis.id}/bundle"), 503, "storage-unavailable")
 
 
 def test_a_store_that_is_away_is_503(app: Flask, full: Analysis, viewer: Person) -> None:
