@@ -58,7 +58,7 @@ migrations: .venv/installed-dev  ## one head; upgrade equals the models; downgra
 bench: .venv/installed-dev  ## figures on both databases, under ten minutes; a smoke run: make bench BENCH=--quick
 	@$(BIN)/python -m benchmarks.run $(BENCH)
 
-bench-exports: .venv/installed-dev  ## a million annotations in every format on both databases; less: make bench-exports BENCH="--count 100000"
+bench-exports: .venv/installed-dev  ## a million annotations in every format and as a bundle; less: make bench-exports BENCH="--count 100000"
 	@$(BIN)/python -m benchmarks.formats $(BENCH)
 
 bench-viewer: .venv/installed-dev .venv-pipeline/installed  ## what a person waits for, in Chromium; a smoke run: make bench-viewer BENCH=--quick

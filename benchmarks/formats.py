@@ -1,4 +1,4 @@
-"""What `make bench-exports` does: a large analysis in every format, on both databases.
+"""What `make bench-exports` does: a large analysis in every format and as a bundle, on both databases.
 
     python -m benchmarks.formats [--database postgresql sqlite] [--count 1000000] [--only json csv …]
 
@@ -26,6 +26,9 @@ from benchmarks.serve import CLIENT_CORE, ROOT, SERVER_CORE, Servers, on_core, s
 from benchmarks.watch import Watch, pin, unpin
 from benchmarks.wire import Target, expect
 
+BUNDLE = "bundle"
+FORMS = (*FORMATS, BUNDLE)
+NAIVE = {"json", "csv"}  # what is also written row by row
 FILLED = 100_000
 MB = 1_000_000
 PLACE = "x_min, y_min, x_max, y_max"
@@ -49,11 +52,12 @@ def run(kind: str, count: int, only: list[str]) -> Iterator[str]:
         small, large = bench.filled_analysis(1000), bench.filled_analysis(FILLED)
         copies = max(1, count // FILLED)
         yield f"### {database(kind, servers)}, {copies * FILLED:,} annotations\n"
-        yield from _ratios(servers, large)
+        if NAIVE & set(only or FORMS):
+            yield from _ratios(servers, large)
         _multiply(kind, servers, large, copies)
         yield "| format | first byte, s | all of it, s | annotations a second | MB | grew at its peak, MB |"
         yield "|---|--:|--:|--:|--:|--:|"
-        for form in only or FORMATS:
+        for form in only or FORMS:
             watch = servers.renew("loupe")
             taken = _take(servers.target("loupe"), watch, form, small, large)
             rate = copies * FILLED / taken.seconds
@@ -104,7 +108,8 @@ def _take(target: Target, watch: Watch, form: str, small: str, large: str) -> Ta
 
 def _read(target: Target, analysis: str, form: str) -> tuple[float, float, int]:
     """Seconds to the first byte and to the last, and how many there were."""
-    asked = target.reading(f"/api/analyses/{analysis}/export?format={form}")
+    what = BUNDLE if form == BUNDLE else f"export?format={form}"
+    asked = target.reading(f"/api/analyses/{analysis}/{what}")
     parts = urlsplit(target.url)
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=600)
     began = time.perf_counter()
@@ -124,7 +129,7 @@ def main(words: list[str] | None = None) -> int:
     kinds = ("postgresql", "sqlite")
     parser.add_argument("--database", nargs="+", choices=kinds, default=list(kinds))
     parser.add_argument("--count", type=int, default=1_000_000, help="in steps of 100,000")
-    parser.add_argument("--only", nargs="+", choices=list(FORMATS), default=[])
+    parser.add_argument("--only", nargs="+", choices=FORMS, default=[])
     arguments = parser.parse_args(words)
     pin(CLIENT_CORE)
     try:

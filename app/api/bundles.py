@@ -7,7 +7,7 @@ from flask import Response, current_app, request
 from app import access
 from app.api import api
 from app.bundles import contents, keys
-from app.errors import StorageUnavailable
+from app.errors import LimitReached, StorageUnavailable
 from app.guards import ml_feature, principal
 from app.openapi import binary, operation
 from app.responses import answer, download
@@ -33,7 +33,7 @@ def bundle_analysis(analysis_id: UUID) -> Response:
 
 
 @api.get("/projects/<uuid:project_id>/bundle")
-@operation("Groups", {200: ZIP}, query=GroupBundleQuery, raises=(StorageUnavailable,))
+@operation("Groups", {200: ZIP}, query=GroupBundleQuery, raises=(LimitReached, StorageUnavailable))
 @ml_feature
 def bundle_group(project_id: UUID) -> Response:
     """All that is left of a group as one signed zip, each analysis as it is alone."""

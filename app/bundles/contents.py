@@ -15,17 +15,18 @@ from sqlalchemy.engine import Row
 from app import exports, storage
 from app.bundles.crate import METADATA, Crate
 from app.bundles.keys import SigningKey, from_config
-from app.bundles.writing import Writer, Written, blocks
+from app.bundles.layout import local_header
+from app.bundles.writing import Writer, Written, blocks, check_manifest, least_manifest
 from app.config import VERSION
 from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
 from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, entries, entry_of
-from app.exports.reading import Pages
+from app.exports.reading import Pages, as_found
 from app.exports.stored import Stored, of_artifact, of_image
 from app.extensions import db
-from app.models import Analysis, Group
+from app.models import Analysis, Group, Status
 from app.schemas.base import moment
 from app.schemas.projects import image_out
 from app.storage import Storage
@@ -34,13 +35,15 @@ ENDING = "bundle.zip"
 DESCRIPTION = (
     "What a model said of an image, with which parameters and from which code, and who did what with it when."
 )
+ABOUT = "analysis.json"
+TOLD = 3  # files that every analysis has: what is known of it, its annotations, its audit trail
 
 
 @dataclass(frozen=True)
 class Download:
     filename: str
     content_type: str
-    chunks: Iterator[bytes]
+    chunks: Generator[bytes, None, None]
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,27 @@ def making(images: bool) -> Making:
 def of_analysis(analysis: Analysis, making: Making) -> Download:
     """All of it is read while it is sent. Ends the open transaction, so that none is held meanwhile.
 
+    One that runs is set aside whole, as it is at one moment, which takes a while: how its bundle begins is sent before.
     A storage or database that fails then raises from `chunks`: the download breaks off, and what arrived has no
     manifest.
     """
-    name, scope = exports.filename(analysis, ENDING), {"analysis_id": str(analysis.id)}
-    found = _alone(analysis.id, making.storage)
+    name, analysis_id, status = exports.filename(analysis, ENDING), analysis.id, Status(analysis.status)
     db.session.rollback()
-    return _download(name, scope, found, making)
+    found = _alone(analysis_id, making.storage)
+    made = _download(name, {"analysis_id": str(analysis_id)}, found, making)
+    if status.is_terminal:
+        return made
+    # a storage that is away is told before the first byte
+    as_found(bundled.artifacts_of(analysis_id), making.storage)
+    return replace(made, chunks=_begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
+
+
+def _begun(first: bytes, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
+    """The same bytes: `first`, with which they begin, and later the rest."""
+    with closing(chunks):
+        yield first
+        yield next(chunks).removeprefix(first)
+        yield from chunks
 
 
 def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
@@ -79,11 +96,17 @@ def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
 
 
 def of_group(group: Group, making: Making) -> Download:
-    """The same for a group, with the analyses that are there now. Raises NotFound when nothing is left of it."""
+    """The same for a group, with the analyses that are there now.
+
+    Raises NotFound when nothing is left of it, and LimitReached where that is too much for one bundle. What only shows
+    while it is sent breaks the download off.
+    """
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
     selection = Selection(project_id=group.project_id, group_id=group.group_id)
-    found = entries(selection, making.now, making.storage)
     db.session.rollback()
+    analyses, files, size = bundled.known_of(selection, making.images)
+    check_manifest(least_manifest(TOLD * analyses + files, size))
+    found = entries(selection, making.now, making.storage)
     first = next(found, None)
     if first is None:
         raise NotFound("Nothing is left of this group.")
@@ -135,7 +158,7 @@ class _Bundle:
         place = f"analyses/{entry.row.id}"
         about = _line({**entry.about, "image": image_out(image)})
         self._counts["analyses"] += 1
-        yield from self._told(f"{place}/analysis.json", iter([about]), "The analysis and its image")
+        yield from self._told(f"{place}/{ABOUT}", iter([about]), "The analysis and its image")
         results = [f"{place}/annotations.ndjson"]
         counted = replace(entry, pages=self._counted(entry.pages or iter(())))
         yield from self._told(results[0], write_ndjson(counted, Losses()), "What the model said, a line each")

@@ -62,7 +62,7 @@ class Crate:
             "@type": "CreateAction",
             "name": f"{model} on {image.filename}",
             "description": f"The analysis {analysis.id}, which is {analysis.status}.",
-            "instrument": _at(self._model(analysis, model)),
+            "instrument": _at(self._model(analysis)),
             "object": _all(taken),
             "result": _all(results),
             "actionStatus": ENDS[Status(analysis.status)],
@@ -109,11 +109,10 @@ class Crate:
             self._entities.append(entity)
         return name
 
-    def _model(self, analysis: Any, model: str) -> str:
-        about = {"@type": "SoftwareApplication", "name": analysis.model_name}
-        return self._once(
-            {"@id": _fragment("model", model), **about, "softwareVersion": analysis.model_version}
-        )
+    def _model(self, analysis: Any) -> str:
+        name, version = analysis.model_name, analysis.model_version
+        about = {"@type": "SoftwareApplication", "name": name, "softwareVersion": version}
+        return self._once({"@id": f"#model-{_word(name)}-{_word(version)}", **about})
 
     def _image(self, image: Any) -> str:
         """The image where only its hash is in the bundle."""
@@ -170,8 +169,9 @@ def _all(names: Sequence[str]) -> Any:
     return found if len(found) > 1 else next(iter(found), None)
 
 
-def _fragment(kind: str, text: str) -> str:
-    return f"#{kind}-" + "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in text)
+def _word(text: str) -> str:
+    """Letters, digits and `_` that stand for this text alone."""
+    return "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):x}_" for c in text)
 
 
 def _encoding(name: str) -> str:

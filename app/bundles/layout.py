@@ -17,6 +17,7 @@ from typing import Any
 FORMAT, VERSION = "loupe-bundle", 1
 MANIFEST, SIGNATURE = "manifest.json", "manifest.json.sig"
 BLOCK = 64 * 1024  # bytes of a file that have a hash of their own
+MOST_MANIFEST = 64 * 1024 * 1024  # bytes: some 50 GiB, or 80,000 analyses; whoever verifies has it in memory
 STATES = ("present", "changed", "missing", "pending")
 FULL, FULL_COUNT = 0xFFFFFFFF, 0xFFFF  # what does not fit below these stands in the fields of Zip64
 # no place outside, nothing hidden, nothing that has a meaning for a shell or a file system
@@ -105,6 +106,13 @@ def plain(text: str) -> bytes:
     if base64.b64encode(raw).decode() != text:
         raise binascii.Error("not as base64 is written")
     return raw
+
+
+def is_public_key(text: str) -> bool:
+    try:
+        return len(plain(text)) == 32
+    except ValueError:
+        return False
 
 
 SIGNATURE_SIZE = len(signature_file(base64.b64encode(bytes(32)).decode(), "0" * 64, "A" * 86 + "=="))

@@ -19,11 +19,13 @@ from app.bundles.layout import (
     BLOCK,
     FULL,
     MANIFEST,
+    MOST_MANIFEST,
     SIGNATURE,
     SIGNATURE_SIZE,
     descriptor,
     directory_entry,
     ending,
+    is_public_key,
     local_header,
     plain,
     read_manifest,
@@ -31,9 +33,9 @@ from app.bundles.layout import (
     statement,
 )
 
-MOST_MANIFEST = 512 * 1024 * 1024  # read into memory
 CHANGED = "this byte was changed"
 SEARCHED = 1024 * 1024  # at a time
+BEGINNING = local_header("")[:26]  # of every bundle, up to the length of the first name
 DESCRIPTOR, ENDING = len(descriptor(0, 0)), len(ending(0, 0, 0))
 SIGNATURE_ENTRY = len(local_header(SIGNATURE)) + SIGNATURE_SIZE + DESCRIPTOR
 
@@ -114,8 +116,7 @@ class _Zip:
     def expect(self, wanted: bytes, part: str) -> None:
         found = self.at(self.offset, len(wanted))
         if found != wanted:
-            pairs = enumerate(zip(found, wanted, strict=False))
-            index = next((index for index, (one, other) in pairs if one != other), len(found))
+            index = _first_other(found, wanted)
             ended = index == len(found)
             says = (
                 "the file ends here" if ended else f"{found[index]:#04x} where {wanted[index]:#04x} belongs"
@@ -135,7 +136,16 @@ class _Zip:
 
 def verify(file: IO[bytes], trusted_keys: Sequence[str] = ()) -> Verdict:
     """Reads all of it once, and keeps no more than a block beside the manifest. Raises Lie, and CannotTell."""
-    zip_file = _Zip(file, file.seek(0, 2))
+    try:
+        return _verify(_Zip(file, file.seek(0, 2)), trusted_keys)
+    except MemoryError:
+        raise CannotTell(f"{MANIFEST} does not fit into the memory of this computer") from None
+
+
+def _verify(zip_file: _Zip, trusted_keys: Sequence[str]) -> Verdict:
+    for key in trusted_keys:
+        if not is_public_key(key):
+            raise CannotTell(f"{key!r} is no public key: that is 32 bytes in base64")
     tail = _tail(zip_file)
     said, signed = _check_signature(zip_file, tail, trusted_keys)
     try:
@@ -203,27 +213,39 @@ def _tail(zip_file: _Zip) -> _Tail:
         first = first or tail
     if first is not None:
         raise _of_tail(zip_file, first)
-    if zip_file.at(0, 4) != local_header("")[:4]:
-        raise Lie(0, "the file", 0, "no bundle begins like this")
+    index = _first_other(zip_file.at(0, len(BEGINNING)), BEGINNING)
+    if index < min(len(BEGINNING), zip_file.length):
+        raise Lie(index, "the first header", index, "no bundle begins like this")
     says = "it was cut off here, or what stands before is no longer the end of a bundle: there is no manifest"
     raise Lie(zip_file.length, "the file", zip_file.length, says)
 
 
 def _tails(zip_file: _Zip) -> Iterator[_Tail]:
-    """Where the two may be: as the fields of the zip say, and where their headers are found. Any of that may lie."""
+    """Where the two may be: as the fields of the zip say, and where their headers are found. Any of that may lie.
+
+    Raises CannotTell after the last one where a manifest begins that is too long to be read.
+    """
+    longest = 0
     directory = zip_file.number("<L", zip_file.length - ENDING + 16)
     if directory == FULL:
         directory = zip_file.number("<Q", zip_file.length - len(ending(0, 0, FULL)) + 48)
     manifest_head, signature_head = local_header(MANIFEST), local_header(SIGNATURE)
     told, found = directory - SIGNATURE_ENTRY, zip_file.rfind(signature_head)
     after_head = zip_file.rfind(manifest_head) + len(manifest_head)
-    for place, by_size in product([place for place in (told, found) if place > 0], (True, False)):
+    places = [place for place in (told, found) if 0 < place < zip_file.length]
+    for place, by_size in product(places, (True, False)):
         end = place - DESCRIPTOR
         start = end - zip_file.number("<L", end + 8) if by_size else after_head
-        if len(manifest_head) <= start <= end <= start + MOST_MANIFEST:
+        if not len(manifest_head) <= start <= end:
+            continue
+        if end <= start + MOST_MANIFEST:
             signature_at = place + len(signature_head)
             signature = zip_file.at(signature_at, SIGNATURE_SIZE)
             yield _Tail(zip_file.at(start, end - start), signature, start, signature_at)
+        elif zip_file.at(start - len(manifest_head), len(manifest_head)) == manifest_head:
+            longest = end - start
+    if longest:
+        raise CannotTell(f"{MANIFEST} has {longest} bytes, and no more than {MOST_MANIFEST} are read")
 
 
 def _of_tail(zip_file: _Zip, tail: _Tail) -> Lie:
@@ -300,6 +322,12 @@ def _among(data: bytes, crc: int, right: Callable[[bytes], bool], offset: int, p
     return Lie(offset + index, part, within + index, CHANGED)
 
 
+def _first_other(found: bytes, wanted: bytes) -> int:
+    """Where they differ first; the length of the shorter one where it is all of the other's beginning."""
+    pairs = enumerate(zip(found, wanted, strict=False))
+    return next((index for index, (one, other) in pairs if one != other), min(len(found), len(wanted)))
+
+
 def _has(sha256: str) -> Callable[[bytes], bool]:
     return lambda data: _sha256(data) == sha256
 
@@ -322,9 +350,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     help_text = "the key that must have signed it; more than once for any of several"
     parser.add_argument("--public-key", action="append", default=[], metavar="BASE64", help=help_text)
     asked = parser.parse_args(arguments)
+    return tell(asked.file, asked.public_key)
+
+
+def tell(path: str, trusted_keys: Sequence[str]) -> int:
+    """Prints what is found, with what `main` ends with."""
     try:
-        with open(asked.file, "rb") as file:
-            for line in verify(file, asked.public_key).lines():
+        with open(path, "rb") as file:
+            for line in verify(file, trusted_keys).lines():
                 print(line)
     except Lie as lie:
         print(f"LIES: {lie}")

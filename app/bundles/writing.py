@@ -5,8 +5,9 @@ What grows with the number of files (directory, manifest, crate) waits in tempor
 
 import hashlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -16,6 +17,7 @@ from app.bundles.layout import (
     BLOCK,
     FORMAT,
     MANIFEST,
+    MOST_MANIFEST,
     NAME,
     SIGNATURE,
     VERSION,
@@ -24,7 +26,11 @@ from app.bundles.layout import (
     ending,
     local_header,
 )
+from app.errors import LimitReached
 from app.exports.waiting import Waiting
+
+FILES, ABSENT, LAST = b',\n"files":[', b'],\n"absent":[', b"]}\n"
+NOTE, BLOCK_NOTE = 150, 80  # bytes in a manifest: at least of a file, and of each of its blocks
 
 
 class WaitingList(Waiting):
@@ -46,7 +52,10 @@ class Written:
 
 
 class Writer:
-    """A bundle: `file` for each file in turn, then `finish`. Both yield the bytes to be sent."""
+    """A bundle: `file` for each file in turn, then `finish`. Both yield the bytes to be sent.
+
+    Both raise LimitReached as soon as the manifest is longer than whoever verifies it would read.
+    """
 
     last: Written
 
@@ -62,12 +71,14 @@ class Writer:
         """`about` makes what the manifest says of the file beside its size and hash. Then it is the `last`."""
         if not NAME.fullmatch(name):
             raise ValueError(f"no name for a file: {name!r}")
+        check_manifest(self._files.size + self._absent.size)
         self._files.append_raw(b'{"name":' + orjson.dumps(name) + b',"blocks":[')
         first = True
 
         def noted() -> Iterator[bytes]:
             nonlocal first
             for block in blocks(chunks):
+                check_manifest(self._files.size)
                 said = [f"{zlib.crc32(block):08x}", hashlib.sha256(block).hexdigest()]
                 self._files.write((b"" if first else b",") + orjson.dumps(said))
                 first = False
@@ -83,7 +94,11 @@ class Writer:
 
     def finish(self, about: dict[str, Any], key: SigningKey) -> Iterator[bytes]:
         """The manifest, its signature, the directory."""
-        yield from self._entry(MANIFEST, self._manifest({**about, "key_id": key.id}))
+        head = {"format": FORMAT, "format_version": VERSION, "block_size": BLOCK, **about, "key_id": key.id}
+        first = orjson.dumps(head)[:-1] + FILES
+        check_manifest(sum(map(len, (first, ABSENT, LAST))) + self._files.size + self._absent.size)
+        waiting = [self._files.chunks(), [ABSENT], self._absent.chunks(), [LAST]]
+        yield from self._entry(MANIFEST, chain([first], *waiting))
         manifest = self.last
         yield from self._entry(SIGNATURE, [key.sign(manifest.sha256)])
         yield from self._directory.chunks()
@@ -92,14 +107,6 @@ class Writer:
     def close(self) -> None:
         for waiting in (self._directory, self._files, self._absent):
             waiting.close()
-
-    def _manifest(self, about: dict[str, Any]) -> Iterator[bytes]:
-        head = {"format": FORMAT, "format_version": VERSION, "block_size": BLOCK, **about}
-        yield orjson.dumps(head)[:-1] + b',\n"files":['
-        yield from self._files.chunks()
-        yield b'],\n"absent":['
-        yield from self._absent.chunks()
-        yield b"]}\n"
 
     def _entry(self, name: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
         begins, size, crc, whole = self._offset, 0, 0, hashlib.sha256()
@@ -117,7 +124,19 @@ class Writer:
         self.last = Written(name, size, whole.hexdigest())
 
 
-def blocks(chunks: Iterable[bytes]) -> Iterator[bytes]:
+def check_manifest(size: int) -> None:
+    """Raises LimitReached where a manifest has so many bytes, and nobody would read it."""
+    if size > MOST_MANIFEST:
+        says = "The manifest of this bundle would be too long to be verified: take fewer analyses."
+        raise LimitReached(says, limit=MOST_MANIFEST)
+
+
+def least_manifest(files: int, size: int) -> int:
+    """Bytes of a manifest, at least, where there are so many files of so many bytes together."""
+    return files * NOTE + size // BLOCK * BLOCK_NOTE
+
+
+def blocks(chunks: Iterable[bytes]) -> Generator[bytes, None, None]:
     """The same bytes, BLOCK at a time; the last ones may be fewer."""
     held = bytearray()
     for chunk in chunks:

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Select, and_, select, tuple_
+from sqlalchemy import Select, and_, func, select, tuple_
 from sqlalchemy.engine import Row
 
+from app.exports.many import Selection
 from app.exports.reading import PAGE, read
-from app.models import Artifact, AuditEvent, Image
+from app.models import Analysis, Artifact, AuditEvent, Image
 
 IDS = 500  # in one statement
 IMAGE = (
@@ -29,6 +30,20 @@ IMAGE = (
 def image_of(image_id: UUID) -> Row[Any] | None:
     """Its columns; None when it was purged."""
     return next(iter(read(select(*IMAGE).where(Image.id == image_id))), None)
+
+
+def known_of(selection: Selection, images: bool) -> tuple[int, int, int]:
+    """How many analyses are selected, how many files they have, with or without their images, and how many bytes those
+    have together, as far as that was recorded."""
+    these = select(Analysis.id, Analysis.image_id).join(Image, Analysis.image_id == Image.id)
+    chosen = these.where(*selection.of_images(), *selection.of_analyses()).cte()
+    kept = Artifact.size_bytes, Artifact.analysis_id.in_(select(chosen.c.id))
+    pictures = Image.size_bytes, Image.id.in_(select(chosen.c.image_id))
+    numbers: list[Select[Any]] = [select(func.count()).select_from(chosen)]
+    for size, clause in (kept, pictures) if images else (kept,):
+        numbers += [select(func.count(size)).where(clause), select(func.sum(size)).where(clause)]
+    analyses, *sums = (int(one or 0) for one in read(select(*(one.scalar_subquery() for one in numbers)))[0])
+    return analyses, sum(sums[::2]), sum(sums[1::2])
 
 
 def artifacts_of(analysis_id: UUID) -> Sequence[Row[Any]]:

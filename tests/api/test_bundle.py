@@ -12,13 +12,17 @@ from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
+from sqlalchemy import update
 
-from app.bundles.layout import MANIFEST, SIGNATURE
+from app.bundles import writing
+from app.bundles.layout import MANIFEST, SIGNATURE, local_header
 from app.bundles.verifying import verify
+from app.bundles.writing import least_manifest
 from app.errors import StorageUnavailable
 from app.extensions import db
-from app.models import Analysis, AuditEvent, Image, Principal, Project
+from app.models import Analysis, Artifact, AuditEvent, Image, Principal, Project
 from app.models.principal import ProvenKey
+from tests.bundles.made import flipped, lie_in
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture, some_id
 from tests.html import LintClient
@@ -222,6 +226,14 @@ def test_one_that_runs_and_one_that_says_nothing(
     assert of_analysis(viewer, empty).annotations(empty) == []
 
 
+@pytest.mark.soak
+def test_every_byte_of_a_real_one_is_watched_and_named(full: Analysis, viewer: Person) -> None:
+    data = of_analysis(viewer, full, "?images=1").answer.data
+    for place in range(len(data)):
+        lie = lie_in(flipped(data, place, 1 << place % 8))
+        assert (lie.offset, lie.length) == (place, 1), str(lie)
+
+
 # --- groups ------------------------------------------------------------------------------------------------------
 
 
@@ -250,6 +262,32 @@ def test_a_group_of_many(world: World, image: Image, project: Project, viewer: P
     names = of_group(viewer, project, "g").zip.namelist()
     assert {name.split("/")[1] for name in names if name.startswith("analyses/")} == {str(i) for i in ids}
     assert len(names) == 3 * 55 + 3
+
+
+def test_a_group_too_large_for_a_bundle_is_refused_before_the_first_byte(
+    app: Flask,
+    full: Analysis,
+    image: Image,
+    project: Project,
+    viewer: Person,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By the number of its analyses, and by what is recorded of its files, of images only where they come along."""
+
+    def asked(images: str = "0") -> Any:
+        query = {"group_id": GROUP, "images": images}
+        return viewer.api("GET", f"/api/projects/{project.id}/bundle", query_string=query)
+
+    assert asked().status_code == 200
+    with monkeypatch.context() as patched:
+        patched.setattr(writing, "MOST_MANIFEST", least_manifest(5, 0) - 1)
+        assert check_problem(asked(), 400, "limit-reached")["limit"] == least_manifest(5, 0) - 1
+    for table, images in ((Image, "1"), (Artifact, "0")):
+        with app.app_context():
+            db.session.execute(update(table).values(size_bytes=2**40))
+            db.session.commit()
+        check_problem(asked(images), 400, "limit-reached")
+        assert asked().status_code == (200 if images == "1" else 400)
 
 
 # --- RO-Crate ----------------------------------------------------------------------------------------------------
@@ -315,6 +353,17 @@ def test_every_reference_of_a_crate_leads_somewhere(
     assert f"images/{image.id}.png" in crate
 
 
+def test_models_whose_names_and_versions_read_alike_are_two(
+    world: World, image: Image, project: Project, viewer: Person
+) -> None:
+    known = [("leaf", "net 2"), ("leaf net", "2"), ("leaf net", "2")]
+    for name, version in known:
+        world.analysis(image, "completed", group_id="g", model_name=name, model_version=version)
+    crate = of_group(viewer, project, "g").crate()
+    models = [crate[crate[action["@id"]]["instrument"]["@id"]] for action in crate["./"]["mentions"]]
+    assert [(model["name"], model["softwareVersion"]) for model in models] == known
+
+
 # --- while it is sent --------------------------------------------------------------------------------------------
 
 
@@ -328,6 +377,23 @@ def test_no_transaction_is_open_between_the_pieces(
     seen = [(pool.checkedout(), len(chunk)) for chunk in answer.iter_encoded()]
     assert {number for number, _ in seen} == {0}
     assert len(seen) > 5 and max(size for _, size in seen) <= 64 * 1024
+
+
+def test_the_first_byte_waits_for_no_annotations(
+    app: Flask, analysis: Analysis, viewer: Person, pipeline: Pipeline, count_queries: Callable[[], Any]
+) -> None:
+    """Of one that runs all are set aside first, as they are at one moment: that takes the longer the more there are."""
+    upload(app, pipeline, analysis)
+    store(pipeline, analysis, [box(client_id=f"c{n}") for n in range(1500)])
+    with count_queries() as before:
+        answer = viewer.api("GET", f"/api/analyses/{analysis.id}/bundle")
+    assert before and not [statement for statement in before if "FROM ml_annotations" in statement]
+    sent = list(answer.iter_encoded())
+    assert sent[0] == local_header(f"analyses/{analysis.id}/analysis.json")
+    manifest = verify(io.BytesIO(b"".join(sent))).manifest
+    assert manifest["counts"] == {"analyses": 1, "annotations": 1500}
+    app.extensions["storage"] = Failing(app.extensions["storage"], at_stat=True)
+    check_problem(viewer.api("GET", f"/api/analyses/{analysis.id}/bundle"), 503, "storage-unavailable")
 
 
 def test_a_store_that_is_away_is_503(app: Flask, full: Analysis, viewer: Person) -> None:
