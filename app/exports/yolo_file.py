@@ -20,7 +20,7 @@ from app.exports.csv_file import FORMULA_STARTS
 from app.exports.file_names import Folders, Names, stem
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.parts import FIRST_DAY, manifest, waiting
+from app.exports.parts import FIRST_DAY, manifest, readme, waiting
 from app.exports.yolo_lines import line_of
 from app.exports.zips import ZipStream
 from app.geometry import Frame
@@ -28,6 +28,7 @@ from app.geometry import Frame
 NO_CLASS = "unlabeled"
 BLOCK = 64 * 1024
 MOST_AT_ONCE = 20  # files that one analysis is written to
+README = "Labels for Ultralytics: a dataset beside each `data.yaml`; its pictures go into `images` beside `labels`."
 COLUMNS = ("file", "image_id", "analysis_id", "filename", "width", "height", "model_name", "model_version")
 
 
@@ -54,6 +55,7 @@ def write_yolo(
     with ExitStack() as stack:
         stream = stack.enter_context(closing(ZipStream(FIRST_DAY)))
         writer = _Writer(stream, losses, scores, stack.enter_context(waiting()))
+        yield from readme(stream, README)
         for entry in entries:
             yield from writer.entry(entry)
         yield from writer.datasets_and_index()
@@ -78,10 +80,10 @@ class _Writer:
         for first in lines:
             if first is not None:
                 break
-            yield b""
+            yield self.stream.nothing()
         if first is None:
             self._note_file("", entry)
-            yield b""  # the download goes on, though of many nothing is written
+            yield self.stream.nothing()  # the download goes on, though of many nothing is written
             return
         with ExitStack() as stack:
             others: dict[str, IO[bytes]] = {}
