@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from app.errors import Deleted
 from app.exports import manifests
@@ -27,9 +28,7 @@ from app.schemas.base import moment
 from app.storage import Storage
 
 BLOCK = 64 * 1024
-WAIT = (
-    0.5  # seconds after which what is gathered is sent, however little it is: the first byte within a second
-)
+WAIT = 0.5  # seconds after which what is gathered is sent, however little it is
 TASTED = 4 * BLOCK  # what an estimate is made from
 READ = 20_000  # annotations that are read for one at most, about
 DEFLATED = 6  # times smaller, as JSON usually is
@@ -83,16 +82,18 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     entry, head = _alone(analysis, form, storage if format.shows_artifacts else None)
     headers = {}
     if not format.is_lossless:
-        numbers = manifests.by_type(entry.row.id, format.drops) if format.drops else {}
-        headers = manifests.header(format, numbers, ALONE)
+        headers = manifests.header(format, _dropped(entry.row.id, format, entry.row.annotation_count), ALONE)
     losses = Losses()
     chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
     return Download(name, format.content_type, _sent(_blocks(chunks)), headers)
 
 
 def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
-    """What a file in this format cannot carry of it, counted."""
+    """What a file in this format cannot carry of it, counted; that takes as long as the export where it drops some."""
     entry, head = _alone(analysis, form, None)
+    if not FORMATS[form].drops:
+        counts = Counts(1, entry.row.annotation_count)
+        return manifests.manifest_of_counts(form, FORMATS[form], head, counts, ALONE)
     return manifests.manifest(form, FORMATS[form], head, [entry], ALONE)
 
 
@@ -111,14 +112,18 @@ def of_selection(
     """
     format, headers = FORMATS[form], {}
     if not format.is_lossless:
-        few = selection.annotations and count(selection).annotations <= manifests.COUNTED
-        numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
-        headers = manifests.header(
-            format, numbers if selection.annotations else {}, _scope(selection, columns)
-        )
+        many = count(selection).annotations if selection.annotations and format.drops else 0
+        headers = manifests.header(format, _dropped(selection, format, many), _scope(selection, columns))
     name, content_type = name_of_selection(project_name, form, now)
     pieces = pieces_of_selection(selection, form, storage, now, columns)
     return Download(name, content_type, _sent(pieces), headers)
+
+
+def _dropped(of: UUID | Selection, format: Format, annotations: int) -> Mapping[str, int] | None:
+    """How many the format drops of each type; None where counting these would keep the first byte waiting."""
+    if not annotations or not format.drops:
+        return {}
+    return manifests.by_type(of, format.drops) if annotations <= manifests.COUNTED else None
 
 
 def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
@@ -173,9 +178,13 @@ def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str])
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
-    """What a file in this format cannot carry of it, counted; that takes as long as the export."""
-    head, found = _head(selection, form, now), entries(selection, now, None)
-    return manifests.manifest(form, FORMATS[form], head, found, _scope(selection))
+    """What a file in this format cannot carry of it, counted; that takes as long as the export where it drops some."""
+    format, head, scope = FORMATS[form], _head(selection, form, now), _scope(selection)
+    if format.drops and selection.annotations:
+        return manifests.manifest(form, format, head, entries(selection, now, None), scope)
+    counts = count(selection, now)
+    counts = counts if selection.annotations else Counts(counts.analyses, 0)
+    return manifests.manifest_of_counts(form, format, head, counts, scope)
 
 
 def estimate(

@@ -148,9 +148,10 @@ def test_with_a_writer_at_work(
 
 
 def test_no_transaction_is_open_while_it_is_prepared(
-    app: Flask, project: Project, analysis: Analysis, viewer: Person
+    app: Flask, project: Project, analysis: Analysis, viewer: Person, pipeline: Pipeline
 ) -> None:
     """That of the request is over before the storage is asked and before anything is counted."""
+    store(pipeline, analysis, [box()])
     seen: dict[str, list[bool]] = {"storage": [], "database": []}
     real = app.extensions["storage"]
 
