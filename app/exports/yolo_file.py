@@ -16,7 +16,7 @@ from functools import partial
 from itertools import chain
 from typing import IO, Any, NamedTuple
 
-from app.exports.csv_file import FORMULA_STARTS
+from app.exports.csv_file import cell
 from app.exports.file_names import Folders, Names, stem
 from app.exports.losses import Losses
 from app.exports.many import Entry
@@ -157,7 +157,7 @@ class _Writer:
 
     def _note(self, cells: Iterable[Any]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow(map(_cell, cells))
+        csv.writer(line, lineterminator="\r\n").writerow(map(cell, cells))
         self.index.write(line.getvalue().encode())
 
 
@@ -179,10 +179,6 @@ def _quoted(text: str) -> str:
     return re.sub(
         r"[^\x20-\x7e]", lambda one: one[0] if one[0].isprintable() else f"\\U{ord(one[0]):08X}", quoted
     )
-
-
-def _cell(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:
