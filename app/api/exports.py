@@ -50,8 +50,8 @@ def export_analysis(analysis_id: UUID) -> Response:
     """An analysis as a file, with its annotations and what became of its artifacts.
 
     JSON and NDJSON have every field. CSV has one row an annotation: its fields, then the flat columns of every type; a
-    text cell that begins with `= + - @ '`, tab or CR has a `'` before it. What a format cannot carry is told in
-    `X-ML-Export-Dropped`, and counted in the file or, with `manifest=1`, beside it.
+    text cell that begins with `= + - @ '`, one of these in full width, tab, CR or LF has a `'` before it. What a format
+    cannot carry is told in `X-ML-Export-Dropped`, and counted in the file or, with `manifest=1`, beside it.
     """
     analysis = access.analysis_for(principal(), analysis_id)
     query, _ = load(ExportQuery(), request.args.to_dict())

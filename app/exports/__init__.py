@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from app.errors import Deleted
 from app.exports import manifests
@@ -28,7 +29,7 @@ from app.schemas.base import moment
 from app.storage import Storage
 
 BLOCK = 64 * 1024
-WAIT = 1.0  # seconds after which what is gathered is sent, however little it is
+WAIT = 0.5  # seconds after which what is gathered is sent, however little it is
 TASTED = 4 * BLOCK  # what an estimate is made from
 READ = 20_000  # annotations that are read for one at most, about
 DEFLATED = 6  # times smaller, as JSON usually is
@@ -89,16 +90,18 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     entry, head = _alone(analysis, form, storage if format.shows_artifacts else None)
     headers = {}
     if not format.is_lossless:
-        numbers = manifests.by_type(entry.row.id, format.drops) if format.drops else {}
-        headers = manifests.header(format, numbers, ALONE)
+        headers = manifests.header(format, _dropped(entry.row.id, format, entry.row.annotation_count), ALONE)
     losses = Losses()
     chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
     return Download(name, format.content_type, _sent(_blocks(chunks)), headers)
 
 
 def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
-    """What a file in this format cannot carry of it, counted."""
+    """What a file in this format cannot carry of it, counted; that takes as long as the export where it drops some."""
     entry, head = _alone(analysis, form, None)
+    if not FORMATS[form].drops:
+        counts = Counts(1, entry.row.annotation_count)
+        return manifests.manifest_of_counts(form, FORMATS[form], head, counts, ALONE)
     return manifests.manifest(form, FORMATS[form], head, [entry], ALONE)
 
 
@@ -117,14 +120,18 @@ def of_selection(
     """
     format, headers = FORMATS[form], {}
     if not format.is_lossless:
-        few = selection.annotations and count(selection).annotations <= manifests.COUNTED
-        numbers = manifests.by_type(selection, format.drops) if few and format.drops else None
-        headers = manifests.header(
-            format, numbers if selection.annotations else {}, _scope(selection, columns)
-        )
+        many = count(selection).annotations if selection.annotations and format.drops else 0
+        headers = manifests.header(format, _dropped(selection, format, many), _scope(selection, columns))
     name, content_type = name_of_selection(project_name, form, now)
     pieces = pieces_of_selection(selection, form, storage, now, columns)
     return Download(name, content_type, _sent(pieces), headers)
+
+
+def _dropped(of: UUID | Selection, format: Format, annotations: int) -> Mapping[str, int] | None:
+    """How many the format drops of each type; None where counting these would keep the first byte waiting."""
+    if not annotations or not format.drops:
+        return {}
+    return manifests.by_type(of, format.drops) if annotations <= manifests.COUNTED else None
 
 
 def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
@@ -148,7 +155,7 @@ def pieces_of_selection(
 ) -> Generator[bytes]:
     """The bytes of the file as they are made, without a transaction between two pieces. `progress` is kept up to date.
 
-    Without a storage no artifacts are looked up. Of everything of a project the selection says which. After about a
+    Without a storage no artifacts are looked up. Of everything of a project the selection says which. After half a
     second a piece comes in any case, an empty one where much is read of which nothing is written.
     """
     return _blocks(_chunks(selection, form, storage, now, columns, progress or Progress()))
@@ -181,9 +188,13 @@ def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str])
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:
-    """What a file in this format cannot carry of it, counted; that takes as long as the export."""
-    head, found = _head(selection, form, now), entries(selection, now, None)
-    return manifests.manifest(form, FORMATS[form], head, found, _scope(selection))
+    """What a file in this format cannot carry of it, counted; that takes as long as the export where it drops some."""
+    format, head, scope = FORMATS[form], _head(selection, form, now), _scope(selection)
+    if format.drops and selection.annotations:
+        return manifests.manifest(form, format, head, entries(selection, now, None), scope)
+    counts = count(selection, now)
+    counts = counts if selection.annotations else Counts(counts.analyses, 0)
+    return manifests.manifest_of_counts(form, format, head, counts, scope)
 
 
 def estimate(
@@ -191,7 +202,7 @@ def estimate(
 ) -> int:
     """About how many bytes the file will have, from what its beginning takes. Asks no storage.
 
-    The beginning ends where enough is written, enough annotations are read, or a second has passed.
+    The beginning ends where enough is written, enough annotations are read, or half a second has passed.
     """
     if form == EVERYTHING:
         assert selection.project_id is not None

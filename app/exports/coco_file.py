@@ -18,6 +18,8 @@ from app.exports.many import Entry
 from app.exports.waiting import Waiting
 from app.geometry import Frame
 
+SPACE = b"\n"  # the download goes on, though nothing is written
+
 OneItem = Callable[[Any, Frame, Categories, Losses], Item | None]
 
 
@@ -52,6 +54,7 @@ def _items(
     comma, count = b"", 0
     for entry in entries:
         image, frame = numbers.of(entry), Frame(entry.row.width, entry.row.height)
+        before = count
         for rows in entry.pages or ():
             written = []
             for row in rows:
@@ -60,9 +63,10 @@ def _items(
                     count += 1
                     item |= {"id": count} if one is annotation_of else {}
                     written.append(orjson.dumps({"image_id": image, **item}))
-            yield comma + b",\n".join(written) if written else b""
+            yield comma + b",\n".join(written) if written else SPACE
             comma = b",\n" if written else comma
-        yield b""  # the download goes on, though of many nothing is written
+        if count == before:
+            yield SPACE
 
 
 class _List:

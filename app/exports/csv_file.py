@@ -46,8 +46,9 @@ MORE_COLUMNS = (
     "priority",
 )
 EMPTY = '""'  # a line without any character would be no row
-FORMULA_STARTS = ("=", "+", "-", "@", "'", "\t", "\r")
-STARTS = frozenset(FORMULA_STARTS)
+# what a spreadsheet may take for the beginning of a formula, some also in full width, or pass over before one
+# (OWASP, CSV Injection); and the mark itself, so that taking one off gives back what was there
+STARTS = frozenset("=+-@＝＋－＠\t\r\n'")
 QUOTED = re.compile('[",\r\n]').search
 NOTHING = [""] * len(TYPE_COLUMNS)
 # where the columns of each type stand among those of all
@@ -80,13 +81,13 @@ def write_csv_of_many(
     yield _lines([[header[place] for place in chosen]])
     for entry in entries:
         before, written = _analysis_cells(entry), False
-        start = [_lines([[cell]]).decode().removesuffix("\r\n") for cell in before]
+        start = [_lines([[one]]).decode().removesuffix("\r\n") for one in before]
         for rows in entry.pages or ():
             yield _lines_of(rows, start, chosen if columns else None)
             written = True
         if not written:
             empty = [None] * (len(header) - len(before))
-            rest = empty if full else [_cell(entry.about[name]) for name in MORE_COLUMNS]
+            rest = empty if full else [cell(entry.about[name]) for name in MORE_COLUMNS]
             whole = before + rest
             yield _lines([[whole[place] for place in chosen]])
 
@@ -97,7 +98,7 @@ def _analysis_cells(entry: Entry) -> list[Any]:
         about["id"],
         about["image_id"],
         str(image.project_id),
-        *map(_cell, (image.filename, about["model_name"], about["model_version"])),
+        *map(cell, (image.filename, about["model_name"], about["model_version"])),
         about["status"],
         about["created_at"],
     ]
@@ -114,7 +115,7 @@ def _lines_of(rows: Sequence[Said], before: Sequence[str] = (), chosen: Sequence
 
     `before` are cells as they are written, `chosen` the places of those that are wanted, None all of them.
     """
-    start = "".join([f"{cell}," for cell in before])
+    start = "".join([f"{one}," for one in before])
     if chosen is None:
         return "".join([f"{start}{','.join(_cells(row))}\r\n" for row in rows]).encode()
     lines = []
@@ -156,5 +157,6 @@ def _written(value: Any) -> str:
     return '"' + text.replace('"', '""') + '"' if QUOTED(text) else text
 
 
-def _cell(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+def cell(value: Any) -> Any:
+    """Text that a spreadsheet would run gets a `'` before it."""
+    return "'" + value if isinstance(value, str) and value[:1] in STARTS else value

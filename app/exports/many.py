@@ -110,12 +110,13 @@ class Counts:
     annotations: int
 
 
-def count(selection: Selection) -> Counts:
-    """How many analyses match, and how many annotations they hold, without a transaction that stays open."""
+def count(selection: Selection, moment: datetime | None = None) -> Counts:
+    """How many analyses match (of those that were there at `moment`) and how many annotations they hold, as they are
+    written down with each."""
     numbers = select(func.count(), func.coalesce(func.sum(Analysis.annotation_count), 0))
     statement = numbers.select_from(Analysis).join(Image)
     statement = statement.where(*selection.of_images(), *selection.of_analyses())
-    row: Any = read(statement)[0]
+    row: Any = read(statement if moment is None else statement.where(Analysis.created_at <= moment))[0]
     return Counts(row[0], int(row[1]))
 
 

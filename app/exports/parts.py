@@ -12,6 +12,16 @@ from app.exports.zips import ZipStream
 FIRST_DAY = datetime(1980, 1, 1, tzinfo=UTC)  # that a zip can name: the same rows make the same file
 
 
+WHOLE = (
+    "`manifest.json` comes last and says what was chosen and what was left out: without it this is not whole."
+)
+
+
+def readme(stream: ZipStream, about: str) -> Iterator[bytes]:
+    """`README.md`, which stands first: nothing has to be read for it, so the first byte leaves at once."""
+    return stream.add("README.md", [f"{about}\n{WHOLE}\n".encode()], deflate=True)
+
+
 def manifest(stream: ZipStream, head: dict[str, Any], losses: Losses) -> Iterator[bytes]:
     """`manifest.json`: what was chosen, and what the format could not carry of it."""
     text = orjson.dumps({**head, "dropped": losses.as_json()}, option=orjson.OPT_INDENT_2)

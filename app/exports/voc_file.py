@@ -8,16 +8,19 @@ from xml.etree.ElementTree import Element
 from app.exports.file_names import Folders, Names, stem
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.parts import FIRST_DAY, manifest
+from app.exports.parts import FIRST_DAY, manifest, readme
 from app.exports.voc_xml import document, object_of
 from app.exports.zips import ZipStream
 from app.geometry import Frame
+
+README = "Pascal VOC annotations: a file for each analysis, with a box for each thing in its image."
 
 
 def write_voc(head: dict[str, Any], entries: Iterable[Entry], losses: Losses) -> Iterator[bytes]:
     """`{model}-{version}/Annotations/{image}.xml`; what VOC has no element for stands in elements of its own."""
     names, folders = Names(), Folders()
     with closing(ZipStream(FIRST_DAY)) as stream:
+        yield from readme(stream, README)
         for entry in entries:
             folder = f"{folders.of(entry)}/Annotations"
             path = names.unique(folder, stem(entry.row.filename), ".xml", entry.about["id"][-12:])

@@ -16,11 +16,11 @@ from functools import partial
 from itertools import chain
 from typing import Any, NamedTuple
 
-from app.exports.csv_file import FORMULA_STARTS
+from app.exports.csv_file import cell
 from app.exports.file_names import Folders, Names, stem
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.parts import FIRST_DAY, manifest
+from app.exports.parts import FIRST_DAY, manifest, readme
 from app.exports.waiting import Waiting
 from app.exports.yolo_lines import line_of
 from app.exports.zips import ZipStream
@@ -29,6 +29,7 @@ from app.geometry import Frame
 NO_CLASS = "unlabeled"
 BLOCK = 64 * 1024
 MOST_AT_ONCE = 20  # files that one analysis is written to
+README = "Labels for Ultralytics: a dataset beside each `data.yaml`; its pictures go into `images` beside `labels`."
 COLUMNS = ("file", "image_id", "analysis_id", "filename", "width", "height", "model_name", "model_version")
 
 
@@ -55,6 +56,7 @@ def write_yolo(
     with ExitStack() as stack:
         stream = stack.enter_context(closing(ZipStream(FIRST_DAY)))
         writer = _Writer(stream, losses, scores, stack.enter_context(Waiting()))
+        yield from readme(stream, README)
         for entry in entries:
             yield from writer.entry(entry)
         yield from writer.datasets_and_index()
@@ -79,10 +81,10 @@ class _Writer:
         for first in lines:
             if first is not None:
                 break
-            yield b""
+            yield self.stream.nothing()
         if first is None:
             self._note_file("", entry)
-            yield b""  # the download goes on, though of many nothing is written
+            yield self.stream.nothing()  # the download goes on, though of many nothing is written
             return
         with ExitStack() as stack:
             others: dict[str, Waiting] = {}
@@ -152,7 +154,7 @@ class _Writer:
 
     def _note(self, cells: Iterable[Any]) -> None:
         line = io.StringIO()
-        csv.writer(line, lineterminator="\r\n").writerow(map(_cell, cells))
+        csv.writer(line, lineterminator="\r\n").writerow(map(cell, cells))
         self.index.write(line.getvalue().encode())
 
 
@@ -174,10 +176,6 @@ def _quoted(text: str) -> str:
     return re.sub(
         r"[^\x20-\x7e]", lambda one: one[0] if one[0].isprintable() else f"\\U{ord(one[0]):08X}", quoted
     )
-
-
-def _cell(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
 
 
 def _blocks(lines: Iterable[bytes]) -> Iterator[bytes]:

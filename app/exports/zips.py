@@ -7,6 +7,7 @@ https://pkware.cachefly.net/webdocs/casestudies/APPNOTE.TXT, 4.3 and 4.5.3
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from app.exports.waiting import Waiting
@@ -17,6 +18,34 @@ FLAGS = 0x0808  # sizes come behind the bytes; names are UTF-8
 MADE_BY = 3 << 8 | VERSION  # Unix
 MODE = 0o100644 << 16
 UNKNOWN, UNKNOWN_SHORT = 0xFFFFFFFF, 0xFFFF
+EMPTY_BLOCK = b"\0\0\0\xff\xff"  # of deflate (RFC 1951, 3.2.4), where the block before ended on a whole byte
+
+
+@dataclass
+class _Entry:
+    """What has been written of one, which ends where the next begins."""
+
+    name: bytes
+    common: bytes
+    started: int
+    packer: "zlib._Compress | None"
+    size: int = 0
+    packed: int = 0
+    crc: int = 0
+
+    def take(self, piece: bytes) -> bytes:
+        self.size, self.crc = self.size + len(piece), zlib.crc32(piece, self.crc)
+        return self._put(self.packer.compress(piece) if self.packer else piece)
+
+    def nothing(self) -> bytes:
+        return self._put(self.packer.flush(zlib.Z_SYNC_FLUSH) or EMPTY_BLOCK) if self.packer else b""
+
+    def rest(self) -> bytes:
+        return self._put(self.packer.flush()) if self.packer else b""
+
+    def _put(self, out: bytes) -> bytes:
+        self.packed += len(out)
+        return out
 
 
 class ZipStream:
@@ -26,45 +55,56 @@ class ZipStream:
         """All entries are dated `moment`."""
         self._list = Waiting()
         self._count = self._at = 0
+        self._last: _Entry | None = None
         year = min(max(moment.year, 1980), 2107)
         self._time = moment.hour << 11 | moment.minute << 5 | moment.second // 2
         self._date = (year - 1980) << 9 | moment.month << 5 | moment.day
 
     def add(self, name: str, pieces: Iterable[bytes], *, deflate: bool) -> Iterator[bytes]:
-        started, method, encoded = self._at, DEFLATED if deflate else STORED, name.encode()
-        common = struct.pack("<HHHH", FLAGS, method, self._time, self._date)
+        """For an empty piece it gives what `nothing` gives."""
+        before = self._ended()
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15) if deflate else None
+        common = struct.pack("<HHHH", FLAGS, DEFLATED if deflate else STORED, self._time, self._date)
+        self._last = entry = _Entry(name.encode(), common, self._at, packer)
         sizes = struct.pack("<HHQQ", 1, 16, 0, 0)
-        yield self._passed(
+        yield before + self._passed(
             struct.pack("<4sH", b"PK\3\4", VERSION)
             + common
-            + struct.pack("<IIIHH", 0, UNKNOWN, UNKNOWN, len(encoded), len(sizes))
-            + encoded
+            + struct.pack("<IIIHH", 0, UNKNOWN, UNKNOWN, len(entry.name), len(sizes))
+            + entry.name
             + sizes
         )
-        packer = zlib.compressobj(6, zlib.DEFLATED, -15) if deflate else None
-        size = packed = crc = 0
         for piece in pieces:
-            size, crc = size + len(piece), zlib.crc32(piece, crc)
-            out = packer.compress(piece) if packer else piece
-            packed += len(out)
-            if out or not piece:  # an empty one says that something is being done
+            if not piece:
+                yield self.nothing()
+            elif out := entry.take(piece):
                 yield self._passed(out)
-        rest = packer.flush() if packer else b""
-        packed += len(rest)
-        yield self._passed(rest + struct.pack("<4sIQQ", b"PK\7\x08", crc, packed, size))
-        places = struct.pack("<HHQQQ", 1, 24, size, packed, started)
+
+    def nothing(self) -> bytes:
+        """Bytes that no reader sees, at the end of the last entry, so that a long silence does not look like a
+        broken connection. Empty where that entry is not deflated."""
+        return self._passed(self._last.nothing()) if self._last else b""
+
+    def _ended(self) -> bytes:
+        """What stands behind the last entry."""
+        if self._last is None:
+            return b""
+        entry, self._last = self._last, None
+        rest = entry.rest()
+        places = struct.pack("<HHQQQ", 1, 24, entry.size, entry.packed, entry.started)
         self._list.write(
             struct.pack("<4sHH", b"PK\1\2", MADE_BY, VERSION)
-            + common
-            + struct.pack(
-                "<IIIHHHHHII", crc, UNKNOWN, UNKNOWN, len(encoded), len(places), 0, 0, 0, MODE, UNKNOWN
-            )
-            + encoded
+            + entry.common
+            + struct.pack("<III", entry.crc, UNKNOWN, UNKNOWN)
+            + struct.pack("<HHHHHII", len(entry.name), len(places), 0, 0, 0, MODE, UNKNOWN)
+            + entry.name
             + places
         )
         self._count += 1
+        return self._passed(rest + struct.pack("<4sIQQ", b"PK\7\x08", entry.crc, entry.packed, entry.size))
 
     def end(self) -> Iterator[bytes]:
+        yield self._ended()
         started, length = self._at, self._list.size
         for piece in self._list.chunks():
             yield self._passed(piece)

@@ -15,7 +15,7 @@ from werkzeug.http import parse_options_header
 from app import exports
 from app.annotations import TYPES
 from app.errors import StorageUnavailable
-from app.exports.csv_file import _cell
+from app.exports.csv_file import cell as csv_cell
 from app.extensions import db
 from app.models import Analysis, Artifact, Image
 from tests.cast import Person, Pipeline
@@ -274,12 +274,12 @@ def test_lines_inside_cells_survive(analysis: Analysis, viewer: Person, pipeline
 
 def test_every_cell_that_begins_like_a_formula_reads_back_exactly() -> None:
     for text in (*FORMULAS, *HARMLESS, "\tx", "\rx", "", "x"):
-        cell = _cell(text)
+        cell = csv_cell(text)
         back = cell.removeprefix("'") if cell[:1] == "'" else cell
         assert back == text
         assert not cell.startswith(("=", "+", "-", "@", "\t", "\r"))
     for number in (-1, -1.5, 0, 7, None):
-        assert _cell(number) is number
+        assert csv_cell(number) is number
 
 
 # --- the file name -----------------------------------------------------------------------------------------------

@@ -97,6 +97,30 @@ def test_the_manifest_counts_what_was_dropped(full: Analysis, viewer: Person, fo
         assert inside["dropped"] == told["dropped"] and inside["info"]["never"] == []
 
 
+@pytest.mark.parametrize("form", [name for name, format in FORMATS.items() if not format.drops])
+def test_nothing_is_read_for_the_manifest_of_what_drops_nothing(
+    full: Analysis, project: Project, viewer: Person, count_queries: Any, form: str
+) -> None:
+    for path in (f"/api/analyses/{full.id}/export", f"/api/projects/{project.id}/export"):
+        with count_queries() as statements:
+            told = viewer.api("GET", path, query_string={"format": form, "manifest": "1"}).json
+        assert (told["analysis_count"], told["annotation_count"]) == (1, len(TYPES) + 1)
+        assert not any("ml_annotations" in statement for statement in statements)
+
+
+def test_too_many_to_be_counted_before_the_first_byte(
+    monkeypatch: pytest.MonkeyPatch, full: Analysis, project: Project, viewer: Person, count_queries: Any
+) -> None:
+    """Of an analysis alone as of many; the file itself counts them."""
+    monkeypatch.setattr(manifests, "COUNTED", len(TYPES))
+    for path in (f"/api/analyses/{full.id}/export", f"/api/projects/{project.id}/export"):
+        with count_queries() as statements:
+            answer = viewer.api("GET", path, query_string={"format": "coco"})
+        assert answer.headers["X-ML-Export-Dropped"] == "uncounted"
+        assert not any("count(" in one and "annotation_type" in one for one in statements)
+        assert {one["what"]: one["count"] for one in answer.json["dropped"]}["heatmap"] == 2
+
+
 def all_text(answer: Any) -> str:
     if answer.data[:2] != b"PK":
         return str(answer.text)

@@ -49,6 +49,7 @@ def test_files(world: World, pipeline: Pipeline, project: Project, image: Image,
     store(pipeline, first, [box(class_name="<leaf>", confidence=0.25), box(), polygon])
     files, dropped = read()
     assert list(files) == [
+        "README.md",
         "leaf-net-1.0.0/Annotations/leaf.xml",
         f"leaf-net-1.0.0/Annotations/leaf-{str(again.id)[-12:]}.xml",
         "leaf-net-1.0.0/Annotations/-a & b- -é- 😀.xml",

@@ -36,6 +36,23 @@ def test_it_is_read_back(tmp_path: Path, deflate: bool) -> None:
         subprocess.run([unzip, "-tq", tmp_path / "it.zip"], check=True, capture_output=True)
 
 
+@pytest.mark.parametrize("deflate", [True, False])
+def test_what_says_nothing(tmp_path: Path, deflate: bool) -> None:
+    """In front, in the middle, at the end of an entry and behind it: bytes leave, and nobody reads them."""
+    with closing(ZipStream(MOMENT)) as stream:
+        assert stream.nothing() == b""
+        pieces = list(stream.add("a", [b"", b"", b"one", b"", b"", b"two", b""], deflate=deflate))
+        pieces += [stream.nothing(), stream.nothing()]
+        assert len([piece for piece in pieces[1:] if piece]) == (7 if deflate else 2)
+        pieces += [*stream.add("b", [], deflate=deflate), stream.nothing(), *stream.end()]
+    content = b"".join(pieces)
+    with zipfile.ZipFile(io.BytesIO(content)) as opened:
+        assert opened.testzip() is None and (opened.read("a"), opened.read("b")) == (b"onetwo", b"")
+    if unzip := shutil.which("unzip"):
+        (tmp_path / "it.zip").write_bytes(content)
+        subprocess.run([unzip, "-tq", tmp_path / "it.zip"], check=True, capture_output=True)
+
+
 def test_more_entries_than_a_short_number_counts() -> None:
     content = written((f"{n}", [b"x"]) for n in range(66_000))
     with zipfile.ZipFile(io.BytesIO(content)) as opened:
