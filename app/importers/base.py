@@ -60,6 +60,22 @@ class Told(NamedTuple):
 Found: TypeAlias = Iterator[Taken | Refused | LeftOut | Told]
 
 
+class Part(NamedTuple):
+    """What a file of many images says of one of them, for `read` to read as an importer does.
+
+    `names` are what the file calls the image, without an ending where `bare`. Those of two parts are the same where
+    both are of one image on purpose; `key` then tells them apart.
+    """
+
+    names: tuple[str, ...]
+    read: "Callable[[Target], Found]"
+    bare: bool = False
+    key: str = ""
+
+
+Parts: TypeAlias = Iterator[Part | Taken | Refused | LeftOut | Told]
+
+
 @dataclass
 class Pixels:
     """How many more pixels, or bytes of arrays, the masks of one file may be unpacked to."""
@@ -94,12 +110,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Importer:
-    """A format. `parse` makes of the file's bytes what `read` takes; `options` are those of Target that it looks at."""
+    """A format. `parse` makes of the file's bytes what `read` takes.
+
+    `split` gives a part for each image of such a file, and what there is to say of the whole; None where the file is of
+    one image. Without it every file of the format is. `endings` are those of its files in a folder.
+    """
 
     title: str
     read: Callable[[Any, Target], Found]
     parse: Callable[[bytes], Any]
-    options: tuple[str, ...] = ()
+    split: Callable[..., Parts | None] | None = None
+    endings: tuple[str, ...] = (".json",)
 
 
 # --- what files are parsed with ----------------------------------------------------------------------------------

@@ -4,7 +4,9 @@ An entry is one thing: its mask, or else its box, and its keypoints beside it. A
 with it. A mask is run-lengths or polygons in pixels, a box `[x, y, width, height]`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
 from itertools import zip_longest
 from pathlib import PurePosixPath
 from typing import Any
@@ -14,6 +16,8 @@ from app.importers.base import (
     Found,
     Json,
     LeftOut,
+    Part,
+    Parts,
     Refused,
     Target,
     Told,
@@ -26,6 +30,7 @@ from app.importers.base import (
     thing,
     third_of_keypoints,
 )
+from app.importers.reading import by_image
 
 OWN = frozenset({"image_id", "category_id", "bbox", "segmentation", "keypoints", "score"})
 OTHER_IMAGE = "is of another image"
@@ -34,25 +39,62 @@ MAX_LISTED = 5
 
 def read_dataset(file: Any, target: Target) -> Found:
     """`{images: […], annotations: […], categories: […]}`; the image by its id, or its file name in any folder."""
-    if not isinstance(file, dict) or not isinstance(file.get("images"), list):
-        not_this_format("This is no COCO dataset: an object with `images` and `annotations` is needed.")
-    image = _image_of(file["images"], target)
-    categories = _by_id(file.get("categories"))
-    for name in file.keys() - {"images", "annotations", "categories"}:
-        yield LeftOut(name, "says something of the whole dataset")
-    yield from _of_images(file["images"], image)
-    yield from _of_classes(file.get("categories"))
-    width, height = image.get("width"), image.get("height")
-    frame = frame_of(width, height, target.frame)
-    if frame and (height, width) == target.frame:
-        yield Told("images", "gives the image's sides the other way round: is it the one that is upright?")
+    image = _image_of(_images_of(file), target)
+    yield from _of_whole(file)
+    place = ""
+    for index, other in enumerate(file["images"]):
+        if other is image:
+            place = f"images.{index}"
+        else:
+            yield LeftOut(f"images.{index}", "is another image")
+    entries: list[tuple[str, Json]] = []
     for one in objects(file.get("annotations"), "annotations"):
         if isinstance(one, Refused):
             yield one
         elif _text(one[1].get("image_id")) != _text(image.get("id")):
             yield LeftOut(one[0], OTHER_IMAGE)
         else:
-            yield from _entry(*one, frame, categories, target, third="visible")
+            entries.append(one)
+    yield from _of_image(place, image, entries, _by_id(file.get("categories")), target)
+
+
+def split_dataset(file: Any) -> Parts:
+    images, categories = _images_of(file), _by_id(file.get("categories"))
+    yield from _of_whole(file)
+    entries: dict[str, list[tuple[str, Json]]] = {_text(image.get("id")): [] for image in _objects(images)}
+    for one in objects(file.get("annotations"), "annotations"):
+        if isinstance(one, Refused):
+            yield one
+        elif (number := _text(one[1].get("image_id"))) in entries:
+            entries[number].append(one)
+        else:
+            yield Refused(one[0], "image_id", "is no image of the file")
+    ids = Counter(_text(image.get("id")) for image in _objects(images))
+    for found in objects(images, "images"):
+        if isinstance(found, Refused):
+            yield found
+            continue
+        place, image = found
+        if ids[number := _text(image.get("id"))] > 1:
+            yield Refused(place, "id", "is that of several images of the file")
+        elif not _names_in_project(image):
+            yield Refused(place, "file_name", "is missing")
+        else:
+            read = partial(_of_image, place, image, entries[number], categories)
+            yield Part(_names_in_project(image), read)
+
+
+def _of_image(
+    place: str, image: Json, entries: list[tuple[str, Json]], categories: Mapping[str, Json], target: Target
+) -> Found:
+    for key in image.keys() - {"id", "file_name", "width", "height"}:
+        yield LeftOut(f"{place}.{key}", "says something of the image")
+    width, height = image.get("width"), image.get("height")
+    frame = frame_of(width, height, target.frame)
+    if frame and (height, width) == target.frame:
+        yield Told("images", "gives the image's sides the other way round: is it the one that is upright?")
+    for one in entries:
+        yield from _entry(*one, frame, categories, target, third="visible")
 
 
 def read_results(file: Any, target: Target) -> Found:
@@ -63,7 +105,7 @@ def read_results(file: Any, target: Target) -> Found:
         )
     stem = PurePosixPath(target.filename).stem
     calls = target.calls if target.called is not None else target.calls | {stem, stem.lstrip("0") or "0"}
-    ids = [_text(entry.get("image_id")) for entry in file if isinstance(entry, dict)]
+    ids = [_text(entry.get("image_id")) for entry in _objects(file)]
     if ids and calls.isdisjoint(ids):
         not_this_format(_none_called(calls, ids))
     for one in objects(file, ""):
@@ -75,12 +117,39 @@ def read_results(file: Any, target: Target) -> Found:
             yield from _entry(*one, {}, {}, target, third=None)
 
 
+def split_results(file: Any, dataset: Any = None) -> Parts:
+    """`dataset` has the images by their ids, and the classes; without it the image is the one whose number this is."""
+    if not isinstance(file, list):
+        not_this_format(
+            "This is no COCO results file: a list is needed. For an object, use the format `coco`."
+        )
+    images = {} if dataset is None else {_text(one.get("id")): one for one in _objects(_images_of(dataset))}
+    categories = {} if dataset is None else _by_id(dataset.get("categories"))
+    read = partial(_result, images=images, categories=categories)
+    for found in by_image(file, "", lambda entry: [_text(entry.get("image_id"))], read):
+        if isinstance(found, Part):
+            image = images.get(found.names[0])
+            yield (
+                found._replace(bare=True) if image is None else found._replace(names=_names_in_project(image))
+            )
+        else:
+            yield found
+
+
+def _result(
+    place: str, entry: Json, *, target: Target, images: Mapping[str, Json], categories: Mapping[str, Json]
+) -> Found:
+    image = images.get(_text(entry.get("image_id")), {})
+    frame = frame_of(image.get("width"), image.get("height"), target.frame)
+    return _entry(place, entry, frame, categories, target, third=None)
+
+
 # --- which image -------------------------------------------------------------------------------------------------
 
 
 def _image_of(images: list[Any], target: Target) -> Json:
     """The one entry of `images` that is meant. Raises InvalidPayload if it is none or several."""
-    there = [image for image in images if isinstance(image, dict)]
+    there = [*_objects(images)]
     found = [image for image in there if not target.calls.isdisjoint(_names_of(image))]
     if not found:
         not_this_format(_none_called(target.calls, (str(image.get("file_name")) for image in there)))
@@ -91,16 +160,17 @@ def _image_of(images: list[Any], target: Target) -> Json:
     return found[0]
 
 
-def _of_images(images: list[Any], meant: Json) -> Found:
-    for index, one in enumerate(images):
-        if one is not meant:
-            yield LeftOut(f"images.{index}", "is another image")
-            continue
-        for key in one.keys() - {"id", "file_name", "width", "height"}:
-            yield LeftOut(f"images.{index}.{key}", "says something of the image")
+def _images_of(file: Any) -> list[Any]:
+    if not isinstance(file, dict) or not isinstance(file.get("images"), list):
+        not_this_format("This is no COCO dataset: an object with `images` and `annotations` is needed.")
+    images: list[Any] = file["images"]
+    return images
 
 
-def _of_classes(categories: Any) -> Found:
+def _of_whole(file: Json) -> Found:
+    for name in file.keys() - {"images", "annotations", "categories"}:
+        yield LeftOut(name, "says something of the whole dataset")
+    categories = file.get("categories")
     for index, one in enumerate(categories if isinstance(categories, list) else ()):
         if not isinstance(one, dict) or "id" not in one:
             yield LeftOut(f"categories.{index}", "is no class with an id")
@@ -114,6 +184,15 @@ def _of_classes(categories: Any) -> Found:
 def _names_of(image: Json) -> set[str]:
     path = str(image.get("file_name"))
     return {path, PurePosixPath(path.replace("\\", "/")).name, _text(image.get("id"))}
+
+
+def _names_in_project(image: Json) -> tuple[str, ...]:
+    """By its id here, which Loupe's own export has, and its file's name; a number alone says nothing here."""
+    return tuple(str(image[key]) for key in ("loupe_id", "file_name") if image.get(key) is not None)
+
+
+def _objects(values: Iterable[Any]) -> Iterator[Json]:
+    return (value for value in values if isinstance(value, dict))
 
 
 def _none_called(calls: Iterable[str], there: Iterable[str]) -> str:
@@ -216,5 +295,5 @@ def _keypoints(flat: list[Any], category: Json, third: str | None) -> Json:
     return data
 
 
-DATASET = json_file("COCO dataset", read_dataset)
-RESULTS = json_file("COCO results", read_results)
+DATASET = json_file("COCO dataset", read_dataset, split=split_dataset)
+RESULTS = json_file("COCO results", read_results, split=split_results)

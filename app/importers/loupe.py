@@ -1,12 +1,16 @@
 """What Loupe itself exports as JSON, of one analysis or of many: the same annotations again."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app.importers.base import (
     Found,
     Json,
     LeftOut,
+    Part,
+    Parts,
     Refused,
     Taken,
     Target,
@@ -15,6 +19,7 @@ from app.importers.base import (
     not_this_format,
     objects,
 )
+from app.importers.reading import head
 from app.models.artifacts import FILENAME
 
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
@@ -44,6 +49,32 @@ def read_json(file: Any, target: Target) -> Found:
             yield from _analysis(f"{place}.", meant, target)
         else:
             yield LeftOut(one[0], OTHER_ANALYSIS)
+
+
+def split_json(file: Any) -> Parts | None:
+    """A part for each analysis, also where several are of one image."""
+    if not isinstance(file, dict) or "annotations" in file or "analyses" not in file:
+        return iter([part("", file, partial(_analysis, "", file))]) if is_of_image(file) else None
+    return _split_analyses(file)
+
+
+def _split_analyses(file: Json) -> Parts:
+    yield from head(file, ("analyses",), "", OVER_ALL)
+    for one in objects(file["analyses"], "analyses"):
+        if isinstance(one, Refused):
+            yield one
+        elif is_of_image(one[1]):
+            yield part(*one, partial(_analysis, f"{one[0]}.", one[1]))
+        else:
+            yield LeftOut(one[0], "names no image")
+
+
+def is_of_image(analysis: Any) -> bool:
+    return isinstance(analysis, dict) and isinstance(analysis.get("image_id"), str)
+
+
+def part(place: str, analysis: Json, read: Callable[[Target], Found]) -> Part:
+    return Part((analysis["image_id"],), read, key=str(analysis.get("id", place)))
 
 
 def meant_of(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
@@ -96,4 +127,4 @@ def annotation(place: str, entry: Json, target: Target) -> Found:
         yield Taken(place, item)
 
 
-JSON = json_file("Loupe's own export, JSON", read_json)
+JSON = json_file("Loupe's own export, JSON", read_json, split=split_json)
