@@ -168,21 +168,22 @@ def by_image(
     path: str,
     names_of: Callable[[Json], Iterable[Any]],
     read: Callable[..., Found],
+    key_of: Callable[[Json], str] = lambda entry: "",
 ) -> Parts:
-    """A part for each image that entries name, by the first of the names; entries that name none are told.
+    """A part for each image that entries name, by the first of the names, and `key_of` it; who names none is told.
 
     `read(place, entry, target=…)` finds what is in an entry.
     """
-    groups: dict[str, tuple[tuple[str, ...], list[tuple[str, Json]]]] = {}
+    groups: dict[tuple[str, str], tuple[tuple[str, ...], list[tuple[str, Json]]]] = {}
     for found in objects(entries, path):
         if isinstance(found, Refused):
             yield found
         elif names := tuple(str(name) for name in names_of(found[1]) if not says_nothing(name)):
-            groups.setdefault(names[0], (names, []))[1].append(found)
+            groups.setdefault((names[0], key_of(found[1])), (names, []))[1].append(found)
         else:
             yield LeftOut(found[0], "names no image")
-    for names, group in groups.values():
-        yield Part(names, partial(_each_of, group, read))
+    for (_, key), (names, group) in groups.items():
+        yield Part(names, partial(_each_of, group, read), key=key)
 
 
 def _each_of(group: list[tuple[str, Json]], read: Callable[..., Found], target: Target) -> Found:

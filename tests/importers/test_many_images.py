@@ -263,7 +263,7 @@ def test_results_by_the_numbers_of_files(run: Any, write: Any, world: Any, proje
     assert [one["called"] for one in said["unmatched"]] == ["140"]
 
 
-@pytest.mark.parametrize("format", ["json", "ndjson"])
+@pytest.mark.parametrize("format", ["json", "ndjson", "coco"])
 def test_an_export_of_the_project(
     format: str, run: Any, world: Any, project: Any, leaves: Any, viewer: Any, tmp_path: Path
 ) -> None:
