@@ -32,8 +32,8 @@ commands = AppGroup("annotations", help="Take annotations from files.")
 @click.option("--format", type=click.Choice(list(importers.FORMATS)), required=True)
 @click.option("--project", "project_id", type=click.UUID, help="Make an analysis of each image of the files.")
 @click.option("--image", "image_id", type=click.UUID, help="Make an analysis of this image, and finalize it.")
-@click.option("--model", help="With --project or --image: the model's name.")
-@click.option("--version", default="unknown", show_default=True, help="The model's version.")
+@click.option("--model", help="With --project or --image: the model's name; by default the file's.")
+@click.option("--version", help="The model's version; unknown where neither this nor the file says it.")
 @click.option("--group", help="With --project: the group of the analyses. By default called like the file.")
 @click.option(
     "--dataset", type=FILE, help="With --project and coco-results: the dataset that has the images."
@@ -103,8 +103,8 @@ def _refuse_mixed(
         raise click.UsageError("Name either an analysis or, with --image, an image; and then one file.")
     if project_id and image_id:
         raise click.UsageError("Name either a project or an image.")
-    if (project_id or image_id) and not told["model"]:
-        raise click.UsageError("With --project or --image, --model is needed.")
+    if (project_id or image_id) and not (told["model"] or importers.FORMATS[told["format"]].about):
+        raise click.UsageError("With --project or --image, --model is needed: such a file does not say it.")
     if project_id is None and (told["group"] or told["dataset"]):
         raise click.UsageError("--group and --dataset are for --project.")
     if project_id and told["called"]:

@@ -13,7 +13,7 @@ from flask import current_app
 from app import access, importers
 from app.cli.receipts import Report
 from app.cli.sources import Source, sources
-from app.cli.taking import Content, How, batch_of, content_of, into_new
+from app.cli.taking import UNKNOWN, Content, How, batch_of, content_of, into_new
 from app.errors import LoupeError
 from app.extensions import db
 from app.importers.matching import MAX_LISTED, Matches
@@ -58,7 +58,8 @@ def import_into_project(
     `wanted` is the model and the group. Raises LoupeError when nothing at all can be imported.
     """
     access.project_for(SYSTEM, project_id, Role.EDITOR)
-    load(CreateAnalysis(), dict(wanted))
+    told = {name: value for name, value in wanted.items() if value is not None}
+    load(CreateAnalysis(), {"model_name": UNKNOWN, "model_version": UNKNOWN, **told})
     largest = current_app.config["MAX_REQUEST_BYTES"]
     with ExitStack() as opened:
         found = sources(paths, importers.FORMATS[how.format].endings, largest, opened)
@@ -102,9 +103,13 @@ def _pieces(name: str, body: bytes, how: How, dataset: bytes | None, report: Rep
     report.file(name, split.said)
     size, batch = len(body), batch_of(body, dataset or b"")
     return [
-        Piece(name, part.names, part.bare, part.key, partial(Content, part.read, size, batch))
+        Piece(name, part.names, part.bare, part.key, partial(_content_of, part, size, batch))
         for part in split.parts
     ]
+
+
+def _content_of(part: importers.Part, size: int, batch: str) -> Content:
+    return Content(part.read, lambda _: part.about, size, batch)
 
 
 def _content(read: Callable[[], bytes], format: str) -> Content:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from flask import current_app
 
 from app import access, importers
+from app.errors import InvalidPayload
 from app.extensions import db
 from app.geometry import Frame
 from app.importers.base import Found
@@ -21,14 +22,19 @@ from app.schemas.base import load
 from app.schemas.receipts import notes_to_keep
 from app.services import analyses, annotations, leases
 
+UNKNOWN = "unknown"  # the version of a model of which none is told
 Read = Callable[[importers.Target], Found]
 
 
 @dataclass(frozen=True)
 class Content:
-    """A file as it was read: its size in bytes, and the batch that its annotations are named after."""
+    """A file as it was read: its size in bytes, and the batch that its annotations are named after.
+
+    `about` are the fields of a new analysis that it has for this image.
+    """
 
     read: Read
+    about: Callable[[importers.Target], Mapping[str, Any]]
     size: int
     batch: str
 
@@ -69,23 +75,39 @@ def content_of(body: bytes, format: str) -> Content:
     """A file that is read for one image. Raises MalformedRequest."""
     importer = importers.FORMATS[format]
     parsed = importer.parse(body)
-    return Content(lambda target: importer.read(parsed, target), len(body), batch_of(body))
+    about = importer.about or (lambda *_: {})
+    return Content(
+        lambda target: importer.read(parsed, target),
+        lambda target: about(parsed, target),
+        len(body),
+        batch_of(body),
+    )
 
 
 def into_analysis(analysis_id: UUID, content: Content, how: How) -> Taken:
     analysis = access.analysis_for(SYSTEM, analysis_id, Role.EDITOR)
-    bulk = _read(analysis.image, analysis_id, content, how)
+    bulk = _read(_target(analysis.image, analysis_id, how), content, how)
     return Taken(analysis, _stored(analysis, bulk, content, how), bulk)
 
 
 def into_new(image_id: UUID, content: Content, how: How, wanted: Mapping[str, Any], part: str = "") -> Taken:
     """An analysis of its own, which is ended; or the one that the same made before, which has all of it already.
 
-    `wanted` are the model and the group, `part` is what of the file it is.
+    `wanted` are the model and the group, before what the file has; `part` is what of the file it is. Raises
+    InvalidPayload where neither says what the model is.
     """
     image = access.image_for(SYSTEM, image_id, Role.EDITOR)
-    bulk = _read(image, new_id(), content, how)
-    said = [str(image.id), dict(wanted), content.batch, part, how.of_reading]
+    target = _target(image, new_id(), how)
+    facts = content.about(target)
+    given = {name: value for name, value in wanted.items() if value is not None}
+    if "model_name" in given:
+        given.setdefault("model_version", UNKNOWN)  # that of the file is another model's
+    elif "model_name" not in facts:
+        raise InvalidPayload("The file does not say of which model it is: name it with --model.")
+    wanted = {"model_version": UNKNOWN, **facts, **given}
+    taken = frozenset(facts.keys() - given.keys())
+    bulk = _read(replace(target, facts=taken), content, how)
+    said = [str(image.id), wanted, content.batch, part, how.of_reading]
     job = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
     values, _ = load(CreateAnalysis(), {**wanted, "external_job_id": job})
     analysis, _ = analyses.create(
@@ -102,8 +124,8 @@ def into_new(image_id: UUID, content: Content, how: How, wanted: Mapping[str, An
     return Taken(analysis, counts, bulk)
 
 
-def _read(image: Image, analysis_id: UUID, content: Content, how: How) -> Bulk:
-    target = importers.Target(
+def _target(image: Image, analysis_id: UUID, how: How) -> importers.Target:
+    return importers.Target(
         analysis_id=analysis_id,
         image_id=image.id,
         filename=image.filename,
@@ -113,6 +135,9 @@ def _read(image: Image, analysis_id: UUID, content: Content, how: How) -> Bulk:
         keypoints=how.keypoints,
         normalized=how.normalized,
     )
+
+
+def _read(target: importers.Target, content: Content, how: How) -> Bulk:
     db.session.rollback()  # nothing is held while the file is read
     return importers.load_found(
         content.read(target),

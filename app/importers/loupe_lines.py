@@ -19,7 +19,16 @@ from app.importers.base import (
     not_this_format,
     text_file,
 )
-from app.importers.loupe import OTHER_ANALYSIS, OVER_ALL, about, annotation, is_of_image, meant_of, part
+from app.importers.loupe import (
+    OTHER_ANALYSIS,
+    OVER_ALL,
+    about,
+    annotation,
+    facts,
+    is_of_image,
+    meant_of,
+    part,
+)
 from app.schemas import strict_json
 
 KINDS = ("export", "analysis", "annotation", "end")
@@ -51,6 +60,13 @@ def split(lines: list[str]) -> Parts | None:
     read = _read(lines)
     heads = {str(value.get("id")): (place, value) for place, value in read if _kind(value) == "analysis"}
     return _split(read, heads) if heads else None
+
+
+def about_lines(lines: list[str], target: Target) -> Json:
+    analyses = [(place, value) for place, value in _read(lines) if _kind(value) == "analysis"]
+    if len(analyses) < 2:
+        return facts(analyses[0][1]) if analyses else {}
+    return facts(meant_of(analyses, target)[1])
 
 
 def _split(read: list[tuple[str, Any]], heads: dict[str, tuple[str, Json]]) -> Parts:
@@ -121,4 +137,6 @@ def _check_end(values: list[Any]) -> None:
         )
 
 
-FORMAT = text_file("Loupe's own export, JSON lines", read, split=split, endings=(".ndjson", ".jsonl"))
+FORMAT = text_file(
+    "Loupe's own export, JSON lines", read, split=split, endings=(".ndjson", ".jsonl"), about=about_lines
+)
