@@ -19,7 +19,7 @@ from app.models.columns import new_id
 from app.schemas.analyses import CreateAnalysis
 from app.schemas.annotations import Bulk
 from app.schemas.base import load
-from app.schemas.receipts import notes_to_keep
+from app.schemas.receipts import notes_to_keep, source_of
 from app.services import analyses, annotations, leases
 
 UNKNOWN = "unknown"  # the version of a model of which none is told
@@ -165,6 +165,7 @@ def _stored(analysis: Analysis, bulk: Bulk, content: Content, how: How) -> Mappi
         dry_run=False,  # which is undone as a whole
         by=SYSTEM,
         proof=_proof(),
+        source=source_of(bulk),
     )
     return counts
 

@@ -42,7 +42,8 @@ def test_into_an_analysis(run: Any, analysis: Analysis, world: Any) -> None:
         f"Shown at /images/{analysis.image_id}?analysis={analysis.id}",
     ]
     assert world.count(Annotation) == 2
-    assert [event.actor_label for event in world.rows(AuditEvent, action="annotations.stored")] == ["system"]
+    (event,) = world.rows(AuditEvent, action="annotations.stored")
+    assert (event.actor_label, event.after["format"], event.after["normalised"]) == ("system", "json", 1)
 
 
 def test_into_a_new_analysis(run: Any, image: Any, world: Any) -> None:
