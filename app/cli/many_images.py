@@ -34,13 +34,15 @@ class Piece(NamedTuple):
 
     @property
     def place(self) -> dict[str, str]:
-        return {"source": self.source, "called": self.names[0]}
+        called = next((name for name in self.names if PurePosixPath(name).suffix), self.names[0])
+        return {"source": self.source, "called": called}
 
 
 def group_named(paths: Sequence[Path]) -> str:
     """The name of the file or folder, of several files that of the folder of the first."""
     first = paths[0].resolve()
-    return first.stem if len(paths) == 1 else first.parent.name or first.stem
+    alone = first.name if first.is_dir() else first.stem
+    return alone if len(paths) == 1 else first.parent.name or alone
 
 
 def import_into_project(

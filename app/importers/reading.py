@@ -170,19 +170,19 @@ def by_image(
     read: Callable[..., Found],
     key_of: Callable[[Json], str] = lambda entry: "",
 ) -> Parts:
-    """A part for each image that entries name, by the first of the names, and `key_of` it; who names none is told.
+    """A part for all entries that have the same names, any of which may be an image's, and the same `key_of` them.
 
-    `read(place, entry, target=…)` finds what is in an entry.
+    `read(place, entry, target=…)` finds what is in an entry. Those that have no name are told.
     """
-    groups: dict[tuple[str, str], tuple[tuple[str, ...], list[tuple[str, Json]]]] = {}
+    groups: dict[tuple[tuple[str, ...], str], list[tuple[str, Json]]] = {}
     for found in objects(entries, path):
         if isinstance(found, Refused):
             yield found
         elif names := tuple(str(name) for name in names_of(found[1]) if not says_nothing(name)):
-            groups.setdefault((names[0], key_of(found[1])), (names, []))[1].append(found)
+            groups.setdefault((names, key_of(found[1])), []).append(found)
         else:
             yield LeftOut(found[0], "names no image")
-    for (_, key), (names, group) in groups.items():
+    for (names, key), group in groups.items():
         yield Part(names, partial(_each_of, group, read), key=key)
 
 
