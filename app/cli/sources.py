@@ -54,11 +54,11 @@ def too_large(largest: int) -> PayloadTooLarge:
 def _in_zip(path: Path, endings: Sequence[str], largest: int, opened: ExitStack) -> Iterator[Source]:
     if path.stat().st_size > largest:
         raise too_large(largest)
-    with _as_malformed():
+    with _as_malformed(path):
         archive = opened.enter_context(zipfile.ZipFile(path))
     entries = [one for one in archive.infolist() if not (one.is_dir() or one.filename.startswith(HIDDEN))]
     if len(entries) > MAX_ENTRIES:
-        raise MalformedRequest(f"The zip has more than {MAX_ENTRIES} files.")
+        raise MalformedRequest(f"{path} has more than {MAX_ENTRIES} files.")
     for entry in entries:
         wanted = PurePosixPath(entry.filename).suffix.lower() in endings
         read = partial(_inflated, archive, entry, largest) if wanted else None
@@ -67,7 +67,7 @@ def _in_zip(path: Path, endings: Sequence[str], largest: int, opened: ExitStack)
 
 def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int) -> bytes:
     """The sizes that a zip tells of itself are not believed."""
-    with _as_malformed(), archive.open(entry) as source:
+    with _as_malformed(entry.filename), archive.open(entry) as source:
         body = source.read(largest + 1)
     if len(body) > largest:
         raise too_large(largest)
@@ -75,8 +75,8 @@ def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int) ->
 
 
 @contextmanager
-def _as_malformed() -> Iterator[None]:
+def _as_malformed(name: object) -> Iterator[None]:
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
-        raise MalformedRequest(f"The zip cannot be read: {error}") from None
+        raise MalformedRequest(f"{name} cannot be read: {error}") from None

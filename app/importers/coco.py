@@ -98,9 +98,13 @@ def split_dataset(file: Any) -> Parts:
             continue
         place, image = found
         if ids[number := text_of(image.get("id"))] > 1:
-            yield Refused(place, "id", "is that of several images of the file")
+            yield Refused(
+                place, "id", f"is that of several images, and of {len(entries[number])} annotations"
+            )
         elif not _names_in_project(image):
-            yield Refused(place, "file_name", "is missing")
+            yield Refused(
+                place, "file_name", f"is missing, of an image with {len(entries[number])} annotations"
+            )
         else:
             of_analyses = dict[str, Entries]({name: [] for name in analyses[str(image.get("loupe_id"))]})
             for entry in entries[number]:
@@ -165,10 +169,8 @@ def split_results(file: Any, dataset: Any = None) -> Parts:
     read = partial(_result, images=images, categories=categories)
     for found in by_image(file, "", _number_of, read, key_of=lambda entry: analysis_of(entry) or ""):
         if isinstance(found, Part):
-            image = images.get(found.names[0])
-            yield (
-                found._replace(bare=True) if image is None else found._replace(names=_names_in_project(image))
-            )
+            names = _names_in_project(images.get(found.names[0], {}))
+            yield found._replace(names=names) if names else found._replace(bare=True)
         else:
             yield found
 

@@ -162,6 +162,20 @@ def test_what_is_not_taken_is_told(run: Any, write: Any, leaves: Any, world: Any
     run("coco", file, "--skip-invalid")
 
 
+def test_images_that_cannot_be_told_apart(run: Any, write: Any, leaves: Any) -> None:
+    dataset = coco(entry(1), entry(1), entry(2), entry(3), **{"1": "a.png", "2": "b.png"})
+    dataset["images"] += [{"id": 1, "file_name": "c.png"}, {"id": 3}, 7]
+    said = run("coco", write("labels.json", dataset), "--skip-invalid")
+    assert taken(said) == {"b.png": 1}
+    faults = {one["place"]: one["errors"][0]["reason"] for one in said["file"][0]["skipped"]}
+    assert faults == {
+        "images.0": "is that of several images, and of 2 annotations",
+        "images.2": "is that of several images, and of 2 annotations",
+        "images.3": "is missing, of an image with 1 annotations",
+        "images.4": "must be an object",
+    }
+
+
 def test_one_image_that_is_refused_keeps_no_other_back(run: Any, write: Any, leaves: Any, world: Any) -> None:
     file = write("labels.json", coco(entry(1, score=2), entry(2), entry(1), **{"1": "a.png", "2": "b.png"}))
     said = run("coco", file, code=1)
@@ -248,11 +262,13 @@ def test_a_file_for_each_image(run: Any, write: Any, leaves: Any) -> None:
 
 
 def test_results_beside_their_dataset(run: Any, write: Any, leaves: Any, world: Any) -> None:
-    dataset = write("val.json", coco(**{"7": "a.png", "8": "b.png"}))
-    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), entry(9)])
+    listed = coco(**{"7": "a.png", "8": "b.png"})
+    listed["images"].append({"id": 10})
+    dataset = write("val.json", listed)
+    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), entry(9), entry(10)])
     said = run("coco-results", results, "--dataset", dataset)
     assert taken(said) == {"a.png": 1, "b.png": 2}
-    assert [one["called"] for one in said["unmatched"]] == ["9"]
+    assert [one["called"] for one in said["unmatched"]] == ["9", "10"]
     assert {one.class_name for one in world.rows(Annotation)} == {"leaf", "stem"}
 
 
