@@ -172,7 +172,8 @@ def by_image(
 ) -> Parts:
     """A part for all entries that have the same names, any of which may be an image's, and the same `key_of` them.
 
-    `read(place, entry, target=…)` finds what is in an entry. Those that have no name are told.
+    `read(place, entry, target=…)` finds what is in an entry. Those that have no name are told; one that has a number
+    only may be of the file of this number.
     """
     groups: dict[tuple[tuple[str, ...], str], list[tuple[str, Json]]] = {}
     for found in objects(entries, path):
@@ -183,7 +184,7 @@ def by_image(
         else:
             yield LeftOut(found[0], "names no image")
     for (names, key), group in groups.items():
-        yield Part(names, partial(_each_of, group, read), key=key)
+        yield Part(names, partial(_each_of, group, read), bare=all(map(str.isdecimal, names)), key=key)
 
 
 def _each_of(group: list[tuple[str, Json]], read: Callable[..., Found], target: Target) -> Found:

@@ -48,13 +48,6 @@ def test_a_part_says_what_the_file_says_of_its_image(name: str, file: Path, told
         assert (bulk.items, bulk.places) == (alone.items, alone.places)
 
 
-def test_which_formats_have_files_of_many_images() -> None:
-    split = {
-        one.values[0] for one in FILES if importers.split_file(one.values[1].read_bytes(), one.values[0])
-    }
-    assert split == {"json", "ndjson", "coco", "coco-results", "label-studio", "fiftyone"}
-
-
 def takes_or_refuses(file: Any, name: str, **told: Any) -> None:
     """It never fails otherwise, and whatever the file has is taken or named."""
     try:
