@@ -1,9 +1,6 @@
-"""`flask annotations`: a file of another tool as the annotations of an analysis."""
+"""`flask annotations`: files of other tools as the annotations of analyses."""
 
-import hashlib
-import json
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,32 +10,34 @@ from flask import current_app
 from flask.cli import AppGroup
 from marshmallow import ValidationError
 
-from app import access, importers
+from app import importers
+from app.cli.many_images import group_named, import_into_project
 from app.cli.outcome import Refused, done
-from app.errors import LoupeError, PayloadTooLarge
+from app.cli.receipts import Report, lines_of, printable, receipt_of
+from app.cli.sources import content
+from app.cli.taking import How, content_of, into_analysis, into_new
+from app.errors import LoupeError
 from app.extensions import db
-from app.geometry import Frame
 from app.importers.query import names_of
-from app.models import SYSTEM, Analysis, Image, Role, Status
-from app.models.columns import new_id
-from app.schemas.analyses import CreateAnalysis
-from app.schemas.annotations import MODES, Bulk
-from app.schemas.base import load
-from app.schemas.receipts import notes_to_keep, said_of
-from app.services import analyses, annotations, leases
+from app.schemas.annotations import MODES
 
-READ_BY = ("format", "names", "called", "keypoints", "normalized")  # options on which what is read depends
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+PLACE = click.Path(exists=True, path_type=Path)
 
 commands = AppGroup("annotations", help="Take annotations from files.")
 
 
 @commands.command("import")
-@click.argument("named", nargs=-1, required=True, metavar="[ANALYSIS_ID] FILE")
+@click.argument("named", nargs=-1, required=True, metavar="[ANALYSIS_ID] FILE…")
 @click.option("--format", type=click.Choice(list(importers.FORMATS)), required=True)
+@click.option("--project", "project_id", type=click.UUID, help="Make an analysis of each image of the files.")
 @click.option("--image", "image_id", type=click.UUID, help="Make an analysis of this image, and finalize it.")
-@click.option("--model", help="With --image: the model's name.")
-@click.option("--version", default="unknown", show_default=True, help="With --image: the model's version.")
+@click.option("--model", help="With --project or --image: the model's name; by default the file's.")
+@click.option("--version", help="The model's version; unknown where neither this nor the file says it.")
+@click.option("--group", help="With --project: the group of the analyses. By default called like the file.")
+@click.option(
+    "--dataset", type=FILE, help="With --project and coco-results: the dataset that has the images."
+)
 @click.option(
     "--names",
     type=FILE,
@@ -52,89 +51,98 @@ commands = AppGroup("annotations", help="Take annotations from files.")
 @click.option("--mode", type=click.Choice(MODES), default="append", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything and say the same, but store nothing.")
 @click.option("--skip-invalid", is_flag=True, help="Store what is valid, and name the rest.")
+@click.option("--json", "as_json", is_flag=True, help="Say it as JSON, an object a line.")
 def import_annotations(
-    named: tuple[str, ...], image_id: UUID | None, model: str | None, version: str, **how: Any
+    named: tuple[str, ...],
+    project_id: UUID | None,
+    image_id: UUID | None,
+    as_json: bool,
+    dry_run: bool,
+    **told: Any,
 ) -> None:
-    """Take the annotations of FILE into the analysis ANALYSIS_ID, or with --image into a new one.
+    """Take the annotations of FILE into the analysis ANALYSIS_ID, or into new analyses.
 
-    The same command again changes nothing: it finds what it stored, and the analysis that it made.
+    With --image, of that image; with --project, of each of its images that the files name or are named after: several
+    files, folders or zips of them.
+
+    The same command again changes nothing: it finds what it stored, and the analyses that it made.
     """
-    *ids, file = named
-    if len(ids) != (image_id is None):
-        raise click.UsageError("Name either an analysis or, with --image, an image; and then one file.")
-    if image_id is not None and not model:
-        raise click.UsageError("With --image, --model is needed.")
-    analysis_id: UUID | None = click.UUID.convert(ids[0], None, None) if ids else None
+    _refuse_mixed(named, project_id, image_id, told)
+    how = How(
+        format=told["format"],
+        mode=told["mode"],
+        skips=told["skip_invalid"],
+        names=_names(told["names"]),
+        called=told["called"],
+        keypoints=told["keypoints"],
+        normalized=told["normalized"],
+    )
+    report = Report(as_json=as_json)
+    wanted = {"model_name": told["model"], "model_version": told["version"]}
     try:
-        body = _content(FILE.convert(file, None, None))
-        image = _image(analysis_id, image_id)
-        batch = hashlib.sha256(body).hexdigest()[:32]
-        bulk = _load(body, batch, image, analysis_id or new_id(), how)
-        wanted = {"model_name": model, "model_version": version}
-        analysis = _analysis(analysis_id) if analysis_id else _made(image, wanted, batch, how)
-        counts, _ = annotations.store_bulk(
-            analysis,
-            bulk.items,
-            bulk.mode,
-            batch=batch,
-            notes=notes_to_keep(bulk),
-            dry_run=how["dry_run"],
-            by=SYSTEM,
-            proof=_proof(),
-        )
-        if image_id and not how["dry_run"]:
-            # an artifact that the file names cannot be there yet
-            analyses.finalize(analysis, Status.COMPLETED, None, None, {}, by=SYSTEM, proof=_proof())
+        if project_id is not None:
+            paths = [PLACE.convert(name, None, None) for name in named]
+            wanted["group_id"] = told["group"] or group_named(paths)
+            dataset = _content(told["dataset"]) if told["dataset"] else None
+            whole = import_into_project(
+                project_id, paths, how, wanted, report, dataset=dataset, dry_run=dry_run
+            )
+            if not whole:
+                raise click.exceptions.Exit(1)
+        else:
+            _import_one(named, image_id, how, wanted, report, dry_run=dry_run)
     except LoupeError as error:
         raise Refused(error) from None
-    said = [*_told(counts, bulk)]
-    if how["dry_run"]:
+
+
+def _refuse_mixed(
+    named: Sequence[str], project_id: UUID | None, image_id: UUID | None, told: dict[str, Any]
+) -> None:
+    """Raises UsageError for what does not go together."""
+    if project_id is None and len(named) != (1 if image_id else 2):
+        raise click.UsageError("Name either an analysis or, with --image, an image; and then one file.")
+    if project_id and image_id:
+        raise click.UsageError("Name either a project or an image.")
+    if (project_id or image_id) and not (told["model"] or importers.FORMATS[told["format"]].about):
+        raise click.UsageError("With --project or --image, --model is needed: such a file does not say it.")
+    if project_id is None and (told["group"] or told["dataset"]):
+        raise click.UsageError("--group and --dataset are for --project.")
+    if project_id and told["called"]:
+        raise click.UsageError("--called is for one image: with --project they are found by their names.")
+    if told["dataset"] and told["format"] != "coco-results":
+        raise click.UsageError("--dataset is for coco-results.")
+
+
+def _import_one(
+    named: Sequence[str],
+    image_id: UUID | None,
+    how: How,
+    wanted: dict[str, Any],
+    report: Report,
+    *,
+    dry_run: bool,
+) -> None:
+    file = named[-1]
+    read = content_of(_content(FILE.convert(file, None, None)), how.format)
+    if image_id is not None:
+        taken = into_new(image_id, read, how, wanted)
+    else:
+        taken = into_analysis(click.UUID.convert(named[0], None, None), read, how)
+    said = receipt_of(taken)
+    if dry_run:
         db.session.rollback()
-        done("\n".join(["Nothing is stored, as this is a dry run.", *said]))
-        return
-    address = f"{current_app.config['PUBLIC_URL']}/images/{image.id}?analysis={analysis.id}"
-    done("\n".join([f"Analysis {analysis.id}", *said, f"Shown at {address}"]))
+    if report.as_json:
+        db.session.commit()
+        report.say("image", {"source": file, "dry_run": dry_run, **said})
+    elif dry_run:
+        done("\n".join(["Nothing is stored, as this is a dry run.", *map(printable, lines_of(said))]))
+    else:
+        lines = [f"Analysis {said['analysis_id']}", *lines_of(said), f"Shown at {said['shown_at']}"]
+        done("\n".join(map(printable, lines)))
 
 
 def _content(file: Path) -> bytes:
-    largest = current_app.config["MAX_REQUEST_BYTES"]
-    if file.stat().st_size > largest:
-        raise PayloadTooLarge(f"The file has more than {largest} bytes.")
-    return file.read_bytes()
-
-
-def _analysis(analysis_id: UUID) -> Analysis:
-    return access.analysis_for(SYSTEM, analysis_id, Role.EDITOR)
-
-
-def _image(analysis_id: UUID | None, image_id: UUID | None) -> Image:
-    if analysis_id is not None:
-        return _analysis(analysis_id).image
-    assert image_id is not None
-    return access.image_for(SYSTEM, image_id, Role.EDITOR)
-
-
-def _load(body: bytes, batch: str, image: Image, analysis_id: UUID, how: dict[str, Any]) -> Bulk:
-    target = importers.Target(
-        analysis_id=analysis_id,
-        image_id=image.id,
-        filename=image.filename,
-        frame=Frame(image.width, image.height),
-        names=_names(how["names"]),
-        called=how["called"],
-        keypoints=how["keypoints"],
-        normalized=how["normalized"],
-    )
-    db.session.rollback()  # nothing is held while the file is read
-    return importers.load_file(
-        body,
-        how["format"],
-        target,
-        mode=how["mode"],
-        batch=batch,
-        at_most=current_app.config["ML_MAX_BULK_ANNOTATIONS"],
-        skips=how["skip_invalid"],
-    )
+    return content(file, current_app.config["MAX_REQUEST_BYTES"])
 
 
 def _names(file: Path | None) -> dict[str, str]:
@@ -142,47 +150,3 @@ def _names(file: Path | None) -> dict[str, str]:
         return names_of(file.read_text(encoding="utf-8")) if file else {}
     except (ValidationError, UnicodeDecodeError) as error:
         raise click.BadParameter(str(error), param_hint="--names") from None
-
-
-def _made(image: Image, wanted: dict[str, Any], batch: str, how: dict[str, Any]) -> Analysis:
-    """A new analysis, or the one that the same command made before."""
-    said = [str(image.id), wanted, batch, {name: str(how[name]) for name in READ_BY}]
-    job = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
-    values, _ = load(CreateAnalysis(), wanted | {"external_job_id": job})
-    analysis, _ = analyses.create(
-        image,
-        values,
-        by=SYSTEM,
-        limit=current_app.config["ML_MAX_ANALYSES_PER_IMAGE"],
-        models=current_app.config["ML_ALLOWED_MODELS"],
-        status=Status.PROCESSING,
-    )
-    return analysis
-
-
-def _proof() -> leases.Proof:
-    return leases.Proof(None, current_app.config["SECRET_KEY"])
-
-
-def _told(counts: Mapping[str, int], bulk: Bulk) -> Iterator[str]:
-    """The receipt as lines to read."""
-    yield ", ".join(f"{number} {name}" for name, number in counts.items())
-    said = said_of(bulk)
-    for one in said.get("skipped", ()):
-        for fault in one["errors"]:
-            yield f"refused: {one['place']}: {fault['field']} {fault['reason']}"
-    if "normalised" in said:
-        kinds = Counter(note["what"] for one in said["normalised"] for note in one["notes"])
-        listed = ", ".join(f"{kind} {number}" for kind, number in kinds.items())
-        yield f"normalised: {said['normalised_count']} ({listed} in the first {len(said['normalised'])})"
-    for name in said.get("ignored", ()):
-        yield f"ignored: {name}"
-    file = said["file"]
-    for kind in ("left_out", "told"):
-        for entry in file.get(kind, ()):
-            yield f"{kind.replace('_', ' ')}: {entry['count']} × {entry['what']} ({', '.join(entry['places'])})"
-    for entry in file.get("extra", ()):
-        yield f"kept in data.extra: {entry['count']} × {entry['key']}"
-    for kind in ("left_out", "told", "extra"):
-        if (more := file.get(f"{kind}_count", 0) - len(file.get(kind, ()))) > 0:
-            yield f"{kind.replace('_', ' ')}: {more} more that are not listed"

@@ -18,11 +18,11 @@ class Refused(click.ClickException):
     """A rule said no: the reason, without a traceback."""
 
     def __init__(self, error: LoupeError) -> None:
-        reasons = "; ".join(_told(entry) for entry in error.errors or [])
+        reasons = "; ".join(told_of(entry) for entry in error.errors or [])
         super().__init__(reasons or error.detail)
 
 
-def _told(entry: Mapping[str, Any]) -> str:
+def told_of(entry: Mapping[str, Any]) -> str:
     """Where, as far as it is known, and what is wrong there."""
     where = " ".join(str(entry[name]) for name in ("place", "field") if entry.get(name))
     return f"{where}: {entry['reason']}" if "place" in entry else f"{where} {entry['reason']}".strip()

@@ -29,10 +29,22 @@ from app.importers import (
     ultralytics,
     yolo,
 )
-from app.importers.base import Importer, LeftOut, Refused, Taken, Target, Told, not_this_format
+from app.importers.base import (
+    Found,
+    Importer,
+    LeftOut,
+    Part,
+    Parts,
+    Refused,
+    Taken,
+    Target,
+    Told,
+    not_this_format,
+)
 from app.schemas.annotations import Bulk, Unread, load_bulk
+from app.schemas.base import MAX_ERRORS
 
-__all__ = ["FORMATS", "Importer", "Target", "load_file"]
+__all__ = ["FORMATS", "Importer", "Part", "Split", "Target", "load_file", "load_found", "split_file"]
 
 FORMATS: dict[str, Importer] = {
     "json": loupe.JSON,
@@ -69,8 +81,66 @@ def load_file(
     Raises what `load_bulk` raises, and MalformedRequest or InvalidPayload for a file that is none of this format.
     """
     importer = FORMATS[format]
-    most = MAX_GROWTH * len(body) + MAX_SMALL
-    contents = _gather(importer.read(importer.parse(body), target), at_most, most)
+    found = importer.read(importer.parse(body), target)
+    return load_found(
+        found, format, target, size=len(body), mode=mode, batch=batch, at_most=at_most, skips=skips
+    )
+
+
+@dataclass(frozen=True)
+class Split:
+    """A file of many images: a part for each, and what there is to say of the whole, as in a receipt."""
+
+    parts: list[Part]
+    said: dict[str, Any]
+
+
+def split_file(body: bytes, format: str, dataset: bytes | None = None) -> Split | None:
+    """None where the format, or this file of it, is of one image. `dataset` is a COCO dataset, beside its results.
+
+    Raises MalformedRequest or InvalidPayload for a file that is none of this format.
+    """
+    importer = FORMATS[format]
+    if importer.split is None:
+        return None
+    beside = () if dataset is None else (importer.parse(dataset),)
+    found = importer.split(importer.parse(body), *beside)
+    if found is None:
+        return None
+    parts: list[Part] = []
+    contents = _gather(_without_parts(found, parts), MAX_FOUND, 0)
+    faults = [
+        {"place": place, "errors": [{"field": one.field, "reason": one.reason}]}
+        for place, one in zip(contents.places, contents.items, strict=True)
+    ]
+    said = contents.said(format)
+    said.pop("annotations")
+    return Split(
+        parts, said | ({"skipped": faults[:MAX_ERRORS], "skipped_count": len(faults)} if faults else {})
+    )
+
+
+def _without_parts(found: Parts, parts: list[Part]) -> Found:
+    for one in found:
+        if isinstance(one, Part):
+            parts.append(one)
+        else:
+            yield one
+
+
+def load_found(
+    found: Found,
+    format: str,
+    target: Target,
+    *,
+    size: int,
+    mode: str,
+    batch: str,
+    at_most: int,
+    skips: bool = False,
+) -> Bulk:
+    """What an importer finds, as `load_file` has it; `size` is that of the file in bytes."""
+    contents = _gather(found, at_most, MAX_GROWTH * size + MAX_SMALL)
     request = {"annotations": contents.items, "mode": mode}
     try:
         bulk = load_bulk(

@@ -12,6 +12,7 @@ on as they are, whatever they are, and never repairs them. Keys it does not know
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import Any, NamedTuple, NoReturn, TypeAlias
 from uuid import UUID
 
@@ -60,6 +61,23 @@ class Told(NamedTuple):
 Found: TypeAlias = Iterator[Taken | Refused | LeftOut | Told]
 
 
+class Part(NamedTuple):
+    """What a file of many images says of one of them, for `read` to read as an importer does.
+
+    `names` are what the file calls the image, without an ending where `bare`. Those of two parts are the same where
+    both are of one image on purpose; `key` then tells them apart. `about` is as an Importer's.
+    """
+
+    names: tuple[str, ...]
+    read: "Callable[[Target], Found]"
+    bare: bool = False
+    key: str = ""
+    about: Mapping[str, Any] = MappingProxyType({})
+
+
+Parts: TypeAlias = Iterator[Part | Taken | Refused | LeftOut | Told]
+
+
 @dataclass
 class Pixels:
     """How many more pixels, or bytes of arrays, the masks of one file may be unpacked to."""
@@ -73,7 +91,8 @@ class Target:
 
     `names` are class names by number, where the file has none; `called` is what the file calls the image, where it is
     neither the image's file name nor its id; `keypoints` is how many a line has, and `normalized` that coordinates go
-    from 0 to 1, for files that do not tell. `pixels` is what is left for masks, of which a few bytes can be millions.
+    from 0 to 1, for files that do not tell. `facts` are the fields of a new analysis that are taken from the file.
+    `pixels` is what is left for masks, of which a few bytes can be millions.
     """
 
     analysis_id: UUID
@@ -84,6 +103,7 @@ class Target:
     called: str | None = None
     keypoints: int | None = None
     normalized: bool = False
+    facts: frozenset[str] = frozenset()
     pixels: Pixels = field(default_factory=Pixels, compare=False)
 
     @property
@@ -94,12 +114,20 @@ class Target:
 
 @dataclass(frozen=True)
 class Importer:
-    """A format. `parse` makes of the file's bytes what `read` takes; `options` are those of Target that it looks at."""
+    """A format. `parse` makes of the file's bytes what `read` takes.
+
+    `split` gives a part for each image of such a file, and what there is to say of the whole; None where the file is of
+    one image. Without it every file of the format is. `endings` are those of its files in a folder.
+
+    `about` gives the fields of a new analysis that a file of one image has: its model, parameters and provenance.
+    """
 
     title: str
     read: Callable[[Any, Target], Found]
     parse: Callable[[bytes], Any]
-    options: tuple[str, ...] = ()
+    split: Callable[..., Parts | None] | None = None
+    endings: tuple[str, ...] = (".json",)
+    about: Callable[[Any, Target], Json] | None = None
 
 
 # --- what files are parsed with ----------------------------------------------------------------------------------

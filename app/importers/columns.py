@@ -3,9 +3,19 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-from app.importers.base import Found, Json, Target, Told, class_of, not_this_format, thing, third_of_keypoints
+from app.importers.base import (
+    Found,
+    Json,
+    Parts,
+    Target,
+    Told,
+    class_of,
+    not_this_format,
+    thing,
+    third_of_keypoints,
+)
 from app.importers.masks import HALF, mask_data, rows_of
-from app.importers.reading import Unfit, each_of_image, kept, one, under
+from app.importers.reading import Unfit, by_image, each_of_image, kept, one, under
 
 IMAGE_KEYS = ("file_name", "image_id", "image", "img_path", "image_path", "filename", "path")
 
@@ -52,6 +62,21 @@ def one_of_images(
     if path is None:
         return one("", entries[0], read)
     return each_of_image(entries, path, names_of, target, read)
+
+
+def split_images(entries: Any, path: str, read: Callable[..., Found]) -> Parts | None:
+    """A part for each image that a list names; None where it names none, and is of one image."""
+    if not isinstance(entries, list) or not any(
+        isinstance(entry, dict) and named_in(entry) for entry in entries
+    ):
+        return None
+    return by_image(entries, path, named_in, read)
+
+
+def named_in(entry: Json) -> list[Any]:
+    """What an entry calls its image; a number only where it has nothing else."""
+    there = [entry[key] for key in IMAGE_KEYS if isinstance(entry.get(key), str | int)]
+    return [name for name in there if isinstance(name, str)] or there
 
 
 def class_named(

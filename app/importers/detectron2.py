@@ -9,7 +9,7 @@ import math
 from functools import partial
 from typing import Any
 
-from app.importers.base import Found, Json, Target, Told, frame_of, json_file, not_this_format, thing
+from app.importers.base import Found, Json, Parts, Target, Told, frame_of, json_file, not_this_format, thing
 from app.importers.columns import (
     IMAGE_KEYS,
     class_named,
@@ -19,6 +19,7 @@ from app.importers.columns import (
     mask_of,
     one_of_images,
     rows,
+    split_images,
     told_of_mask,
 )
 from app.importers.reading import Unfit, each, head, kept, numbers, one, under, without
@@ -50,6 +51,12 @@ def read_file(file: Any, target: Target) -> Found:
         yield from _flat(file, target)
     else:
         not_this_format("This is no dataset of Detectron2, no predictions and no Instances.")
+
+
+def split_file(file: Any) -> Parts | None:
+    if isinstance(file, list) and any(isinstance(entry, dict) and _listed(entry) for entry in file):
+        return split_images(file, "", _image)
+    return split_images(file, "", partial(_entry, mode=XYWH, frame={}))
 
 
 def _listed(entry: Json) -> str | None:
@@ -155,4 +162,4 @@ def _instance(place: str, row: Json, *, target: Target, frame: Json) -> Found:
     yield from detection(place, about, box, mask, keypoints and keypoints | frame, rest)
 
 
-FORMAT = json_file("Detectron2: datasets, predictions or Instances", read_file)
+FORMAT = json_file("Detectron2: datasets, predictions or Instances", read_file, split=split_file)

@@ -6,6 +6,7 @@ height]`, a detection's mask covers its box, a polyline has several shapes, a mi
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import chain
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -13,10 +14,23 @@ import numpy as np
 
 from app.annotations.base import FAR
 from app.importers.arrays import array_of
-from app.importers.base import Found, Json, LeftOut, Taken, Target, Told, class_of, json_file, not_this_format
+from app.importers.base import (
+    Found,
+    Json,
+    LeftOut,
+    Part,
+    Parts,
+    Taken,
+    Target,
+    Told,
+    class_of,
+    json_file,
+    not_this_format,
+)
 from app.importers.masks import mask_data, spend
 from app.importers.reading import (
     Unfit,
+    by_image,
     check_one,
     each,
     each_of_image,
@@ -55,6 +69,26 @@ def read_samples(file: Any, target: Target) -> Found:
         )
 
 
+def split_samples(file: Any) -> Parts | None:
+    if isinstance(file, dict) and isinstance(file.get("labels"), dict):
+        return _split_dataset(file)
+    if isinstance(file, dict) and isinstance(file.get("samples"), list):
+        listed, path = file["samples"], "samples"
+    elif isinstance(file, list) or (isinstance(file, dict) and "filepath" in file):
+        listed, path = file if isinstance(file, list) else [file], ""
+    else:
+        return None
+    said = head(file, ("samples",), "", "says something of the dataset") if path else ()
+    return chain(said, by_image(listed, path, _names_of, _sample))
+
+
+def _split_dataset(file: Json) -> Parts:
+    """The labels are called like their image without its ending."""
+    yield from head(file, ("classes", "labels"), "", "says something of the dataset")
+    for key, value in file["labels"].items():
+        yield Part((key,), partial(_labels, key, value, file.get("classes")), bare=True)
+
+
 def _names_of(sample: Json) -> list[Any]:
     oid = sample.get("_id")
     return [
@@ -88,22 +122,27 @@ def _field(place: str, name: str, value: Json, target: Target) -> Found:
 def _dataset(file: Json, target: Target) -> Found:
     """`labels.json` of an image dataset: a class or a list of detections by the name of the image's file."""
     yield from head(file, ("classes", "labels"), "", "says something of the dataset")
-    classes = file.get("classes")
-    numbered = {str(i): name for i, name in enumerate(classes)} if isinstance(classes, list) else {}
-    read = partial(_label, target=target, of={}, names=numbered | {**target.names})
     stem = PurePosixPath(target.filename).stem
     ours = {
         key for key in file["labels"] if is_called(key, target) or (target.called is None and key == stem)
     }
     check_one(ours, target, [*file["labels"]])
     for key, value in file["labels"].items():
-        place = under("labels", key)
-        if key not in ours:
-            yield LeftOut(place, "is of another image")
-        elif isinstance(value, list):
-            yield from each(value, place, read)
-        elif value is not None:
-            yield from one(place, value if isinstance(value, dict) else {"label": value}, read)
+        if key in ours:
+            yield from _labels(key, value, file.get("classes"), target)
+        else:
+            yield LeftOut(under("labels", key), "is of another image")
+
+
+def _labels(key: str, value: Any, classes: Any, target: Target) -> Found:
+    """Those of one image: a list of detections, a label, the name of a class, or its number among `classes`."""
+    numbered = {str(i): name for i, name in enumerate(classes)} if isinstance(classes, list) else {}
+    read = partial(_label, target=target, of={}, names=numbered | {**target.names})
+    place = under("labels", key)
+    if isinstance(value, list):
+        yield from each(value, place, read)
+    elif value is not None:
+        yield from one(place, value if isinstance(value, dict) else {"label": value}, read)
 
 
 def _label(place: str, label: Json, *, target: Target, of: Json, names: Mapping[str, Any]) -> Found:
@@ -249,4 +288,4 @@ LISTS = {
 LABEL_BY_KEY = {"bounding_box": "Detection", "closed": "Polyline", "points": "Keypoint"}
 """What a label is that does not say it, as in the labels of image datasets."""
 
-FORMAT = json_file("FiftyOne: samples, or the labels of a dataset", read_samples)
+FORMAT = json_file("FiftyOne: samples, or the labels of a dataset", read_samples, split=split_samples)

@@ -197,4 +197,4 @@ def _list(value: Any, field: str) -> list[Any]:
     return value
 
 
-FORMAT = json_file("GeoJSON in pixels, as of QuPath", read_features)
+FORMAT = json_file("GeoJSON in pixels, as of QuPath", read_features, endings=(".geojson", ".json"))

@@ -15,6 +15,7 @@ from app.importers.base import (
     Found,
     Json,
     LeftOut,
+    Parts,
     Taken,
     Target,
     Told,
@@ -26,6 +27,7 @@ from app.importers.brush import decode_brush
 from app.importers.masks import mask_data, size_of
 from app.importers.reading import (
     Unfit,
+    by_image,
     each,
     each_of_image,
     head,
@@ -55,6 +57,16 @@ def read_tasks(file: Any, target: Target) -> Found:
         yield from each_of_image([file], "", _images_of, target, partial(_task, target=target))
     else:
         not_this_format("This is no list of tasks: each has `data` and `predictions`.")
+
+
+def split_tasks(file: Any) -> Parts | None:
+    if isinstance(file, list) and not (
+        file and all(isinstance(entry, dict) and "type" in entry for entry in file)
+    ):
+        return by_image(file, "", _images_of, _task)
+    if isinstance(file, dict) and "predictions" in file and "result" not in file:
+        return split_tasks([file])
+    return None
 
 
 def _images_of(task: Json) -> list[str]:
@@ -255,4 +267,4 @@ SHAPES: dict[str, Callable[..., Found]] = {
 }
 REGIONS = SHAPES | {f"{name}labels": read for name, read in SHAPES.items()}
 
-FORMAT = json_file("Label Studio: tasks with predictions", read_tasks)
+FORMAT = json_file("Label Studio: tasks with predictions", read_tasks, split=split_tasks)

@@ -1,12 +1,16 @@
 """What Loupe itself exports as JSON, of one analysis or of many: the same annotations again."""
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from app.importers.base import (
     Found,
     Json,
     LeftOut,
+    Part,
+    Parts,
     Refused,
     Taken,
     Target,
@@ -15,8 +19,15 @@ from app.importers.base import (
     not_this_format,
     objects,
 )
+from app.importers.reading import head
 from app.models.artifacts import FILENAME
 
+FACTS = (
+    "model_name",
+    "model_version",
+    "parameters",
+    "provenance",
+)  # which a new analysis may have from the file
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
 MAX_LISTED = 5
 OVER_ALL = "says something of the export, not of its analyses"
@@ -46,6 +57,44 @@ def read_json(file: Any, target: Target) -> Found:
             yield LeftOut(one[0], OTHER_ANALYSIS)
 
 
+def split_json(file: Any) -> Parts | None:
+    """A part for each analysis, also where several are of one image."""
+    if not isinstance(file, dict) or "annotations" in file or "analyses" not in file:
+        return iter([part("", file, partial(_analysis, "", file))]) if is_of_image(file) else None
+    return _split_analyses(file)
+
+
+def _split_analyses(file: Json) -> Parts:
+    yield from head(file, ("analyses",), "", OVER_ALL)
+    for one in objects(file["analyses"], "analyses"):
+        if isinstance(one, Refused):
+            yield one
+        elif is_of_image(one[1]):
+            yield part(*one, partial(_analysis, f"{one[0]}.", one[1]))
+        else:
+            yield LeftOut(one[0], "names no image")
+
+
+def is_of_image(analysis: Any) -> bool:
+    return isinstance(analysis, dict) and isinstance(analysis.get("image_id"), str)
+
+
+def part(place: str, analysis: Json, read: Callable[[Target], Found]) -> Part:
+    return Part((analysis["image_id"],), read, key=str(analysis.get("id", place)), about=facts(analysis))
+
+
+def facts(analysis: Any) -> Json:
+    return {name: analysis[name] for name in FACTS if analysis.get(name) is not None}
+
+
+def about_json(file: Any, target: Target) -> Json:
+    if not isinstance(file, dict) or "annotations" in file:
+        return facts(file) if isinstance(file, dict) else {}
+    listed = file.get("analyses")
+    there = [("", one) for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    return facts(meant_of(there, target)[1])
+
+
 def meant_of(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
     """The one analysis of this image, or the one that is `called`. Raises InvalidPayload."""
     found = [one for one in there if {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
@@ -67,14 +116,16 @@ def _analysis(path: str, file: Json, target: Target) -> Found:
 
 
 def about(path: str, head: Json, target: Target) -> Found:
-    """What is said of the analysis is not taken: another one takes its annotations."""
+    """What is said of the analysis is not taken, as another one takes its annotations; but for a new one's facts."""
     if head.get("image_id") not in (None, str(target.image_id)):
         yield Told(
             f"{path}image_id",
             "is another image: coordinates are taken as pixels of the one that is imported to",
         )
     for name in head:
-        if name not in ("annotations", "image_id"):
+        if name in target.facts:
+            yield Told(f"{path}{name}", "is taken for the new analysis")
+        elif name not in ("annotations", "image_id"):
             yield LeftOut(f"{path}{name}", "says something of the exported analysis, not of its annotations")
 
 
@@ -96,4 +147,4 @@ def annotation(place: str, entry: Json, target: Target) -> Found:
         yield Taken(place, item)
 
 
-JSON = json_file("Loupe's own export, JSON", read_json)
+JSON = json_file("Loupe's own export, JSON", read_json, split=split_json, about=about_json)

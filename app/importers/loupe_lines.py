@@ -4,6 +4,7 @@ Before the annotations of an analysis stands the analysis, and the last line is 
 there were: a download that broke off is not taken for a whole one. Lines of annotations alone are taken too.
 """
 
+from functools import partial
 from typing import Any
 
 from app.errors import MalformedRequest
@@ -12,19 +13,29 @@ from app.importers.base import (
     Found,
     Json,
     LeftOut,
+    Parts,
     Refused,
     Target,
     not_this_format,
     text_file,
 )
-from app.importers.loupe import OTHER_ANALYSIS, OVER_ALL, about, annotation, meant_of
+from app.importers.loupe import (
+    OTHER_ANALYSIS,
+    OVER_ALL,
+    about,
+    annotation,
+    facts,
+    is_of_image,
+    meant_of,
+    part,
+)
 from app.schemas import strict_json
 
 KINDS = ("export", "analysis", "annotation", "end")
 
 
 def read(lines: list[str], target: Target) -> Found:
-    read = [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    read = _read(lines)
     analyses = [(place, value) for place, value in read if _kind(value) == "analysis"]
     wanted = meant_of(analyses, target)[1].get("id") if len(analyses) > 1 else None
     for place, value in read:
@@ -42,6 +53,53 @@ def read(lines: list[str], target: Target) -> Found:
         elif kind == "annotation":
             yield from annotation(place, _without_kind(value), target)
     _check_end([value for _, value in read])
+
+
+def split(lines: list[str]) -> Parts | None:
+    """A part for each analysis; None where the file has lines of annotations only."""
+    read = _read(lines)
+    heads = {str(value.get("id")): (place, value) for place, value in read if _kind(value) == "analysis"}
+    return _split(read, heads) if heads else None
+
+
+def about_lines(lines: list[str], target: Target) -> Json:
+    analyses = [(place, value) for place, value in _read(lines) if _kind(value) == "analysis"]
+    if len(analyses) < 2:
+        return facts(analyses[0][1]) if analyses else {}
+    return facts(meant_of(analyses, target)[1])
+
+
+def _split(read: list[tuple[str, Any]], heads: dict[str, tuple[str, Json]]) -> Parts:
+    _check_end([value for _, value in read])
+    lines: dict[str, list[tuple[str, Json]]] = {name: [] for name in heads}
+    for place, value in read:
+        kind = _kind(value)
+        if not isinstance(value, dict):
+            yield Refused(place, "", value)
+        elif kind == "export":
+            yield LeftOut(place, OVER_ALL)
+        elif kind not in KINDS:
+            yield Refused(place, "kind", f"must be one of: {', '.join(KINDS)}")
+        elif kind == "annotation":
+            if (name := str(value.get("analysis_id"))) in lines:
+                lines[name].append((place, value))
+            else:
+                yield Refused(place, "analysis_id", "is of no analysis that the file has")
+    for name, (place, head) in heads.items():
+        if is_of_image(head):
+            yield part(place, head, partial(_analysis, place, head, lines[name]))
+        else:
+            yield LeftOut(place, "names no image")
+
+
+def _analysis(place: str, head: Json, lines: list[tuple[str, Json]], target: Target) -> Found:
+    yield from about(f"{place} ", _without_kind(head), target)
+    for where, value in lines:
+        yield from annotation(where, _without_kind(value), target)
+
+
+def _read(lines: list[str]) -> list[tuple[str, Any]]:
+    return [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _parsed(line: str) -> Any:
@@ -79,4 +137,6 @@ def _check_end(values: list[Any]) -> None:
         )
 
 
-FORMAT = text_file("Loupe's own export, JSON lines", read)
+FORMAT = text_file(
+    "Loupe's own export, JSON lines", read, split=split, endings=(".ndjson", ".jsonl"), about=about_lines
+)

@@ -7,7 +7,7 @@ COCO run-lengths. What the call itself gives, `{predictions: […]}`, is read to
 from functools import partial
 from typing import Any
 
-from app.importers.base import Found, Json, Target, json_file, not_this_format
+from app.importers.base import Found, Json, Parts, Target, json_file, not_this_format
 from app.importers.columns import (
     IMAGE_KEYS,
     class_named,
@@ -16,6 +16,7 @@ from app.importers.columns import (
     mask_of,
     one_of_images,
     rows,
+    split_images,
     told_of_mask,
 )
 from app.importers.reading import head, without
@@ -39,6 +40,13 @@ def read_predictions(file: Any, target: Target) -> Found:
         yield from one_of_images(images, path, target, partial(_image, target=target))
 
 
+def split_predictions(file: Any) -> Parts | None:
+    listed = isinstance(file, dict) and "predictions" in file
+    return (
+        split_images(file["predictions"], "predictions", _image) if listed else split_images(file, "", _image)
+    )
+
+
 def _image(place: str, prediction: Json, *, target: Target) -> Found:
     yield from head(prediction, (*_COLUMNS, *IMAGE_KEYS), place, "says something of the image as a whole")
     names = [name for name in _COLUMNS if name != "labels"]
@@ -55,4 +63,4 @@ def _row(place: str, row: Json, *, target: Target) -> Found:
     yield from detection(place, about, box, mask_of(row.get("masks"), "masks"), None, rest)
 
 
-FORMAT = json_file("MMDetection: predictions of its inferencer", read_predictions)
+FORMAT = json_file("MMDetection: predictions of its inferencer", read_predictions, split=split_predictions)

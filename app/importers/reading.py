@@ -3,11 +3,13 @@
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import unquote
 
-from app.importers.base import Found, Json, LeftOut, Refused, Target, not_this_format, objects
+from app.importers.base import Found, Json, LeftOut, Part, Parts, Refused, Target, not_this_format, objects
 
 MAX_LISTED = 5
 
@@ -117,19 +119,19 @@ def is_called(name: Any, target: Target) -> bool:
     """Whether a name, path, address or number in the file means the image; a number may be its file's (`0139.jpg`)."""
     if not isinstance(name, str):
         return False
-    if not target.calls.isdisjoint(_names(name)):
+    if not target.calls.isdisjoint(ends_of(name)):
         return True
     stem = PurePosixPath(target.filename).stem
     is_number = target.called is None and name.isdecimal() and stem.isdecimal()
     return is_number and name.lstrip("0") == stem.lstrip("0")
 
 
-def _names(name: str) -> Iterator[str]:
-    """What stands at the end of a path, before the query of an address or in it."""
+def ends_of(name: str) -> Iterator[str]:
+    """The name, and what stands at the end of a path, before the query of an address or in it; as images are named."""
     yield name
     path, _, query = name.partition("?")
     for part in (path.partition("#")[0], name, *(query and [query.rpartition("=")[2]])):
-        yield re.split(r"[/\\]", unquote(part))[-1]
+        yield normalize("NFC", re.split(r"[/\\]", unquote(part))[-1])
 
 
 OTHER_IMAGE = "is of another image"
@@ -159,6 +161,35 @@ def each_of_image(
             yield from one(under(path, i), entry, read)
         else:
             yield LeftOut(under(path, i), OTHER_IMAGE)
+
+
+def by_image(
+    entries: list[Any],
+    path: str,
+    names_of: Callable[[Json], Iterable[Any]],
+    read: Callable[..., Found],
+    key_of: Callable[[Json], str] = lambda entry: "",
+) -> Parts:
+    """A part for all entries that have the same names, any of which may be an image's, and the same `key_of` them.
+
+    `read(place, entry, target=…)` finds what is in an entry. Those that have no name are told; one that has a number
+    only may be of the file of this number.
+    """
+    groups: dict[tuple[tuple[str, ...], str], list[tuple[str, Json]]] = {}
+    for found in objects(entries, path):
+        if isinstance(found, Refused):
+            yield found
+        elif names := tuple(str(name) for name in names_of(found[1]) if not says_nothing(name)):
+            groups.setdefault((names, key_of(found[1])), []).append(found)
+        else:
+            yield LeftOut(found[0], "names no image")
+    for (names, key), group in groups.items():
+        yield Part(names, partial(_each_of, group, read), bare=all(map(str.isdecimal, names)), key=key)
+
+
+def _each_of(group: list[tuple[str, Json]], read: Callable[..., Found], target: Target) -> Found:
+    for place, entry in group:
+        yield from one(place, entry, partial(read, target=target))
 
 
 def check_one(ours: set[str], target: Target, there: list[str], alone: bool = False) -> None:

@@ -3,8 +3,17 @@
 from functools import partial
 from typing import Any
 
-from app.importers.base import Found, Json, LeftOut, Target, json_file, not_this_format
-from app.importers.columns import IMAGE_KEYS, class_named, detection, each_row, mask_of, rows, told_of_mask
+from app.importers.base import Found, Json, LeftOut, Parts, Target, json_file, not_this_format
+from app.importers.columns import (
+    IMAGE_KEYS,
+    class_named,
+    detection,
+    each_row,
+    mask_of,
+    rows,
+    split_images,
+    told_of_mask,
+)
 from app.importers.reading import each, each_of_image, head, says_nothing, without
 
 CORNERS = ("x_min", "y_min", "x_max", "y_max")
@@ -31,6 +40,10 @@ def read_detections(file: Any, target: Target) -> Found:
     yield from each_row(rows(data | file, "", "xyxy", own), read)
 
 
+def split_rows(file: Any) -> Parts | None:
+    return split_images(file, "", _row)
+
+
 def _images_of(row: Json) -> list[str]:
     """The names of images among what the program wrote beside the detections."""
     return [row[key] for key in IMAGE_KEYS if isinstance(row.get(key), str)]
@@ -51,4 +64,4 @@ def _row(place: str, row: Json, *, target: Target) -> Found:
     yield from detection(place, about, {"bbox": corners, "format": "xyxy"}, mask, None, rest)
 
 
-FORMAT = json_file("supervision: rows of a JSONSink, or Detections", read_detections)
+FORMAT = json_file("supervision: rows of a JSONSink, or Detections", read_detections, split=split_rows)

@@ -8,7 +8,7 @@ run-lengths too.
 from functools import partial
 from typing import Any
 
-from app.importers.base import Found, Json, Target, json_file, not_this_format
+from app.importers.base import Found, Json, Parts, Target, json_file, not_this_format
 from app.importers.columns import (
     IMAGE_KEYS,
     class_named,
@@ -18,6 +18,7 @@ from app.importers.columns import (
     mask_of,
     one_of_images,
     rows,
+    split_images,
     told_of_mask,
 )
 from app.importers.reading import head, without
@@ -38,6 +39,10 @@ def read_outputs(file: Any, target: Target) -> Found:
         yield from one_of_images(images, path, target, partial(_image, target=target))
 
 
+def split_outputs(file: Any) -> Parts | None:
+    return split_images(file, "", _image)
+
+
 def _image(place: str, output: Json, *, target: Target) -> Found:
     own = ("boxes", *_COLUMNS, *IMAGE_KEYS)
     yield from head(output, own, place, "says something of the image as a whole")
@@ -55,4 +60,4 @@ def _row(place: str, row: Json, *, target: Target) -> Found:
     yield from detection(place, about, box, mask_of(row.get("masks"), "masks"), keypoints, rest)
 
 
-FORMAT = json_file("torchvision: outputs of detection models", read_outputs)
+FORMAT = json_file("torchvision: outputs of detection models", read_outputs, split=split_outputs)

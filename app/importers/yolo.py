@@ -82,4 +82,4 @@ def _pose(place: str, about: Json, values: list[float], count: int) -> Found:
     yield from thing(place, about, ("bounding_box", _box(values) | kept), keypoints)
 
 
-FORMAT = text_file("YOLO labels or predictions, text", read)
+FORMAT = text_file("YOLO labels or predictions, text", read, endings=(".txt",))

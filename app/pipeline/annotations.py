@@ -18,7 +18,7 @@ from app.responses import answer
 from app.schemas.annotations import Bulk, BulkIn, load_bulk
 from app.schemas.base import load
 from app.schemas.queries import BulkQuery
-from app.schemas.receipts import ReceiptOut, notes_to_keep, receipt_out
+from app.schemas.receipts import ReceiptOut, notes_to_keep, receipt_out, source_of
 from app.services import annotations
 
 
@@ -78,6 +78,7 @@ def store(analysis: Analysis, bulk: Bulk, ignored: list[str], *, batch: str, dry
         dry_run=dry_run,
         by=principal(),
         proof=lease_proof(),
+        source=source_of(bulk),
     )
     commit()
     return answer(receipt_out(counts, ids, bulk, ignored))

@@ -148,6 +148,14 @@ def said_of(bulk: Bulk, ignored: Sequence[str] = ()) -> Json:
     return {name: value for name, value in said.items() if value}
 
 
+def source_of(bulk: Bulk) -> Json:
+    """Of a file, for the audit trail: its format, how much it had of the image, and how that was taken."""
+    if bulk.file is None:
+        return {}
+    counts = {"normalised": bulk.normalised_count, "skipped": bulk.skipped_count}
+    return {"format": bulk.file["format"], "in_file": bulk.file["annotations"], **counts}
+
+
 def notes_to_keep(bulk: Bulk, ignored: Sequence[str] = ()) -> Json | None:
     """As much of it as fits into `NOTES_BYTES`, the same number of each list; the counts always."""
     said = said_of(bulk, [name.replace("\0", "\ufffd") for name in ignored])  # which no JSON column holds

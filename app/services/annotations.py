@@ -1,6 +1,6 @@
 """Annotations: stored all or not at all, safe to retry; read a page at a time."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Protocol, cast
@@ -68,11 +68,13 @@ def store_bulk(
     dry_run: bool,
     by: Principal,
     proof: leases.Proof,
+    source: Mapping[str, Any] | None = None,
 ) -> tuple[dict[str, int], dict[str, UUID]]:
     """Applies a validated request under the lock of the analysis; the counts of the receipt and the id of each item.
 
-    What changes something is audited, and its receipt kept with `notes`. Raises LeaseLost, or Conflict: an id with
-    other content (not in `upsert` or `replace`), or a terminal analysis that does not hold this batch already.
+    What changes something is audited, with the `source` where it was a file, and its receipt kept with `notes`. Raises
+    LeaseLost, or Conflict: an id with other content (not in `upsert` or `replace`), or a terminal analysis that does
+    not hold this batch already.
     """
     lock(analysis)
     leases.require(analysis, proof)
@@ -92,7 +94,7 @@ def store_bulk(
             "annotations.stored",
             analysis,
             before={"total": held_before},
-            after=counts | {"mode": mode},
+            after=counts | {"mode": mode} | dict(source or {}),
             project_id=analysis.image.project_id,
         )
         receipts.record(by, analysis, batch=batch, mode=mode, counts=counts, notes=notes)

@@ -1,6 +1,6 @@
 """Images: checked and turned upright, stored, then written down."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 from unicodedata import category, normalize
@@ -15,6 +15,8 @@ from app.models import Analysis, Image, Principal, Project, Status
 from app.models.columns import new_id
 from app.services import audit
 from app.storage import Storage
+
+NAMES = 1000  # read at a time
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,18 @@ def page(project: Project, *, skip: int, limit: int) -> tuple[Sequence[Image], i
     statement = select(Image).where(*of_project).order_by(Image.created_at.desc(), Image.id.desc())
     total = db.session.scalar(select(func.count()).select_from(Image).where(*of_project)) or 0
     return db.session.scalars(statement.offset(skip).limit(limit)).all(), total
+
+
+def filenames(project_id: UUID) -> Iterator[tuple[UUID, str]]:
+    """The id and the file name of every image, oldest first; read a page at a time."""
+    live = (Image.project_id == project_id, Image.deleted_at.is_(None))
+    statement = select(Image.id, Image.filename, Image.created_at).where(*live)
+    ordered = statement.order_by(Image.created_at, Image.id).limit(NAMES)
+    rows = db.session.execute(ordered).all()
+    while rows:
+        yield from ((row.id, row.filename) for row in rows)
+        here = tuple_(rows[-1].created_at, rows[-1].id)
+        rows = db.session.execute(ordered.where(tuple_(Image.created_at, Image.id) > here)).all()
 
 
 SORTS = {

@@ -24,16 +24,22 @@ def load(file: Any, format: str, *, skips: bool = False, **target: Any) -> Bulk:
         body = (DATA / file).read_bytes()
     else:
         body = file if isinstance(file, bytes) else json.dumps(file).encode()
+    return importers.load_file(body, format, target_of(**target), **STORED, skips=skips)
+
+
+def load_part(part: importers.Part, format: str, *, skips: bool = False, **target: Any) -> Bulk:
+    """A part of a file of many images, for whatever image it is of."""
+    target = {**target, "called": None}
+    found = part.read(target_of(**target))
+    return importers.load_found(found, format, target_of(**target), size=0, **STORED, skips=skips)
+
+
+STORED: dict[str, Any] = {"mode": "append", "batch": "b", "at_most": 10_000}
+
+
+def target_of(**target: Any) -> importers.Target:
     told = {"filename": "leaf.png", "frame": Frame(64, 48), **target}
-    return importers.load_file(
-        body,
-        format,
-        importers.Target(analysis_id=ANALYSIS, image_id=IMAGE, **told),
-        mode="append",
-        batch="b",
-        at_most=10_000,
-        skips=skips,
-    )
+    return importers.Target(analysis_id=ANALYSIS, image_id=IMAGE, **told)
 
 
 def rows(bulk: Bulk) -> list[tuple[Any, ...]]:

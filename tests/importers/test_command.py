@@ -42,7 +42,8 @@ def test_into_an_analysis(run: Any, analysis: Analysis, world: Any) -> None:
         f"Shown at /images/{analysis.image_id}?analysis={analysis.id}",
     ]
     assert world.count(Annotation) == 2
-    assert [event.actor_label for event in world.rows(AuditEvent, action="annotations.stored")] == ["system"]
+    (event,) = world.rows(AuditEvent, action="annotations.stored")
+    assert (event.actor_label, event.after["format"], event.after["normalised"]) == ("system", "json", 1)
 
 
 def test_into_a_new_analysis(run: Any, image: Any, world: Any) -> None:
@@ -56,6 +57,29 @@ def test_into_a_new_analysis(run: Any, image: Any, world: Any) -> None:
     assert again.startswith(f"Analysis {made.id}\n0 inserted, 1 unchanged")
     run({"annotations": [item()]}, "--image", image.id, "--model", "leaf-net", "--version", "2.1")
     assert world.count(Analysis) == 2
+
+
+@pytest.mark.parametrize("format", ["json", "ndjson"])
+def test_what_a_file_says_of_its_analysis(
+    format: str, run: Any, image: Any, world: Any, viewer: Any, app: Flask
+) -> None:
+    """A new analysis has it too, unless it is told otherwise; the receipt says so."""
+    about = {"parameters": {"threshold": 0.5}, "provenance": {"git": "abc"}}
+    first = world.analysis(image, "completed", model_name="leaf-net", model_version="1.4.0", **about)
+    exported = viewer.api("GET", f"/api/analyses/{first.id}/export?format={format}", buffered=True).data
+    facts = ("model_name", "model_version", "parameters", "provenance")
+
+    def made(*options: object) -> tuple[set[str], list[Any]]:
+        before = {one.id for one in world.rows(Analysis)}
+        said = json.loads(run(exported, "--image", image.id, "--json", *options, format=format))
+        (new,) = (one for one in world.rows(Analysis) if one.id not in before)
+        places = {where.split()[-1] for one in said["file"]["told"] for where in one["places"]}
+        counted = {one["what"]: one["count"] for one in said["file"]["told"]}["is taken for the new analysis"]
+        return (counted, places), [getattr(new, name) for name in facts]
+
+    assert made() == ((4, set(facts[:3])), ["leaf-net", "1.4.0", *about.values()])
+    assert made("--version", "2") == ((3, {facts[0], *facts[2:]}), ["leaf-net", "2", *about.values()])
+    assert made("--model", "m") == ((2, set(facts[2:])), ["m", "unknown", *about.values()])
 
 
 def test_a_dry_run(run: Any, image: Any, world: Any) -> None:
@@ -76,7 +100,8 @@ def test_what_is_refused(run: Any, analysis: Analysis, image: Any, world: Any) -
     assert "no such analysis" in run(file, some_id(), code=1)
     assert "Name either" in run(file, code=2)
     assert "Name either" in run(file, analysis.id, "--image", image.id, "--model", "m", code=2)
-    assert "--model is needed" in run(file, "--image", image.id, code=2)
+    assert "--model is needed" in run(file, "--image", image.id, format="coco", code=2)
+    assert "does not say of which model" in run(file, "--image", image.id, code=1)
     assert world.count(Annotation) == 1
 
 

@@ -15,7 +15,7 @@ from app.errors import LoupeError
 from app.importers import FORMATS
 from tests.importers.anything import tree
 from tests.importers.golden import FILES, GOLDEN
-from tests.importers.reading import load
+from tests.importers.reading import load, load_part
 
 DOCS = (Path(__file__).resolve().parents[2] / "docs" / "importing.md").read_text()
 EACH = {"max_examples": 25, "deadline": None}
@@ -37,6 +37,15 @@ def test_the_file_of_the_tool_is_taken(name: str, file: Path, told: Any) -> None
     bulk = load(file, name, **told)
     assert bulk.items and not bulk.skipped_count
     assert bulk.file is not None and bulk.file["annotations"] == len(bulk.items) == len(bulk.places or ())
+
+
+@pytest.mark.parametrize(("name", "file", "told"), FILES)
+def test_a_part_says_what_the_file_says_of_its_image(name: str, file: Path, told: Any) -> None:
+    split = importers.split_file(file.read_bytes(), name)
+    for part in split.parts if split else ():
+        alone = load(file, name, **told | {"called": part.key or part.names[0]})
+        bulk = load_part(part, name, **told)
+        assert (bulk.items, bulk.places) == (alone.items, alone.places)
 
 
 def takes_or_refuses(file: Any, name: str, **told: Any) -> None:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from app import importers
 from app.errors import InvalidPayload, MalformedRequest
 from tests.importers.golden import FILES
-from tests.importers.reading import load
+from tests.importers.reading import load, load_part
 
 JSON = [one for one in FILES if one.values[1].suffix == ".json"]
 HOSTILE: list[Any] = [
@@ -105,6 +105,8 @@ def check(format: str, file: Any, target: dict[str, Any]) -> None:
         except (InvalidPayload, MalformedRequest) as refusal:
             assert refusal.detail
             return
+        finally:
+            check_parts(format, target)
         said = bulk.file or {}
         assert len(bulk.items) + bulk.skipped_count == said["annotations"]
         assert all(one["place"] is not None and one["errors"][0]["reason"] for one in bulk.skipped)
@@ -114,3 +116,15 @@ def check(format: str, file: Any, target: dict[str, Any]) -> None:
             with pytest.raises(InvalidPayload) as caught:
                 load(b"", format, **target)
             assert all({"place", "field", "reason"} <= entry.keys() for entry in caught.value.errors or ())
+
+
+def check_parts(format: str, target: dict[str, Any]) -> None:
+    """As a file of many images it is split, or refused with reasons, and so is each part."""
+    try:
+        split = importers.split_file(b"", format)
+        orjson.dumps(split.said if split else None)
+        for one in split.parts if split else ():
+            assert one.names and all(isinstance(name, str) for name in one.names)
+            load_part(one, format, skips=True, **target)
+    except (InvalidPayload, MalformedRequest) as refusal:
+        assert refusal.detail

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from app import exports
-from app.models import Annotation, Receipt
+from app.models import Annotation, AuditEvent, Receipt
 from tests.importers.anything import annotation
 from tests.importers.reading import ANALYSIS
 from tests.steps import check_problem
@@ -45,6 +45,15 @@ def test_what_is_taken(send, viewer, analysis):
     assert receipt["file"] == {"format": "json", "annotations": 2}
     held = viewer.api("GET", f"/api/analyses/{analysis.id}/annotations").json["annotations"]
     assert [one["data"] for one in held] == [BOX, BOX]
+
+
+def test_the_trail_says_from_what_it_was(send, pipeline, analysis, world):
+    send({"annotations": [item(), item(confidence=0.123456), 7]}, "?format=json&on_invalid=skip")
+    pipeline.post(f"/api/analyses/{analysis.id}/annotations:bulk", {"annotations": [item()]})
+    file, bulk = (event.after for event in world.rows(AuditEvent, action="annotations.stored"))
+    counts = {"inserted": 2, "unchanged": 0, "updated": 0, "removed": 0, "total": 2, "mode": "append"}
+    assert file == counts | {"format": "json", "in_file": 3, "normalised": 1, "skipped": 1}
+    assert bulk == counts | {"inserted": 1, "total": 3}
 
 
 def test_a_retry_changes_nothing(send):

@@ -1,0 +1,157 @@
+"""Files of many images: for each that the project has, an analysis, all of them in one group."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+from uuid import UUID
+
+from flask import current_app
+
+from app import access, importers
+from app.cli.receipts import Report
+from app.cli.sources import Source, sources
+from app.cli.taking import UNKNOWN, Content, How, batch_of, content_of, into_new
+from app.errors import LoupeError
+from app.extensions import db
+from app.importers.matching import MAX_LISTED, Matches
+from app.models import SYSTEM, Role
+from app.schemas.analyses import CreateAnalysis
+from app.schemas.base import load
+from app.services import images
+
+
+class Piece(NamedTuple):
+    """What a file says of one image: a part of it or all, and what reads it. The names are those of a Part."""
+
+    source: str
+    names: tuple[str, ...]
+    bare: bool
+    key: str
+    content: Callable[[], Content]
+
+    @property
+    def place(self) -> dict[str, str]:
+        called = next((name for name in self.names if PurePosixPath(name).suffix), self.names[0])
+        return {"source": self.source, "called": called}
+
+
+def group_named(paths: Sequence[Path]) -> str:
+    """The name of the file or folder, of several files that of the folder of the first."""
+    first = paths[0].resolve()
+    alone = first.name if first.is_dir() else first.stem
+    return alone if len(paths) == 1 else first.parent.name or alone
+
+
+def import_into_project(
+    project_id: UUID,
+    paths: Sequence[Path],
+    how: How,
+    wanted: Mapping[str, Any],
+    report: Report,
+    *,
+    dataset: bytes | None,
+    dry_run: bool,
+) -> bool:
+    """Whether something was taken, and nothing refused that should not be skipped. Each image is kept at once.
+
+    `wanted` is the model and the group. Raises LoupeError when nothing at all can be imported.
+    """
+    access.project_for(SYSTEM, project_id, Role.EDITOR)
+    told = {name: value for name, value in wanted.items() if value is not None}
+    load(CreateAnalysis(), {"model_name": UNKNOWN, "model_version": UNKNOWN, **told})
+    largest = current_app.config["MAX_REQUEST_BYTES"]
+    with ExitStack() as opened:
+        found = sources(paths, importers.FORMATS[how.format].endings, largest, opened)
+        for pieces in _each_file(found, how, dataset, report):
+            for piece, image_id in _matched(project_id, pieces, report):
+                _take(piece, image_id, how, wanted, report, dry_run=dry_run)
+    group = urlencode({"group_id": wanted["group_id"]})
+    address = f"{current_app.config['PUBLIC_URL']}/projects/{project_id}/group?{group}"
+    report.total(dry_run=dry_run, group_id=wanted["group_id"], shown_at=address)
+    faulty = report.kinds["refused"] or (report.faults and not how.skips)
+    return bool(report.kinds["image"]) and not faulty
+
+
+def _each_file(
+    found: Iterator[Source], how: How, dataset: bytes | None, report: Report
+) -> Iterator[list[Piece]]:
+    """The pieces of each file of many images; those that are of one image each come together, and last."""
+    alone: list[Piece] = []
+    splits = importers.FORMATS[how.format].split is not None
+    for source in found:
+        if source.read is None:
+            report.add("other", source=source.name)
+            continue
+        try:
+            pieces = _pieces(source.name, source.read(), how, dataset, report) if splits else None
+        except LoupeError as error:
+            report.refused(error, source=source.name)
+            continue
+        if pieces is None:
+            named = (PurePosixPath(source.name).stem,)
+            alone.append(Piece(source.name, named, True, "", partial(_content, source.read, how.format)))
+        else:
+            yield pieces
+    yield alone
+
+
+def _pieces(name: str, body: bytes, how: How, dataset: bytes | None, report: Report) -> list[Piece] | None:
+    split = importers.split_file(body, how.format, dataset)
+    if split is None:
+        return None
+    report.file(name, split.said)
+    size, batch = len(body), batch_of(body, dataset or b"")
+    return [
+        Piece(name, part.names, part.bare, part.key, partial(_content_of, part, size, batch))
+        for part in split.parts
+    ]
+
+
+def _content_of(part: importers.Part, size: int, batch: str) -> Content:
+    return Content(part.read, lambda _: part.about, size, batch)
+
+
+def _content(read: Callable[[], bytes], format: str) -> Content:
+    return content_of(read(), format)
+
+
+def _matched(project_id: UUID, pieces: list[Piece], report: Report) -> Iterator[tuple[Piece, UUID]]:
+    """Each piece that is of one image and no other; of the others is said why they are not."""
+    matches = Matches(pieces)
+    matches.look_at(images.filenames(project_id))
+    rivals = matches.rivals()
+    for number, piece in enumerate(pieces):
+        place = piece.place
+        there = [str(image_id) for image_id in matches.of(number)]
+        listed = ", ".join(there[:MAX_LISTED]) + (", …" if len(there) > MAX_LISTED else "")
+        if not there:
+            report.add("unmatched", **place)
+        elif len(there) > 1:
+            reason = f"several images of the project are called like this: {listed}"
+            report.add("ambiguous", **place, reason=reason, image_ids=there[:MAX_LISTED])
+        elif number in rivals:
+            names = ", ".join(rivals[number][:MAX_LISTED])
+            reason = f"several images of the file are called like the image {listed}: {names}"
+            report.add("ambiguous", **place, reason=reason, image_ids=there)
+        else:
+            yield piece, UUID(there[0])
+
+
+def _take(
+    piece: Piece, image_id: UUID, how: How, wanted: Mapping[str, Any], report: Report, *, dry_run: bool
+) -> None:
+    """One transaction: what was cut off is taken when the command is run again."""
+    try:
+        taken = into_new(image_id, piece.content(), how, wanted, piece.key)
+        report.image(taken, **piece.place)
+    except LoupeError as error:
+        db.session.rollback()
+        report.refused(error, **piece.place)
+        return
+    if dry_run:
+        db.session.rollback()
+    else:
+        db.session.commit()
