@@ -54,7 +54,7 @@ def _lines(entries: Iterable[Entry]) -> Iterator[bytes]:
         counts["analysis_count"] += 1
         yield _line("analysis", entry.about)
         for rows in _counted(entry.pages or (), counts):
-            yield b"".join([_line("annotation", on_the_wire(row)) for row in rows])
+            yield b"".join([_line("annotation", one) for one in on_the_wire(rows)])
     yield _line("end", counts)
 
 
@@ -66,7 +66,7 @@ def _document(head: Mapping[str, Any], pages: Iterable[Sequence[Said]]) -> Itera
     yield orjson.dumps(head)[:-1] + b',"annotations":['
     comma = b""
     for rows in pages:
-        yield comma + orjson.dumps([on_the_wire(row) for row in rows])[1:-1]
+        yield comma + orjson.dumps(on_the_wire(rows))[1:-1]
         comma = b","
     yield b"]}"
 

@@ -16,7 +16,7 @@ from app.models import Analysis, Annotation, Image
 from app.schemas.analyses import AnalysisOut
 
 HEADER = "X-ML-Export-Dropped"
-COUNTED = 1_000_000  # annotations at most that are counted by their types before the first byte
+COUNTED = 500_000  # annotations at most that are counted by their types before the first byte
 
 # names of fields where an analysis and an annotation have the same one, or a column has another
 OF_ANALYSIS = {"id": "analysis_id", "created_at": "analysis_created_at"}

@@ -71,6 +71,7 @@ AFTER = (
     Annotation.y_max,
 )
 COLUMNS = (*BEFORE, TEXT.label("data"), *AFTER)
+DATA = len(BEFORE)  # its place among them
 
 
 def read(statement: Any) -> Sequence[Row[Any]]:
@@ -122,9 +123,23 @@ def said(rows: Sequence[Any]) -> list[Said]:
     ]
 
 
-def on_the_wire(row: Said) -> dict[str, Any]:
-    """What `annotation_out` gives, without asking for each field by its name."""
-    return dict(zip(ON_THE_WIRE, row, strict=False))
+def on_the_wire(rows: Sequence[Said]) -> list[dict[str, Any]]:
+    """What `annotation_out` gives of each. Written out: JSON takes a sixth less so than with the names zipped."""
+    return [
+        {
+            "id": i,
+            "analysis_id": of,
+            "annotation_type": kind,
+            "class_name": name,
+            "confidence": sure,
+            "data": data,
+            "storage_path": path,
+            "ordering": rank,
+            "created_at": at,
+            "client_id": own,
+        }
+        for i, of, kind, name, sure, data, path, rank, at, own, _, _, _, _, _ in rows
+    ]
 
 
 def _dashed(text: str) -> str:
@@ -164,8 +179,8 @@ def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Any]]:
     """
     last, rows = -1, reading(_page(analysis_id, -1))
     while rows:
-        if all(row.data is not None for row in rows):
-            yield [tuple(row)[:-1] for row in rows]
+        if None not in [row[DATA] for row in rows]:
+            yield [row[:-1] for row in rows]
         else:
             for part in _parts(rows):
                 yield _filled(analysis_id, part, reading)
@@ -200,14 +215,13 @@ def _parts(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
 def _filled(analysis_id: UUID, part: Sequence[Row[Any]], reading: Read) -> list[tuple[Any, ...]]:
     """With the data that was too heavy for the page; a row that is gone meanwhile is left out."""
     heavy = [row.position for row in part if row.data is None]
-    place = len(BEFORE)
     of_them = Annotation.analysis_id == analysis_id, Annotation.position.in_(heavy)
     texts = {
         row.position: row.data
         for row in reading(select(Annotation.position, TEXT.label("data")).where(*of_them))
     }
     return [
-        (*row[:place], row.data if row.data is not None else texts[row.position], *row[place + 1 : -1])
+        (*row[:DATA], row.data if row.data is not None else texts[row.position], *row[DATA + 1 : -1])
         for row in part
         if row.data is not None or row.position in texts
     ]
