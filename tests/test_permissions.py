@@ -83,6 +83,12 @@ class Scene:
         return io.BytesIO(picture()), "leaf.png"
 
 
+@pytest.fixture(autouse=True)
+def _no_lint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are linted where they are looked at; here a status is asked, two thousand times."""
+    monkeypatch.setattr(LintClient, "_lint", lambda client, response: None)
+
+
 @pytest.fixture
 def app(make_app: Callable[..., Flask]) -> Flask:
     """In front of it stands a proxy that it trusts, pipelines have keys, and it sends webhooks."""

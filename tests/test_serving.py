@@ -70,7 +70,11 @@ def by_curl(url: str, big: Path) -> int:
     return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
-CLIENTS = [by_requests, by_requests_closing, by_urllib, by_http_client, by_curl]
+CLIENTS = [
+    by_requests,
+    *(pytest.param(by, marks=pytest.mark.soak) for by in (by_requests_closing, by_urllib, by_http_client)),
+    by_curl,
+]
 
 
 @pytest.mark.parametrize("send", CLIENTS)

@@ -267,7 +267,7 @@ def recorded_actions() -> set[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
     found = {text for text in texts if re.fullmatch(rf"({SUBJECTS})\.[a-z_]+", text)}
-    found -= {"analyses.json", "project.json"}  # names of files
+    found -= {"analyses.json", "analysis.json", "project.json"}  # names of files
     return found | {f"analysis.{status}" for status in Status} | {audit.EXPORTED}
 
 

@@ -35,7 +35,7 @@ def make_key(page: Page, name: str) -> str:
     return field.input_value()
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_a_key_from_its_making_to_its_end(
     live_server: LiveServer, pages: Pages, person: Person, javascript: bool
 ) -> None:

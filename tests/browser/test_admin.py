@@ -24,7 +24,9 @@ def filled(shown: Exhibit) -> Exhibit:
     return shown
 
 
-@pytest.mark.parametrize("script", [True, False], ids=["script", "plain"])
+@pytest.mark.parametrize(
+    "script", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["script", "plain"]
+)
 def test_an_account_from_making_to_disabling(pages: Pages, admin: Person, script: bool) -> None:
     page = pages.sign_in(pages.open(java_script_enabled=script), admin)
     page.locator("#account summary").click()

@@ -10,7 +10,9 @@ from tests.support.browser import Pages
 pytestmark = pytest.mark.one_database
 
 
-@pytest.mark.parametrize("javascript", [True, False], ids=["js", "plain"])
+@pytest.mark.parametrize(
+    "javascript", [True, pytest.param(False, marks=pytest.mark.soak)], ids=["js", "plain"]
+)
 def test_an_analysis_and_its_image_go_and_come_back(
     live_server: LiveServer, pages: Pages, javascript: bool
 ) -> None:

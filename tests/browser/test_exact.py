@@ -57,7 +57,7 @@ def lit(page: Page, above: int) -> list[int]:
     return [low[1], low[0], high[1], high[0]]
 
 
-@pytest.mark.parametrize("zoom", [1, 2.5, 4, 6])
+@pytest.mark.parametrize("zoom", [2.5, *(pytest.param(zoom, marks=pytest.mark.soak) for zoom in (1, 4, 6))])
 def test_the_photograph_its_mask_polygon_and_box_line_up(shown: Exhibit, opened: Page, zoom: float) -> None:
     image = shown.world.image(shown.project, "turned.jpg", turned())
     assert (image.width, image.height) == (WIDTH, HEIGHT)

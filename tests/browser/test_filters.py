@@ -96,7 +96,7 @@ def test_what_is_clicked_is_found_in_the_table_and_the_other_way_round(shown: Ex
     assert "pick=" not in opened.url
 
 
-@pytest.mark.parametrize("press", [0, 80])
+@pytest.mark.parametrize("press", [0, pytest.param(80, marks=pytest.mark.soak)])
 def test_the_first_click_after_a_search_counts(shown: Exhibit, opened: Page, press: float) -> None:
     ids = shown.store(shown.analysis(), *SAID)
     opened.goto(shown.address)

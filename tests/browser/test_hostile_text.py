@@ -87,12 +87,14 @@ def test_there_are_enough_and_all_differ() -> None:
     assert len(STRINGS) >= 200 and len(set(STRINGS)) == len(STRINGS)
 
 
+@pytest.mark.soak
 def test_texts_in_lists(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     lists(hostile, reading)
     lists(plain, twin)
     check_alike(reading, twin)
 
 
+@pytest.mark.soak
 def test_texts_in_lists_for_admins(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     admin_lists(hostile, reading)
     admin_lists(plain, twin)

@@ -90,6 +90,7 @@ def test_a_second_visit_asks_for_the_page_alone(opened: Page, address: str, aske
     assert asked() == {PAGE: {200}}
 
 
+@pytest.mark.soak
 def test_what_is_kept_for_one_person_is_not_for_the_next(
     shown: Exhibit, pages: Pages, opened: Page, address: str, asked: Asked
 ) -> None:

@@ -34,7 +34,9 @@ def looking(live_server: LiveServer, pages: Pages) -> Page:
     return pages.sign_in(pages.open(), live_server.world.person("viewer@example.org", role="admin"))
 
 
-@pytest.mark.parametrize("count", [2_001, 10_000, 25_000])
+@pytest.mark.parametrize(
+    "count", [2_001, *(pytest.param(more, marks=pytest.mark.soak) for more in (10_000, 25_000))]
+)
 def test_the_page_stays_small_and_tells_all(live_server: LiveServer, looking: Page, count: int) -> None:
     world = live_server.world
     image = world.image(world.project("Streets"), "street.png", picture(WIDTH, HEIGHT))

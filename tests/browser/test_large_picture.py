@@ -102,7 +102,7 @@ def test_little_is_fetched_until_somebody_looks_closer(
     assert sent == 0, "a browser keeps tiles"
 
 
-@pytest.mark.parametrize("scale", [8.0, 13.37])
+@pytest.mark.parametrize("scale", [pytest.param(8.0, marks=pytest.mark.soak), 13.37])
 def test_a_box_sits_on_its_feature_and_no_seam_is_seen(
     opened: Page, pages: Pages, large: Image, analysis: Analysis, scale: float
 ) -> None:

@@ -28,7 +28,7 @@ def files(tmp_path: Path) -> list[Path]:
     return made
 
 
-@pytest.mark.parametrize("javascript", [True, False])
+@pytest.mark.parametrize("javascript", [True, pytest.param(False, marks=pytest.mark.soak)])
 def test_from_the_sign_in_to_the_first_image(
     pages: Pages, person: Person, files: list[Path], javascript: bool
 ) -> None:

@@ -12,7 +12,7 @@ from tests.support.visits import Visits
 pytestmark = pytest.mark.one_database
 
 BY_NAME = {stop.name: stop for stop in STOPS}
-FORMATS = ("A4", "Letter")
+every_paper = pytest.mark.parametrize("paper", ["A4", pytest.param("Letter", marks=pytest.mark.soak)])
 WHITE = (255, 255, 255)
 MARGIN = 14 / 25.4 * 72  # points, as in print.css
 
@@ -53,7 +53,7 @@ def printed(visits: Visits, stop: Stop, paper: str) -> tuple[list[str], list[Pic
     return texts, pictures
 
 
-@pytest.mark.parametrize("paper", FORMATS)
+@every_paper
 def test_an_analysis_on_paper(visits: Visits, paper: str) -> None:
     texts, pictures = printed(visits, BY_NAME["image-completed"], paper)
     assert len(texts) <= 3
@@ -69,7 +69,7 @@ def test_an_analysis_on_paper(visits: Visits, paper: str) -> None:
     assert drawn > pictures[0].width * pictures[0].height / 5, "the image is not large on the first sheet"
 
 
-@pytest.mark.parametrize("paper", FORMATS)
+@every_paper
 def test_a_long_table_names_its_columns_on_every_sheet(visits: Visits, paper: str) -> None:
     texts, _ = printed(visits, Stop("image-page-1", "/images/{many}"), paper)
     texts = [text.replace("\r\n", "") for text in texts]  # a word may be set in two pieces
@@ -99,6 +99,7 @@ def cut_off(sheet: pypdfium2.PdfPage) -> list[str]:
     return [text.get_text_bounded(*place) for place in places if place[2] > width - MARGIN + 1]
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(("name", "most", "told"), OTHERS, ids=[row[0] for row in OTHERS])
 def test_other_pages_on_paper(visits: Visits, name: str, most: int, told: list[str]) -> None:
     texts, pictures = printed(visits, BY_NAME[name], "A4")

@@ -136,6 +136,7 @@ def test_secrets_that_somebody_set_are_not_generated(copy: Path) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_a_server_that_ends_with_an_error_says_why(copy: Path) -> None:
     """And a log that has grown large is put aside at the start."""
     (copy / "instance").mkdir()

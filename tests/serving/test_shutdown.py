@@ -151,6 +151,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 40) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.soak
 def test_sighup_replaces_the_processes_and_loses_no_request(
     live: LiveServer, person: Person, analysis: Analysis
 ) -> None:
