@@ -24,12 +24,12 @@ help:  ## what there is to do
 run: .venv/installed-service .venv-pipeline/installed  ## serve on http://127.0.0.1:8000 with a demo project; make run PORT=9000
 	@exec $(BIN)/python scripts/serve.py
 
-test: test-sqlite test-postgresql  ## the whole suite, on SQLite and on PostgreSQL
+test: test-sqlite test-postgresql  ## the suite on SQLite, and on PostgreSQL what asks most of a database
 
 test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLite
 	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
 
-test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what meets a database once more, on PostgreSQL
+test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what asks most of a database, on PostgreSQL
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
 
 soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: races, crashes, every page without JavaScript, each hostile text by itself

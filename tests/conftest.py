@@ -64,7 +64,10 @@ LONGEST = (
     "tests/scripts/",
 )
 # what they send to the database is that of services and of the pipeline's API, which `make test` asks on both
-ON_THE_OTHER_LATER = ("tests/web/", "tests/admin/", "tests/api/", "tests/openapi/", "tests/importers/")
+ON_THE_OTHER_LATER = (
+    *(f"tests/{folder}/" for folder in ("admin", "api", "openapi", "scripts", "web")),
+    *(f"tests/{file}.py" for file in ("pipeline/test_bad_input", "test_doc_examples", "test_serving")),
+)
 
 
 def pytest_report_header() -> str:

@@ -170,7 +170,7 @@ def wait_for_each_worker(serving: Serving, callers: Callers, workers: set[int], 
             callers.read(session)
 
 
-@pytest.mark.parametrize("end", ["stop", "kill"])
+@pytest.mark.parametrize("end", ["kill", pytest.param("stop", marks=pytest.mark.soak)])
 def test_the_database_goes_and_comes_back(serving: Serving, callers: Callers, end: str) -> None:
     workers = {worker.pid for worker in serving.live.gunicorn.workers()}
     with under_load(callers.clients()) as load:
