@@ -9,12 +9,13 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import current_app
+from sqlalchemy.exc import OperationalError
 
 from app import access, importers
-from app.cli.receipts import Report
+from app.cli.receipts import Report, receipt_of
 from app.cli.sources import Source, sources
 from app.cli.taking import UNKNOWN, Content, How, batch_of, content_of, into_new
-from app.errors import LoupeError
+from app.errors import DatabaseUnavailable, LoupeError
 from app.extensions import db
 from app.importers.matching import MAX_LISTED, Matches
 from app.models import SYSTEM, Role
@@ -145,13 +146,16 @@ def _take(
 ) -> None:
     """One transaction: what was cut off is taken when the command is run again."""
     try:
-        taken = into_new(image_id, piece.content(), how, wanted, piece.key)
-        report.image(taken, **piece.place)
+        receipt = receipt_of(into_new(image_id, piece.content(), how, wanted, piece.key))
+        if dry_run:
+            db.session.rollback()
+        else:
+            db.session.commit()
     except LoupeError as error:
         db.session.rollback()
         report.refused(error, **piece.place)
-        return
-    if dry_run:
+    except OperationalError as error:  # is locked, say: the next image may be taken
         db.session.rollback()
+        report.refused(DatabaseUnavailable(f"The database did not store it: {error.orig}"), **piece.place)
     else:
-        db.session.commit()
+        report.image(receipt, **piece.place)

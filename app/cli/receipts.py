@@ -36,8 +36,7 @@ class Report:
         self.sums = dict.fromkeys(SUMMED, 0)
         self.faults = 0  # entries of files that are of no image
 
-    def image(self, taken: Taken, **place: str) -> None:
-        receipt = receipt_of(taken)
+    def image(self, receipt: Json, **place: str) -> None:
         for name in SUMMED:
             self.sums[name] += receipt.get(name, 0)
         self.add("image", **place, **receipt)
@@ -111,7 +110,7 @@ def _file(said: Json) -> Iterator[str]:
 def _total(said: Json) -> Iterator[str]:
     yield ", ".join(
         [
-            f"{said['images']} images taken",
+            f"{said['images']} image{'' if said['images'] == 1 else 's'} taken",
             *(f"{said[f'images_{kind}']} {kind}" for kind in ("refused", "unmatched", "ambiguous")),
         ]
     )

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
+from app.extensions import db
 from app.models import Analysis, Annotation, AuditEvent, Group
 from tests.factories import some_id
 from tests.importers.reading import DATA
@@ -251,6 +253,25 @@ def test_a_run_that_was_cut_off(run: Any, write: Any, leaves: Any, world: Any, m
     assert world.count(Analysis) == world.count(Annotation) == 2
 
 
+def test_an_image_that_the_database_does_not_store(
+    run: Any, write: Any, leaves: Any, world: Any, monkeypatch: Any
+) -> None:
+    """Nothing says that it was taken, and the others are."""
+    file = write("labels.json", coco(entry(1), entry(2), **{"1": "a.png", "2": "b.png"}))
+    commit, failures = db.session.commit, [OperationalError("COMMIT", {}, Exception("database is locked"))]
+
+    def fails_once() -> None:
+        if failures:
+            raise failures.pop()
+        commit()
+
+    monkeypatch.setattr(db.session, "commit", fails_once)
+    said = run("coco", file, code=1)
+    assert "database is locked" in said["refused"][0]["reason"] and said["refused"][0]["called"] == "a.png"
+    assert taken(said) == {"b.png": 1} and said["total"][0]["inserted"] == 1
+    assert world.count(Analysis) == 1
+
+
 def test_a_dry_run(run: Any, write: Any, leaves: Any, world: Any) -> None:
     file = write("labels.json", coco(entry(1), entry(2), **{"1": "a.png", "2": "b.png"}))
     said = run("coco", file, "--dry-run")
@@ -377,7 +398,7 @@ def test_as_text(app: Flask, project: Any, leaves: Any, write: Any) -> None:
         "  1 inserted, 0 unchanged, 0 updated, 0 removed, 1 total",
         "  normalised: 1 (alias 1 in the first 1)",
         f"{file}: gone\ufffd[2J.png: the project has no image of this name",
-        "1 images taken, 0 refused, 1 unmatched, 0 ambiguous",
+        "1 image taken, 0 refused, 1 unmatched, 0 ambiguous",
         "1 inserted, 0 unchanged, 0 updated, 0 removed, 1 normalised, 0 skipped",
         f"Group labels: /projects/{project.id}/group?group_id=labels",
     ]
