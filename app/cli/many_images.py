@@ -83,6 +83,9 @@ def _each_file(
     alone: list[Piece] = []
     splits = importers.FORMATS[how.format].split is not None
     for source in found:
+        if source.fault is not None:
+            report.refused(source.fault, source=source.name)
+            continue
         if source.read is None:
             report.add("other", source=source.name)
             continue

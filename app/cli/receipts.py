@@ -97,7 +97,7 @@ def _unmatched(said: Json) -> Iterator[str]:
 
 
 def _other(said: Json) -> Iterator[str]:
-    yield f"{said['source']}: left out: it ends like no file of this format"
+    yield f"{said['source']}: left out: it is hidden, or ends like no file of this format"
 
 
 def _file(said: Json) -> Iterator[str]:

@@ -312,7 +312,7 @@ def test_yolo_by_the_names_of_its_files(made: Any, run: Any, leaves: Any, world:
         assert taken(said) == {"a.png": inserted, "b.png": 0}
         assert said["total"][0]["unchanged"] == unchanged
         assert [one["called"] for one in said["unmatched"]] == ["gone"]
-        assert [Path(one["source"]).name for one in said["other"]] == ["data.yaml"]
+        assert {Path(one["source"]).name for one in said["other"]} - {"._a.txt"} == {"data.yaml"}
         assert world.count(Analysis) == 2
     assert {one.group_id for one in world.rows(Analysis)} == {"labels"}
     assert {one.class_name for one in world.rows(Annotation)} == {"leaf"}
@@ -385,6 +385,43 @@ def test_a_zip_that_is_broken_or_a_bomb(run: Any, leaves: Any, app: Flask, tmp_p
     assert "more than 2048 bytes" in said["refused"][0]["reason"] and taken(said) == {"b.png": 1}
     path.write_bytes(path.read_bytes().replace(b"\x78\x9c", b"\0\0")[:40] + path.read_bytes()[60:])
     assert "cannot be read" in json.dumps(run("yolo", path, code=1)["refused"])
+
+
+def test_hidden_files_are_named(run: Any, leaves: Any, tmp_path: Path) -> None:
+    """And `./labels` is not hidden."""
+    path = tmp_path / "labels.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("./labels/a.txt", "labels/.old/b.txt", "__MACOSX/labels/._a.txt"):
+            archive.writestr(name, LINE)
+    hidden = tmp_path / ".labels" / ".old"
+    hidden.mkdir(parents=True)
+    for file in (hidden / "a.txt", hidden.parent / "c.txt"):
+        file.write_text(LINE)
+    said = run("yolo", path, hidden.parent)
+    assert taken(said) == {"a.png": 1, "c.png": 1} and said["total"][0]["files_left_out"] == 3
+    assert [one["source"].removeprefix(str(tmp_path)) for one in said["other"]] == [
+        "/labels.zip/labels/.old/b.txt",
+        "/labels.zip/__MACOSX/labels/._a.txt",
+        "/.labels/.old/a.txt",
+    ]
+
+
+def test_a_zip_that_cannot_be_opened_is_not_the_end(
+    run: Any, leaves: Any, app: Flask, tmp_path: Path
+) -> None:
+    large, broken, good = (tmp_path / name for name in ("large.zip", "broken.zip", "good.zip"))
+    for path, name, text in ((large, "b.txt", LINE * 1000), (good, "a.txt", LINE)):
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(name, text)
+    broken.write_bytes(good.read_bytes()[:-10])
+    app.config["MAX_REQUEST_BYTES"] = 2048
+    said = run("yolo", large, broken, good, code=1)
+    assert taken(said) == {"a.png": 1}
+    assert [one["source"] for one in said["refused"]] == [str(large), str(broken)]
+    assert [one["reason"].partition(":")[0] for one in said["refused"]] == [
+        "The file has more than 2048 bytes.",
+        f"{broken} cannot be read",
+    ]
 
 
 def test_as_text(app: Flask, project: Any, leaves: Any, write: Any) -> None:
