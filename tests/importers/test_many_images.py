@@ -7,65 +7,11 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy.exc import OperationalError
 
-from app.extensions import db
 from app.models import Analysis, Annotation, AuditEvent, Group
 from tests.factories import some_id
+from tests.importers.many import LINE, coco, entry, taken
 from tests.importers.reading import DATA
-
-BOX = [4, 6, 20, 10]
-CATEGORIES = [{"id": 1, "name": "leaf"}, {"id": 2, "name": "stem"}]
-
-
-def coco(*annotations: dict[str, Any], **images: str) -> dict[str, Any]:
-    """A dataset of images by their ids: coco({...}, **{"1": "a.png"})."""
-    listed = [
-        {"id": int(number), "file_name": name, "width": 64, "height": 48} for number, name in images.items()
-    ]
-    return {"images": listed, "categories": CATEGORIES, "annotations": list(annotations)}
-
-
-def entry(image_id: int, **more: Any) -> dict[str, Any]:
-    return {"image_id": image_id, "category_id": 1, "bbox": BOX, "score": 0.5, **more}
-
-
-@pytest.fixture
-def run(app: Flask, project: Any) -> Any:
-    """run(format, file, …): every line that the command says with --json, by its kind."""
-
-    def run(format: str, *named: object, code: int = 0, model: bool = True) -> dict[str, list[Any]]:
-        told = ["annotations", "import", "--project", str(project.id), "--format", format, "--json"]
-        told += ["--model", "leaf-net", "--version", "2.0"] if model else []
-        result = app.test_cli_runner().invoke(args=[*told, *map(str, named)])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        said: dict[str, list[Any]] = {}
-        for line in result.output.splitlines():
-            one = json.loads(line)
-            said.setdefault(one.pop("kind"), []).append(one)
-        return said
-
-    return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    """write(name, content): a file of it, as JSON unless it is text."""
-
-    def write(name: str, content: Any) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def leaves(world: Any, project: Any) -> dict[str, Any]:
-    return {name: world.image(project, filename=name) for name in ("a.png", "b.png", "c.png")}
-
 
 CORNERS = [4, 6, 24, 16]
 FILES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
@@ -158,10 +104,6 @@ FILES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
 }
 
 
-def taken(said: dict[str, list[Any]]) -> dict[str, int]:
-    return {one["filename"]: one["inserted"] for one in said.get("image", ())}
-
-
 @pytest.mark.parametrize("format", FILES)
 def test_every_image_of_a_file(format: str, run: Any, write: Any, leaves: Any, world: Any) -> None:
     name, content, options = FILES[format]
@@ -198,11 +140,13 @@ def test_what_is_not_taken_is_told(run: Any, write: Any, leaves: Any, world: Any
         ("x/c.png", 1),
         ("y/c.png", 1),
     ]
+    assert [one["annotations"] for kind in ("unmatched", "ambiguous") for one in said[kind]] == [1] * 4
     assert said["file"][0]["skipped"] == [
         {"place": "annotations.5", "errors": [{"field": "image_id", "reason": "is no image of the file"}]}
     ]
     (total,) = said["total"]
     counted = [total[f"images{kind}"] for kind in ("", "_unmatched", "_ambiguous", "_refused")]
+    assert (total["annotations_unmatched"], total["annotations_ambiguous"]) == (1, 3)
     assert counted == [1, 1, 3, 0] and total["skipped_count"] == 1
     run("coco", file, "--skip-invalid")
 
@@ -253,25 +197,6 @@ def test_a_run_that_was_cut_off(run: Any, write: Any, leaves: Any, world: Any, m
     assert world.count(Analysis) == world.count(Annotation) == 2
 
 
-def test_an_image_that_the_database_does_not_store(
-    run: Any, write: Any, leaves: Any, world: Any, monkeypatch: Any
-) -> None:
-    """Nothing says that it was taken, and the others are."""
-    file = write("labels.json", coco(entry(1), entry(2), **{"1": "a.png", "2": "b.png"}))
-    commit, failures = db.session.commit, [OperationalError("COMMIT", {}, Exception("database is locked"))]
-
-    def fails_once() -> None:
-        if failures:
-            raise failures.pop()
-        commit()
-
-    monkeypatch.setattr(db.session, "commit", fails_once)
-    said = run("coco", file, code=1)
-    assert "database is locked" in said["refused"][0]["reason"] and said["refused"][0]["called"] == "a.png"
-    assert taken(said) == {"b.png": 1} and said["total"][0]["inserted"] == 1
-    assert world.count(Analysis) == 1
-
-
 def test_a_dry_run(run: Any, write: Any, leaves: Any, world: Any) -> None:
     file = write("labels.json", coco(entry(1), entry(2), **{"1": "a.png", "2": "b.png"}))
     said = run("coco", file, "--dry-run")
@@ -279,9 +204,6 @@ def test_a_dry_run(run: Any, write: Any, leaves: Any, world: Any) -> None:
     for table in (Analysis, Annotation, Group):
         assert world.count(table) == 0
     assert not world.rows(AuditEvent, action="analysis.created")
-
-
-LINE = "0 0.5 0.5 0.25 0.25 0.9\n"
 
 
 def folder(tmp_path: Path) -> Path:
@@ -311,7 +233,7 @@ def test_yolo_by_the_names_of_its_files(made: Any, run: Any, leaves: Any, world:
         said = run("yolo", path, "--names", names)
         assert taken(said) == {"a.png": inserted, "b.png": 0}
         assert said["total"][0]["unchanged"] == unchanged
-        assert [one["called"] for one in said["unmatched"]] == ["gone"]
+        assert [(one["called"], one["annotations"]) for one in said["unmatched"]] == [("gone", 1)]
         assert {Path(one["source"]).name for one in said["other"]} - {"._a.txt"} == {"data.yaml"}
         assert world.count(Analysis) == 2
     assert {one.group_id for one in world.rows(Analysis)} == {"labels"}
@@ -387,43 +309,6 @@ def test_a_zip_that_is_broken_or_a_bomb(run: Any, leaves: Any, app: Flask, tmp_p
     assert "cannot be read" in json.dumps(run("yolo", path, code=1)["refused"])
 
 
-def test_hidden_files_are_named(run: Any, leaves: Any, tmp_path: Path) -> None:
-    """And `./labels` is not hidden."""
-    path = tmp_path / "labels.zip"
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in ("./labels/a.txt", "labels/.old/b.txt", "__MACOSX/labels/._a.txt"):
-            archive.writestr(name, LINE)
-    hidden = tmp_path / ".labels" / ".old"
-    hidden.mkdir(parents=True)
-    for file in (hidden / "a.txt", hidden.parent / "c.txt"):
-        file.write_text(LINE)
-    said = run("yolo", path, hidden.parent)
-    assert taken(said) == {"a.png": 1, "c.png": 1} and said["total"][0]["files_left_out"] == 3
-    assert [one["source"].removeprefix(str(tmp_path)) for one in said["other"]] == [
-        "/labels.zip/labels/.old/b.txt",
-        "/labels.zip/__MACOSX/labels/._a.txt",
-        "/.labels/.old/a.txt",
-    ]
-
-
-def test_a_zip_that_cannot_be_opened_is_not_the_end(
-    run: Any, leaves: Any, app: Flask, tmp_path: Path
-) -> None:
-    large, broken, good = (tmp_path / name for name in ("large.zip", "broken.zip", "good.zip"))
-    for path, name, text in ((large, "b.txt", LINE * 1000), (good, "a.txt", LINE)):
-        with zipfile.ZipFile(path, "w") as archive:
-            archive.writestr(name, text)
-    broken.write_bytes(good.read_bytes()[:-10])
-    app.config["MAX_REQUEST_BYTES"] = 2048
-    said = run("yolo", large, broken, good, code=1)
-    assert taken(said) == {"a.png": 1}
-    assert [one["source"] for one in said["refused"]] == [str(large), str(broken)]
-    assert [one["reason"].partition(":")[0] for one in said["refused"]] == [
-        "The file has more than 2048 bytes.",
-        f"{broken} cannot be read",
-    ]
-
-
 def test_as_text(app: Flask, project: Any, leaves: Any, write: Any) -> None:
     file = write("labels.json", coco(entry(1), entry(2), **{"1": "a.png", "2": "gone\x1b[2J.png"}))
     told = ["annotations", "import", "--project", project.id, "--format", "coco", "--model", "m", file]
@@ -434,8 +319,8 @@ def test_as_text(app: Flask, project: Any, leaves: Any, write: Any) -> None:
     assert lines == [
         "  1 inserted, 0 unchanged, 0 updated, 0 removed, 1 total",
         "  normalised: 1 (alias 1 in the first 1)",
-        f"{file}: gone\ufffd[2J.png: the project has no image of this name",
-        "1 image taken, 0 refused, 1 unmatched, 0 ambiguous",
+        f"{file}: gone\ufffd[2J.png: the project has no image of this name (1 annotation)",
+        "1 image taken, 0 refused, 1 unmatched (1 annotation), 0 ambiguous",
         "1 inserted, 0 unchanged, 0 updated, 0 removed, 1 normalised, 0 skipped",
         f"Group labels: /projects/{project.id}/group?group_id=labels",
     ]
