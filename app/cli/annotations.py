@@ -92,7 +92,10 @@ def import_annotations(
         else:
             _import_one(named, image_id, how, wanted, report, dry_run=dry_run)
     except LoupeError as error:
-        raise Refused(error) from None
+        if not as_json:
+            raise Refused(error) from None
+        report.refused(error, **({} if project_id else {"source": named[-1]}))
+        raise click.exceptions.Exit(1) from None
 
 
 def _refuse_mixed(

@@ -9,28 +9,36 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from flask import current_app
+from sqlalchemy.exc import OperationalError
 
 from app import access, importers
-from app.cli.receipts import Report
+from app.cli.receipts import Report, receipt_of
 from app.cli.sources import Source, sources
 from app.cli.taking import UNKNOWN, Content, How, batch_of, content_of, into_new
-from app.errors import LoupeError
+from app.errors import DatabaseUnavailable, LoupeError
 from app.extensions import db
-from app.importers.matching import MAX_LISTED, Matches
+from app.geometry import Frame
+from app.importers.base import Refused, Taken
+from app.importers.matching import MAX_LISTED, Images, rivals
 from app.models import SYSTEM, Role
+from app.models.columns import new_id
 from app.schemas.analyses import CreateAnalysis
 from app.schemas.base import load
 from app.services import images
 
 
 class Piece(NamedTuple):
-    """What a file says of one image: a part of it or all, and what reads it. The names are those of a Part."""
+    """What a file says of one image: a part of it or all, and what reads it. The names are those of a Part.
+
+    Several of the same image are taken only where `known` is the same: the names of a part, the file that is whole.
+    """
 
     source: str
     names: tuple[str, ...]
     bare: bool
     key: str
     content: Callable[[], Content]
+    known: tuple[str, ...]
 
     @property
     def place(self) -> dict[str, str]:
@@ -64,9 +72,10 @@ def import_into_project(
     load(CreateAnalysis(), {"model_name": UNKNOWN, "model_version": UNKNOWN, **told})
     largest = current_app.config["MAX_REQUEST_BYTES"]
     with ExitStack() as opened:
+        there = Images(images.filenames(project_id))
         found = sources(paths, importers.FORMATS[how.format].endings, largest, opened)
         for pieces in _each_file(found, how, dataset, report):
-            for piece, image_id in _matched(project_id, pieces, report):
+            for piece, image_id in _matched(there, pieces, how, report):
                 _take(piece, image_id, how, wanted, report, dry_run=dry_run)
     group = urlencode({"group_id": wanted["group_id"]})
     address = f"{current_app.config['PUBLIC_URL']}/projects/{project_id}/group?{group}"
@@ -82,6 +91,9 @@ def _each_file(
     alone: list[Piece] = []
     splits = importers.FORMATS[how.format].split is not None
     for source in found:
+        if source.fault is not None:
+            report.refused(source.fault, source=source.name)
+            continue
         if source.read is None:
             report.add("other", source=source.name)
             continue
@@ -91,8 +103,8 @@ def _each_file(
             report.refused(error, source=source.name)
             continue
         if pieces is None:
-            named = (PurePosixPath(source.name).stem,)
-            alone.append(Piece(source.name, named, True, "", partial(_content, source.read, how.format)))
+            named, read = (PurePosixPath(source.name).stem,), partial(_content, source.read, how.format)
+            alone.append(Piece(source.name, named, True, "", read, known=(source.name,)))
         else:
             yield pieces
     yield alone
@@ -105,7 +117,7 @@ def _pieces(name: str, body: bytes, how: How, dataset: bytes | None, report: Rep
     report.file(name, split.said)
     size, batch = len(body), batch_of(body, dataset or b"")
     return [
-        Piece(name, part.names, part.bare, part.key, partial(_content_of, part, size, batch))
+        Piece(name, part.names, part.bare, part.key, partial(_content_of, part, size, batch), part.names)
         for part in split.parts
     ]
 
@@ -118,26 +130,39 @@ def _content(read: Callable[[], bytes], format: str) -> Content:
     return content_of(read(), format)
 
 
-def _matched(project_id: UUID, pieces: list[Piece], report: Report) -> Iterator[tuple[Piece, UUID]]:
+def _matched(there: Images, pieces: list[Piece], how: How, report: Report) -> Iterator[tuple[Piece, UUID]]:
     """Each piece that is of one image and no other; of the others is said why they are not."""
-    matches = Matches(pieces)
-    matches.look_at(images.filenames(project_id))
-    rivals = matches.rivals()
+    found = [(there.of(piece), piece.known) for piece in pieces]
+    others = rivals(found)
     for number, piece in enumerate(pieces):
-        place = piece.place
-        there = [str(image_id) for image_id in matches.of(number)]
-        listed = ", ".join(there[:MAX_LISTED]) + (", …" if len(there) > MAX_LISTED else "")
-        if not there:
-            report.add("unmatched", **place)
-        elif len(there) > 1:
-            reason = f"several images of the project are called like this: {listed}"
-            report.add("ambiguous", **place, reason=reason, image_ids=there[:MAX_LISTED])
-        elif number in rivals:
-            names = ", ".join(rivals[number][:MAX_LISTED])
-            reason = f"several images of the file are called like the image {listed}: {names}"
-            report.add("ambiguous", **place, reason=reason, image_ids=there)
+        ids = [str(image_id) for image_id in found[number][0]]
+        if len(ids) == 1 and number not in others:
+            yield piece, UUID(ids[0])
+            continue
+        left = partial(report.left, place=piece.place, annotations=_annotations_in(piece, how))
+        if not ids:
+            left("unmatched")
+        elif len(ids) > 1:
+            reason = f"several images of the project are called like this: {_listed(ids)}"
+            left("ambiguous", reason=reason, image_ids=ids[:MAX_LISTED])
         else:
-            yield piece, UUID(there[0])
+            reason = f"several are called like the image {ids[0]}: {_listed(others[number])}"
+            left("ambiguous", reason=reason, image_ids=ids)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join([*names[:MAX_LISTED], *(["…"] if len(names) > MAX_LISTED else [])])
+
+
+def _annotations_in(piece: Piece, how: How) -> int | None:
+    """How many annotations, valid or not, are not taken of a piece that is of no image; None if it cannot be read."""
+    target = importers.Target(
+        new_id(), new_id(), piece.names[0], Frame(1, 1), how.names, None, how.keypoints, how.normalized
+    )
+    try:
+        return sum(isinstance(one, Taken | Refused) for one in piece.content().read(target))
+    except LoupeError:
+        return None
 
 
 def _take(
@@ -145,13 +170,16 @@ def _take(
 ) -> None:
     """One transaction: what was cut off is taken when the command is run again."""
     try:
-        taken = into_new(image_id, piece.content(), how, wanted, piece.key)
-        report.image(taken, **piece.place)
+        receipt = receipt_of(into_new(image_id, piece.content(), how, wanted, piece.key))
+        if dry_run:
+            db.session.rollback()
+        else:
+            db.session.commit()
     except LoupeError as error:
         db.session.rollback()
         report.refused(error, **piece.place)
-        return
-    if dry_run:
+    except OperationalError as error:  # is locked, say: the next image may be taken
         db.session.rollback()
+        report.refused(DatabaseUnavailable(f"The database did not store it: {error.orig}"), **piece.place)
     else:
-        db.session.commit()
+        report.image(receipt, **piece.place)

@@ -34,10 +34,10 @@ class Report:
         self.as_json = as_json
         self.kinds: Counter[str] = Counter()
         self.sums = dict.fromkeys(SUMMED, 0)
+        self.left_annotations: Counter[str] = Counter()
         self.faults = 0  # entries of files that are of no image
 
-    def image(self, taken: Taken, **place: str) -> None:
-        receipt = receipt_of(taken)
+    def image(self, receipt: Json, **place: str) -> None:
         for name in SUMMED:
             self.sums[name] += receipt.get(name, 0)
         self.add("image", **place, **receipt)
@@ -48,6 +48,11 @@ class Report:
         self.sums["skipped_count"] += faults
         self.say("file", {"source": source, **said})
 
+    def left(self, kind: str, *, place: Json, annotations: int | None, **said: Any) -> None:
+        """What is of no image, or of none for certain; None where nobody knows how many annotations it has."""
+        self.left_annotations[kind] += annotations or 0
+        self.add(kind, **place, **said, annotations=annotations)
+
     def refused(self, error: LoupeError, **place: str) -> None:
         self.add("refused", **place, reason=error.detail, errors=error.errors or [])
 
@@ -57,7 +62,8 @@ class Report:
 
     def total(self, **said: Any) -> None:
         counted = {name: self.kinds[kind] for kind, name in IN_TOTAL.items()}
-        self.say("total", {**said, **counted, **self.sums})
+        left = {f"annotations_{kind}": self.left_annotations[kind] for kind in LEFT}
+        self.say("total", {**said, **counted, **left, **self.sums})
 
     def say(self, kind: str, said: Json) -> None:
         lines = [json.dumps({"kind": kind, **said})] if self.as_json else map(printable, LINES[kind](said))
@@ -65,6 +71,7 @@ class Report:
             click.echo(line)
 
 
+LEFT = ("unmatched", "ambiguous")
 IN_TOTAL = {
     "image": "images",
     "refused": "images_refused",
@@ -90,15 +97,19 @@ def _refused(said: Json) -> Iterator[str]:
 
 
 def _ambiguous(said: Json) -> Iterator[str]:
-    yield f"{_where(said)}: ambiguous: {said['reason']}"
+    yield f"{_where(said)}: ambiguous: {said['reason']}{_annotations(said['annotations'])}"
 
 
 def _unmatched(said: Json) -> Iterator[str]:
-    yield f"{_where(said)}: the project has no image of this name"
+    yield f"{_where(said)}: the project has no image of this name{_annotations(said['annotations'])}"
+
+
+def _annotations(number: int | None) -> str:
+    return f" ({number} annotation{'' if number == 1 else 's'})" if number else ""
 
 
 def _other(said: Json) -> Iterator[str]:
-    yield f"{said['source']}: left out: it ends like no file of this format"
+    yield f"{said['source']}: left out: it is hidden, or ends like no file of this format"
 
 
 def _file(said: Json) -> Iterator[str]:
@@ -111,8 +122,9 @@ def _file(said: Json) -> Iterator[str]:
 def _total(said: Json) -> Iterator[str]:
     yield ", ".join(
         [
-            f"{said['images']} images taken",
-            *(f"{said[f'images_{kind}']} {kind}" for kind in ("refused", "unmatched", "ambiguous")),
+            f"{said['images']} image{'' if said['images'] == 1 else 's'} taken",
+            f"{said['images_refused']} refused",
+            *(f"{said[f'images_{kind}']} {kind}{_annotations(said[f'annotations_{kind}'])}" for kind in LEFT),
         ]
     )
     yield ", ".join(f"{said[name]} {name.removesuffix('_count')}" for name in SUMMED)

@@ -6,20 +6,23 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
-from app.errors import MalformedRequest, PayloadTooLarge
+from app.errors import LoupeError, MalformedRequest, PayloadTooLarge
 
 MAX_ENTRIES = 100_000
-HIDDEN = ("__MACOSX/", ".")
 
 
 class Source(NamedTuple):
-    """A file, and what reads it; `read` is None where its ending says that it is something else."""
+    """A file, and what reads it; `read` is None where it is hidden or its ending says that it is something else.
+
+    Of a zip that cannot be opened `fault` says why.
+    """
 
     name: str
     read: Callable[[], bytes] | None
+    fault: LoupeError | None = None
 
 
 def sources(
@@ -27,17 +30,25 @@ def sources(
 ) -> Iterator[Source]:
     """What is named itself may end in any way; zips stay open for as long as `opened`.
 
-    Raises MalformedRequest or PayloadTooLarge, also when one is read.
+    Reading one raises MalformedRequest or PayloadTooLarge.
     """
     for path in paths:
         if path.is_dir():
             for file in sorted(file for file in path.rglob("*") if file.is_file()):
-                wanted = file.suffix.lower() in endings
+                wanted = _is_wanted(file.relative_to(path), endings)
                 yield Source(str(file), partial(content, file, largest) if wanted else None)
-        elif zipfile.is_zipfile(path):
-            yield from _in_zip(path, endings, largest, opened)
+        elif path.suffix.lower() == ".zip" or zipfile.is_zipfile(path):
+            try:
+                yield from _in_zip(path, endings, largest, opened)
+            except LoupeError as error:
+                yield Source(str(path), None, error)
         else:
             yield Source(str(path), partial(content, path, largest))
+
+
+def _is_wanted(file: PurePath, endings: Sequence[str]) -> bool:
+    hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
+    return not hidden and file.suffix.lower() in endings
 
 
 def content(file: Path, largest: int) -> bytes:
@@ -52,15 +63,16 @@ def too_large(largest: int) -> PayloadTooLarge:
 
 
 def _in_zip(path: Path, endings: Sequence[str], largest: int, opened: ExitStack) -> Iterator[Source]:
+    """Raises MalformedRequest or PayloadTooLarge before the first one."""
     if path.stat().st_size > largest:
         raise too_large(largest)
     with _as_malformed(path):
         archive = opened.enter_context(zipfile.ZipFile(path))
-    entries = [one for one in archive.infolist() if not (one.is_dir() or one.filename.startswith(HIDDEN))]
+    entries = [one for one in archive.infolist() if not one.is_dir()]
     if len(entries) > MAX_ENTRIES:
         raise MalformedRequest(f"{path} has more than {MAX_ENTRIES} files.")
     for entry in entries:
-        wanted = PurePosixPath(entry.filename).suffix.lower() in endings
+        wanted = _is_wanted(PurePosixPath(entry.filename), endings)
         read = partial(_inflated, archive, entry, largest) if wanted else None
         yield Source(f"{path}/{entry.filename}", read)
 
@@ -78,5 +90,13 @@ def _inflated(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, largest: int) ->
 def _as_malformed(name: object) -> Iterator[None]:
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        lzma.LZMAError,
+        EOFError,
+        OSError,
+        RuntimeError,
+        ValueError,
+    ) as error:
         raise MalformedRequest(f"{name} cannot be read: {error}") from None

@@ -21,44 +21,46 @@ class Named(Protocol):
     def bare(self) -> bool: ...
 
 
-class Matches:
-    """The images that each of these parts may be of, found by going through a project's images once."""
+class Images:
+    """The images of a project by what a file may call them, read once for any number of parts.
 
-    def __init__(self, parts: Sequence[Named]) -> None:
-        self.parts = parts
-        self.found: list[dict[int, list[UUID]]] = [{} for _ in parts]
-        self._wanted: dict[Key, list[int]] = {}
-        for number, part in enumerate(parts):
-            for key in {key for name in part.names for key in _keys_of_name(name, part.bare)}:
-                self._wanted.setdefault(key, []).append(number)
+    Of each name the first few are kept: some 700 bytes for an image.
+    """
 
-    def look_at(self, images: Iterable[tuple[UUID, str]]) -> None:
+    def __init__(self, images: Iterable[tuple[UUID, str]]) -> None:
         """`images` are ids with file names."""
+        self._ids: dict[Key, tuple[UUID, ...]] = {}
         for image_id, filename in images:
+            alone = (image_id,)
             for key in _keys_of_image(image_id, filename):
-                for number in self._wanted.get(key, ()):
-                    there = self.found[number].setdefault(key[0], [])
-                    if len(there) <= MAX_LISTED and image_id not in there:
-                        there.append(image_id)
+                self._ids[key] = (self._ids.get(key, ()) + alone)[: MAX_LISTED + 1]
 
-    def of(self, number: int) -> list[UUID]:
-        """The images that the part of this number may be of: none, one, or the first of several."""
-        found = self.found[number]
-        return found[min(found)] if found else []
+    def of(self, part: Named) -> list[UUID]:
+        """The images that it may be of: none, one, or the first of several."""
+        found: dict[int, dict[UUID, None]] = {}
+        for name in part.names:
+            for key in _keys_of_name(name, part.bare):
+                if ids := self._ids.get(key):
+                    found.setdefault(key[0], {}).update(dict.fromkeys(ids))
+        return list(found[min(found)])[: MAX_LISTED + 1] if found else []
 
-    def rivals(self) -> dict[int, list[str]]:
-        """Of parts that are of the same image and call it differently, by their numbers: what all of them call it."""
-        of_image: dict[UUID, list[int]] = {}
-        for number in range(len(self.parts)):
-            if len(images := self.of(number)) == 1:
-                of_image.setdefault(images[0], []).append(number)
-        rivals: dict[int, list[str]] = {}
-        for numbers in of_image.values():
-            names = list(dict.fromkeys(self.parts[number].names for number in numbers))
-            if len(names) > 1:
-                listed = [one[0] for one in names[: MAX_LISTED + 1]]
-                rivals |= dict.fromkeys(numbers, listed)
-        return rivals
+
+def rivals(found: Sequence[tuple[list[UUID], tuple[str, ...]]]) -> dict[int, list[str]]:
+    """Of parts that are of the same image and known by other names, by their numbers: what all of them are known by.
+
+    `found` has for each part its images, and what it is known by.
+    """
+    of_image: dict[UUID, dict[tuple[str, ...], list[int]]] = {}
+    for number, (images, known) in enumerate(found):
+        if len(images) == 1:
+            of_image.setdefault(images[0], {}).setdefault(known, []).append(number)
+    return {
+        number: [known[0] for known in numbers_of]
+        for numbers_of in of_image.values()
+        if len(numbers_of) > 1
+        for numbers in numbers_of.values()
+        for number in numbers
+    }
 
 
 def _keys_of_name(name: str, bare: bool) -> Iterator[Key]:

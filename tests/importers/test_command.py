@@ -105,6 +105,17 @@ def test_what_is_refused(run: Any, analysis: Analysis, image: Any, world: Any) -
     assert world.count(Annotation) == 1
 
 
+def test_a_refusal_as_json(run: Any, image: Any) -> None:
+    for where, source in (("--image", True), ("--project", False)):
+        said = run({"annotations": []}, where, some_id(), "--model", "m", "--json", code=1)
+        line = json.loads(said)
+        assert (line["kind"], "source" in line) == ("refused", source) and "no such" in line["reason"]
+    line = json.loads(
+        run({"annotations": [item(confidence=2)]}, "--image", image.id, "--model", "m", "--json", code=1)
+    )
+    assert line["errors"][0]["place"] == "annotations.0"
+
+
 def test_a_file_that_is_too_large(run: Any, analysis: Analysis, app: Flask) -> None:
     app.config["MAX_REQUEST_BYTES"] = 10
     assert "more than 10 bytes" in run({"annotations": [item()]}, analysis.id, code=1)

@@ -10,60 +10,8 @@ from flask import Flask
 
 from app.models import Analysis, Annotation, AuditEvent, Group
 from tests.factories import some_id
+from tests.importers.many import LINE, coco, entry, taken
 from tests.importers.reading import DATA
-
-BOX = [4, 6, 20, 10]
-CATEGORIES = [{"id": 1, "name": "leaf"}, {"id": 2, "name": "stem"}]
-
-
-def coco(*annotations: dict[str, Any], **images: str) -> dict[str, Any]:
-    """A dataset of images by their ids: coco({...}, **{"1": "a.png"})."""
-    listed = [
-        {"id": int(number), "file_name": name, "width": 64, "height": 48} for number, name in images.items()
-    ]
-    return {"images": listed, "categories": CATEGORIES, "annotations": list(annotations)}
-
-
-def entry(image_id: int, **more: Any) -> dict[str, Any]:
-    return {"image_id": image_id, "category_id": 1, "bbox": BOX, "score": 0.5, **more}
-
-
-@pytest.fixture
-def run(app: Flask, project: Any) -> Any:
-    """run(format, file, …): every line that the command says with --json, by its kind."""
-
-    def run(format: str, *named: object, code: int = 0, model: bool = True) -> dict[str, list[Any]]:
-        told = ["annotations", "import", "--project", str(project.id), "--format", format, "--json"]
-        told += ["--model", "leaf-net", "--version", "2.0"] if model else []
-        result = app.test_cli_runner().invoke(args=[*told, *map(str, named)])
-        assert result.exit_code == code, result.output
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        said: dict[str, list[Any]] = {}
-        for line in result.output.splitlines():
-            one = json.loads(line)
-            said.setdefault(one.pop("kind"), []).append(one)
-        return said
-
-    return run
-
-
-@pytest.fixture
-def write(tmp_path: Path) -> Any:
-    """write(name, content): a file of it, as JSON unless it is text."""
-
-    def write(name: str, content: Any) -> Path:
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(content if isinstance(content, str) else json.dumps(content))
-        return path
-
-    return write
-
-
-@pytest.fixture
-def leaves(world: Any, project: Any) -> dict[str, Any]:
-    return {name: world.image(project, filename=name) for name in ("a.png", "b.png", "c.png")}
-
 
 CORNERS = [4, 6, 24, 16]
 FILES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
@@ -156,10 +104,6 @@ FILES: dict[str, tuple[str, Any, tuple[str, ...]]] = {
 }
 
 
-def taken(said: dict[str, list[Any]]) -> dict[str, int]:
-    return {one["filename"]: one["inserted"] for one in said.get("image", ())}
-
-
 @pytest.mark.parametrize("format", FILES)
 def test_every_image_of_a_file(format: str, run: Any, write: Any, leaves: Any, world: Any) -> None:
     name, content, options = FILES[format]
@@ -196,11 +140,13 @@ def test_what_is_not_taken_is_told(run: Any, write: Any, leaves: Any, world: Any
         ("x/c.png", 1),
         ("y/c.png", 1),
     ]
+    assert [one["annotations"] for kind in ("unmatched", "ambiguous") for one in said[kind]] == [1] * 4
     assert said["file"][0]["skipped"] == [
         {"place": "annotations.5", "errors": [{"field": "image_id", "reason": "is no image of the file"}]}
     ]
     (total,) = said["total"]
     counted = [total[f"images{kind}"] for kind in ("", "_unmatched", "_ambiguous", "_refused")]
+    assert (total["annotations_unmatched"], total["annotations_ambiguous"]) == (1, 3)
     assert counted == [1, 1, 3, 0] and total["skipped_count"] == 1
     run("coco", file, "--skip-invalid")
 
@@ -260,9 +206,6 @@ def test_a_dry_run(run: Any, write: Any, leaves: Any, world: Any) -> None:
     assert not world.rows(AuditEvent, action="analysis.created")
 
 
-LINE = "0 0.5 0.5 0.25 0.25 0.9\n"
-
-
 def folder(tmp_path: Path) -> Path:
     labels = tmp_path / "labels"
     (labels / "sub").mkdir(parents=True)
@@ -290,8 +233,8 @@ def test_yolo_by_the_names_of_its_files(made: Any, run: Any, leaves: Any, world:
         said = run("yolo", path, "--names", names)
         assert taken(said) == {"a.png": inserted, "b.png": 0}
         assert said["total"][0]["unchanged"] == unchanged
-        assert [one["called"] for one in said["unmatched"]] == ["gone"]
-        assert [Path(one["source"]).name for one in said["other"]] == ["data.yaml"]
+        assert [(one["called"], one["annotations"]) for one in said["unmatched"]] == [("gone", 1)]
+        assert {Path(one["source"]).name for one in said["other"]} - {"._a.txt"} == {"data.yaml"}
         assert world.count(Analysis) == 2
     assert {one.group_id for one in world.rows(Analysis)} == {"labels"}
     assert {one.class_name for one in world.rows(Annotation)} == {"leaf"}
@@ -376,8 +319,8 @@ def test_as_text(app: Flask, project: Any, leaves: Any, write: Any) -> None:
     assert lines == [
         "  1 inserted, 0 unchanged, 0 updated, 0 removed, 1 total",
         "  normalised: 1 (alias 1 in the first 1)",
-        f"{file}: gone\ufffd[2J.png: the project has no image of this name",
-        "1 images taken, 0 refused, 1 unmatched, 0 ambiguous",
+        f"{file}: gone\ufffd[2J.png: the project has no image of this name (1 annotation)",
+        "1 image taken, 0 refused, 1 unmatched (1 annotation), 0 ambiguous",
         "1 inserted, 0 unchanged, 0 updated, 0 removed, 1 normalised, 0 skipped",
         f"Group labels: /projects/{project.id}/group?group_id=labels",
     ]

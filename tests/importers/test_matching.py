@@ -7,17 +7,17 @@ import pytest
 
 from app.importers.base import Part
 from app.importers.label_studio import split_tasks
-from app.importers.matching import Matches
+from app.importers.matching import Images, rivals
 from app.importers.reading import by_image
 
 FIRST, SECOND, THIRD = (UUID(int=number) for number in (1, 2, 3))
 
 
-def matched(*parts: Part | tuple[str, ...], **images: Any) -> Matches:
+def matched(*parts: Part | tuple[str, ...], **images: Any) -> list[tuple[list[UUID], tuple[str, ...]]]:
+    """What each part is found to be of, and what it is known by."""
     named = [one if isinstance(one, Part) else Part(one, print) for one in parts]
-    matches = Matches(named)
-    matches.look_at([(image_id, name) for name, image_id in images.items()])
-    return matches
+    there = Images([(image_id, name) for name, image_id in images.items()])
+    return [(there.of(part), part.names) for part in named]
 
 
 @pytest.mark.parametrize(
@@ -33,21 +33,21 @@ def matched(*parts: Part | tuple[str, ...], **images: Any) -> Matches:
     ],
 )
 def test_names_of_one_image(name: str) -> None:
-    assert matched((name,), **{"leaf ä.png": FIRST, "leaf b.png": SECOND}).of(0) == [FIRST]
+    assert matched((name,), **{"leaf ä.png": FIRST, "leaf b.png": SECOND})[0][0] == [FIRST]
 
 
 @pytest.mark.parametrize("name", ["", "leaf", "af.png", "LEAF.PNG", "leaf.png.jpg", str(THIRD)])
 def test_names_of_none(name: str) -> None:
-    assert matched((name,), **{"leaf.png": FIRST}).of(0) == []
+    assert matched((name,), **{"leaf.png": FIRST})[0][0] == []
 
 
 def test_an_id_goes_before_a_name_and_a_name_before_a_stem() -> None:
     images = {"leaf.png": FIRST, "leaf": SECOND, "0139.jpg": THIRD}
-    assert matched(("leaf.png", str(SECOND)), **images).of(0) == [SECOND]
-    assert matched(Part(("leaf",), print, bare=True), **images).of(0) == [SECOND]
-    assert matched(Part(("139",), print, bare=True), **images).of(0) == [THIRD]
-    assert matched(("139",), **images).of(0) == []
-    assert matched(Part(("x/leaf",), print, bare=True), **{"leaf.png": FIRST, "leaf.jpg": THIRD}).of(0) == [
+    assert matched(("leaf.png", str(SECOND)), **images)[0][0] == [SECOND]
+    assert matched(Part(("leaf",), print, bare=True), **images)[0][0] == [SECOND]
+    assert matched(Part(("139",), print, bare=True), **images)[0][0] == [THIRD]
+    assert matched(("139",), **images)[0][0] == []
+    assert matched(Part(("x/leaf",), print, bare=True), **{"leaf.png": FIRST, "leaf.jpg": THIRD})[0][0] == [
         FIRST,
         THIRD,
     ]
@@ -58,9 +58,9 @@ def test_two_names_for_one_image_are_rivals() -> None:
     twice = matched(
         ("a/leaf.png",), ("b/leaf.png",), ("bark.png",), **{"leaf.png": FIRST, "bark.png": SECOND}
     )
-    assert twice.rivals() == {number: ["a/leaf.png", "b/leaf.png"] for number in (0, 1)}
+    assert rivals(twice) == {number: ["a/leaf.png", "b/leaf.png"] for number in (0, 1)}
     same = [Part(("leaf.png",), print, key=key) for key in "ab"]
-    assert matched(*same, **{"leaf.png": FIRST}).rivals() == {}
+    assert rivals(matched(*same, **{"leaf.png": FIRST})) == {}
 
 
 def test_entries_are_of_one_image_only_where_all_their_names_are_the_same() -> None:
@@ -70,6 +70,6 @@ def test_entries_are_of_one_image_only_where_all_their_names_are_the_same() -> N
     parts = [one for one in split_tasks(tasks) or () if isinstance(one, Part)]
     assert [one.names for one in parts] == [("train", "a.png"), ("train", "b.png")]
     found = matched(*parts, **{"a.png": FIRST, "b.png": SECOND})
-    assert [found.of(number) for number in (0, 1)] == [[FIRST], [SECOND]]
+    assert [images for images, _ in found] == [[FIRST], [SECOND]]
     nameless = [*by_image([{"x": 1}, 7], "list", lambda entry: [None, ""], print)]
     assert [one.place for one in nameless if not isinstance(one, Part)] == ["list.0", "list.1"]
