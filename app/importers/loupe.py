@@ -27,6 +27,8 @@ FACTS = (
     "model_version",
     "parameters",
     "provenance",
+    "status",
+    "error_message",
 )  # which a new analysis may have from the file
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
 MAX_LISTED = 5

@@ -205,6 +205,18 @@ def test_what_is_not_taken_is_told(run: Any, write: Any, leaves: Any, world: Any
     run("coco", file, "--skip-invalid")
 
 
+def test_the_group_makes_no_other_analysis(run: Any, write: Any, leaves: Any, world: Any) -> None:
+    """With another file beside it the group is called otherwise by default."""
+    names = ("a.png", "b.png")
+    files = [write(f"both/{name}.json", coco(entry(1), **{"1": name})) for name in names]
+    run("coco", files[0])
+    said = run("coco", *files)
+    assert [(one["inserted"], one["unchanged"]) for one in said["image"]] == [(0, 1), (1, 0)]
+    told = {one["what"] for one in said["image"][0]["file"]["told"]}
+    assert told == {"was made before and stays in the group a.png"}
+    assert [one.group_id for one in world.rows(Analysis)] == ["a.png", "both"]
+
+
 def test_images_that_cannot_be_told_apart(run: Any, write: Any, leaves: Any) -> None:
     dataset = coco(entry(1), entry(1), entry(2), entry(3), **{"1": "a.png", "2": "b.png"})
     dataset["images"] += [{"id": 1, "file_name": "c.png"}, {"id": 3}, 7]
