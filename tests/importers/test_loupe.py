@@ -163,6 +163,8 @@ def test_lines_of_many_analyses() -> None:
     }
     assert data(load(file, "ndjson", called="a1"))[0]["x_min"] == 1
     assert faults(lines(*heads, *ones, *heads, END), "ndjson")
+    heads[0]["id"] = "a2"
+    assert faults(lines(*heads, *ones, END), "ndjson")[0]["reason"].endswith("have the id a2.")
 
 
 def test_a_line_that_is_wrong() -> None:

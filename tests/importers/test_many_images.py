@@ -316,15 +316,31 @@ def test_a_file_for_each_image(run: Any, write: Any, leaves: Any) -> None:
     assert taken(run("ultralytics", *files)) == dict.fromkeys(("a.png", "b.png"), len(golden))
 
 
-def test_results_beside_their_dataset(run: Any, write: Any, leaves: Any, world: Any) -> None:
-    listed = coco(**{"7": "a.png", "8": "b.png"})
-    listed["images"].append({"id": 10})
+def test_results_beside_their_dataset(run: Any, write: Any, leaves: Any, world: Any, project: Any) -> None:
+    """What the dataset has no image of is none of the file that is called by its number."""
+    world.image(project, filename="9.png")
+    listed = coco(**{"7": "a.png", "8": "b.png", "11": "c.png"})
+    listed["images"] += [{"id": 10}, {"id": 11, "file_name": "a.png"}]
     dataset = write("val.json", listed)
-    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), entry(9), entry(10)])
-    said = run("coco-results", results, "--dataset", dataset)
+    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), *map(entry, (9, 10, 11))])
+    said = run("coco-results", results, "--dataset", dataset, code=1)
     assert taken(said) == {"a.png": 1, "b.png": 2}
-    assert [one["called"] for one in said["unmatched"]] == ["9", "10"]
+    assert {one["place"]: one["errors"][0]["reason"] for one in said["file"][0]["skipped"]} == {
+        "3": "is no image of the dataset",
+        "4": "is an image of the dataset without a file name",
+        "5": "is that of several images of the dataset",
+    }
     assert {one.class_name for one in world.rows(Annotation)} == {"leaf", "stem"}
+
+
+def test_analyses_of_the_same_id(run: Any, write: Any, leaves: Any, world: Any) -> None:
+    """Which of them the annotations are of nobody knows."""
+    heads = [{"kind": "analysis", "id": "1", "image_id": str(leaves[name].id)} for name in ("a.png", "b.png")]
+    end = {"kind": "end", "annotation_count": 0}
+    lines = "".join(json.dumps(one) + "\n" for one in (*heads, end))
+    said = run("ndjson", write("x.ndjson", lines), code=1)
+    assert [one["place"] for one in said["file"][0]["skipped"]] == ["line 1", "line 2"]
+    assert world.count(Analysis) == 0
 
 
 def test_results_by_the_numbers_of_files(run: Any, write: Any, world: Any, project: Any) -> None:
