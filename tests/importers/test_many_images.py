@@ -373,6 +373,20 @@ def test_an_export_of_the_project(
     assert world.count(Analysis) == 8
 
 
+@pytest.mark.parametrize("format", ["json", "ndjson"])
+def test_an_export_of_another_loupe(
+    format: str, run: Any, world: Any, project: Any, leaves: Any, viewer: Any, tmp_path: Path
+) -> None:
+    """Whose images have other ids: they are found by their file names."""
+    world.analysis(leaves["b.png"], "completed", model_name="one")
+    path = f"/api/projects/{project.id}/export?format={format}"
+    text = viewer.api("GET", path, buffered=True).text.replace(str(leaves["b.png"].id), str(some_id()))
+    exported = tmp_path / "export"
+    exported.write_text(text)
+    (taken_one,) = run(format, exported, model=False)["image"]
+    assert (taken_one["filename"], taken_one["called"]) == ("b.png", "b.png")
+
+
 def test_a_file_that_is_none(run: Any, write: Any, leaves: Any, app: Flask) -> None:
     good = write("good.json", coco(entry(1), **{"1": "a.png"}))
     bad = write("bad.json", "{")
