@@ -25,13 +25,11 @@ from app.importers.base import (
     objects,
 )
 from app.importers.coco_entries import analysis_of, by_id, read_entry, text_of
-from app.importers.reading import by_image
+from app.importers.reading import MAX_LISTED, OTHER_IMAGE, by_image
 
 Entries: TypeAlias = list[tuple[str, Json]]  # with their places
 
-OTHER_IMAGE = "is of another image"
 OTHER_ANALYSIS = "is of another analysis"
-MAX_LISTED = 5
 
 
 def read_dataset(file: Any, target: Target) -> Found:

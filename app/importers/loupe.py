@@ -19,7 +19,7 @@ from app.importers.base import (
     not_this_format,
     objects,
 )
-from app.importers.reading import head
+from app.importers.reading import MAX_LISTED, head
 from app.models.artifacts import FILENAME
 
 FACTS = (
@@ -31,7 +31,6 @@ FACTS = (
     "error_message",
 )  # which a new analysis may have from the file
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
-MAX_LISTED = 5
 OVER_ALL = "says something of the export, not of its analyses"
 OTHER_ANALYSIS = "is another analysis, or of another"
 GIVEN = re.compile(r"[\x21-\x7e]{1,128}#[0-9]{1,9}")  # the names of items that were sent without one
