@@ -2,8 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from typing import Any
 from uuid import UUID
 
@@ -13,16 +14,18 @@ from app import access, importers
 from app.errors import InvalidPayload
 from app.extensions import db
 from app.geometry import Frame
-from app.importers.base import Found
+from app.importers.base import Found, Json, Told
 from app.models import SYSTEM, Analysis, Image, Role, Status
 from app.models.columns import new_id
-from app.schemas.analyses import CreateAnalysis
+from app.schemas.analyses import CreateAnalysis, Finalize
 from app.schemas.annotations import Bulk
 from app.schemas.base import load
 from app.schemas.receipts import notes_to_keep, source_of
 from app.services import analyses, annotations, leases
 
 UNKNOWN = "unknown"  # the version of a model of which none is told
+OUTCOME = ("status", "error_message")
+OTHER_MODEL = "is not the model that was given: its version, parameters and provenance are not taken"
 Read = Callable[[importers.Target], Found]
 
 
@@ -93,23 +96,25 @@ def into_analysis(analysis_id: UUID, content: Content, how: How) -> Taken:
 def into_new(image_id: UUID, content: Content, how: How, wanted: Mapping[str, Any], part: str = "") -> Taken:
     """An analysis of its own, which is ended; or the one that the same made before, which has all of it already.
 
-    `wanted` are the model and the group, before what the file has; `part` is what of the file it is. Raises
-    InvalidPayload where neither says what the model is.
+    `wanted` are the model and the group, before what the file has; `part` is what of the file it is. One that was made
+    before stays in its group. Raises InvalidPayload where neither says what the model is.
     """
     image = access.image_for(SYSTEM, image_id, Role.EDITOR)
     target = _target(image, new_id(), how)
-    facts = content.about(target)
     given = {name: value for name, value in wanted.items() if value is not None}
-    if "model_name" in given:
-        given.setdefault("model_version", UNKNOWN)  # that of the file is another model's
-    elif "model_name" not in facts:
+    facts, told = _facts(content.about(target), given)
+    if "model_name" not in facts | given:
         raise InvalidPayload("The file does not say of which model it is: name it with --model.")
-    wanted = {"model_version": UNKNOWN, **facts, **given}
-    taken = frozenset(facts.keys() - given.keys())
-    bulk = _read(replace(target, facts=taken), content, how)
-    said = [str(image.id), wanted, content.batch, part, how.of_reading]
-    job = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
-    values, _ = load(CreateAnalysis(), {**wanted, "external_job_id": job})
+    new = {"model_version": UNKNOWN, "status": Status.COMPLETED.value, **facts, **given}
+    said = [str(image.id), {**new, "group_id": None}, content.batch, part, how.of_reading]
+    new["external_job_id"] = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    made = analyses.made_by(new["external_job_id"])
+    if made and made.group_id != new.get("group_id"):
+        told.append(Told("group_id", f"was made before and stays in {_group(made.group_id)}"))
+        new["group_id"] = made.group_id
+    bulk = _read(replace(target, facts=frozenset(facts.keys() - given.keys())), content, how, told)
+    values, _ = load(CreateAnalysis(), new)
+    ending, _ = load(Finalize(), {name: new[name] for name in OUTCOME if name in new})
     analysis, _ = analyses.create(
         image,
         values,
@@ -120,8 +125,29 @@ def into_new(image_id: UUID, content: Content, how: How, wanted: Mapping[str, An
     )
     counts = _stored(analysis, bulk, content, how)
     # an artifact that the file names cannot be there yet
-    analyses.finalize(analysis, Status.COMPLETED, None, None, {}, by=SYSTEM, proof=_proof())
+    analyses.finalize(analysis, **ending, found={}, by=SYSTEM, proof=_proof())
     return Taken(analysis, counts, bulk)
+
+
+def _facts(about: Mapping[str, Any], given: Mapping[str, Any]) -> tuple[Json, list[Told]]:
+    """What the file says of an analysis as far as a new one has it too, and what is to be said of the rest.
+
+    Its status is that it failed, or it is not there.
+    """
+    facts, told = dict(about), []
+    status = facts.get("status", Status.COMPLETED)
+    if status != Status.FAILED:
+        facts = {name: value for name, value in facts.items() if name not in OUTCOME}
+        if status != Status.COMPLETED:
+            told.append(Told("status", f"is {status!s:.40}, and the new analysis is completed"))
+    if given.get("model_name") not in (None, facts.get("model_name")) and "model_name" in facts:
+        facts = {name: value for name, value in facts.items() if name in OUTCOME}
+        told.append(Told("model_name", OTHER_MODEL))
+    return facts, told
+
+
+def _group(name: str | None) -> str:
+    return "no group" if name is None else f"the group {name}"
 
 
 def _target(image: Image, analysis_id: UUID, how: How) -> importers.Target:
@@ -137,10 +163,10 @@ def _target(image: Image, analysis_id: UUID, how: How) -> importers.Target:
     )
 
 
-def _read(target: importers.Target, content: Content, how: How) -> Bulk:
+def _read(target: importers.Target, content: Content, how: How, told: Iterable[Told] = ()) -> Bulk:
     db.session.rollback()  # nothing is held while the file is read
     return importers.load_found(
-        content.read(target),
+        chain(told, content.read(target)),
         how.format,
         target,
         size=content.size,

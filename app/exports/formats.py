@@ -56,7 +56,7 @@ NOT_DRAWN = {name: name for name in ("heatmap", "classification", "custom")}
 BOXES_ONLY = NOT_DRAWN | {name: f"{name}_shape" for name in ("polygon", "segmentation", "keypoint")}
 OF_RESULTS = frozenset(KEPT) | {"annotation_id", "confidence", "data"}
 OF_YOLO = frozenset(
-    {"analysis_id", "image_id", "model_name", "model_version", "class_name", "confidence", "data"}
+    {"analysis_id", "image_id", "filename", "model_name", "model_version", "class_name", "confidence", "data"}
 )
 YOLO: dict[str, Any] = {
     "extension": "yolo.zip",

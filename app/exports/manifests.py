@@ -21,7 +21,7 @@ COUNTED = 500_000  # annotations at most that are counted by their types before 
 # names of fields where an analysis and an annotation have the same one, or a column has another
 OF_ANALYSIS = {"id": "analysis_id", "created_at": "analysis_created_at"}
 OF_ANNOTATION = {"id": "annotation_id"}
-ANALYSIS = (*(OF_ANALYSIS.get(name, name) for name in AnalysisOut().fields), "artifacts")
+ANALYSIS = (*(OF_ANALYSIS.get(name, name) for name in AnalysisOut().fields), "filename", "artifacts")
 ANNOTATION = tuple(OF_ANNOTATION.get(name, name) for name in ON_THE_WIRE if name != "analysis_id")
 OF_COLUMNS = {"data_json": "data"}
 

@@ -221,7 +221,7 @@ class Found:
 
 
 def _about(row: Row[Any], found: Found | None) -> dict[str, Any]:
-    about = {"schema_version": SCHEMA_VERSION, **analysis_out(row)}
+    about = {"schema_version": SCHEMA_VERSION, **analysis_out(row), "filename": row.filename}
     return about | ({"artifacts": as_found(found.rows.get(row.id, []), found.storage)} if found else {})
 
 

@@ -25,18 +25,19 @@ from app.importers.base import (
     objects,
 )
 from app.importers.coco_entries import analysis_of, by_id, read_entry, text_of
-from app.importers.reading import by_image
+from app.importers.reading import MAX_LISTED, OTHER_IMAGE, by_image
 
 Entries: TypeAlias = list[tuple[str, Json]]  # with their places
 
-OTHER_IMAGE = "is of another image"
 OTHER_ANALYSIS = "is of another analysis"
-MAX_LISTED = 5
 
 
 def read_dataset(file: Any, target: Target) -> Found:
     """`{images: […], annotations: […], categories: […]}`; the image by its id, or its file name in any folder."""
     image = _image_of(_images_of(file), target, _image_ids(file).get(target.called or ""))
+    number = text_of(image.get("id"))
+    if sum(text_of(other.get("id")) == number for other in _objects(file["images"])) > 1:
+        not_this_format(f"The id {number} of the image is that of several images of the file.")
     yield from _of_whole(file)
     place = ""
     for index, other in enumerate(file["images"]):
@@ -48,7 +49,7 @@ def read_dataset(file: Any, target: Target) -> Found:
     for one in objects(file.get("annotations"), "annotations"):
         if isinstance(one, Refused):
             yield one
-        elif text_of(one[1].get("image_id")) != text_of(image.get("id")):
+        elif text_of(one[1].get("image_id")) != number:
             yield LeftOut(one[0], OTHER_IMAGE)
         else:
             entries.append(one)
@@ -164,15 +165,38 @@ def split_results(file: Any, dataset: Any = None) -> Parts:
         not_this_format(
             "This is no COCO results file: a list is needed. For an object, use the format `coco`."
         )
-    images = {} if dataset is None else {text_of(one.get("id")): one for one in _objects(_images_of(dataset))}
+    images: dict[str, list[Json]] = defaultdict(list)
+    for image in _objects(_images_of(dataset) if dataset is not None else ()):
+        images[text_of(image.get("id"))].append(image)
     categories = {} if dataset is None else by_id(dataset.get("categories"))
-    read = partial(_result, images=images, categories=categories)
-    for found in by_image(file, "", _number_of, read, key_of=lambda entry: analysis_of(entry) or ""):
-        if isinstance(found, Part):
-            names = _names_in_project(images.get(found.names[0], {}))
-            yield found._replace(names=names) if names else found._replace(bare=True)
-        else:
+    read = partial(
+        _result, images={number: some[0] for number, some in images.items()}, categories=categories
+    )
+    parts = by_image(file, "", _number_of, read, key_of=lambda entry: analysis_of(entry) or "")
+    if dataset is None:
+        return (one._replace(bare=True) if isinstance(one, Part) else one for one in parts)
+    return _beside_dataset(file, parts, images)
+
+
+def _beside_dataset(file: list[Any], parts: Parts, images: Mapping[str, list[Json]]) -> Parts:
+    """The parts by the names that the dataset has; each entry whose image it does not name is refused."""
+    for one in objects(file, ""):
+        if not isinstance(one, Refused) and (fault := _fault_of(images[text_of(one[1].get("image_id"))])):
+            yield Refused(one[0], "image_id", fault)
+    for found in parts:
+        if not isinstance(found, Part):
             yield found
+        elif not _fault_of(there := images[found.names[0]]):
+            yield found._replace(names=_names_in_project(there[0]))
+
+
+def _fault_of(images: list[Json]) -> str | None:
+    """Why these, all that the dataset has of one id, do not name the image."""
+    if not images:
+        return "is no image of the dataset"
+    if len(images) > 1:
+        return "is that of several images of the dataset"
+    return None if _names_in_project(images[0]) else "is an image of the dataset without a file name"
 
 
 def _number_of(entry: Json) -> list[str]:

@@ -19,7 +19,7 @@ from app.importers.base import (
     not_this_format,
     objects,
 )
-from app.importers.reading import head
+from app.importers.reading import MAX_LISTED, head
 from app.models.artifacts import FILENAME
 
 FACTS = (
@@ -27,9 +27,10 @@ FACTS = (
     "model_version",
     "parameters",
     "provenance",
+    "status",
+    "error_message",
 )  # which a new analysis may have from the file
 NEW = frozenset({"id", "analysis_id", "created_at"})  # those of the analysis that takes them
-MAX_LISTED = 5
 OVER_ALL = "says something of the export, not of its analyses"
 OTHER_ANALYSIS = "is another analysis, or of another"
 GIVEN = re.compile(r"[\x21-\x7e]{1,128}#[0-9]{1,9}")  # the names of items that were sent without one
@@ -76,11 +77,17 @@ def _split_analyses(file: Json) -> Parts:
 
 
 def is_of_image(analysis: Any) -> bool:
-    return isinstance(analysis, dict) and isinstance(analysis.get("image_id"), str)
+    return isinstance(analysis, dict) and bool(_names_of(analysis))
+
+
+def _names_of(analysis: Json) -> tuple[str, ...]:
+    """The image's id here and its file name, by which it is found in another Loupe."""
+    names = (analysis.get("image_id"), analysis.get("filename"))
+    return tuple(name for name in names if isinstance(name, str))
 
 
 def part(place: str, analysis: Json, read: Callable[[Target], Found]) -> Part:
-    return Part((analysis["image_id"],), read, key=str(analysis.get("id", place)), about=facts(analysis))
+    return Part(_names_of(analysis), read, key=str(analysis.get("id", place)), about=facts(analysis))
 
 
 def facts(analysis: Any) -> Json:
@@ -98,6 +105,7 @@ def about_json(file: Any, target: Target) -> Json:
 def meant_of(there: list[tuple[str, Json]], target: Target) -> tuple[str, Json]:
     """The one analysis of this image, or the one that is `called`. Raises InvalidPayload."""
     found = [one for one in there if {str(one[1].get("image_id")), str(one[1].get("id"))} & target.calls]
+    found = found or [one for one in there if one[1].get("filename") in target.calls]
     if len(found) != 1:
         ids = ", ".join(str(one.get("id"))[:36] for _, one in (found or there)[:MAX_LISTED])
         not_this_format(
@@ -125,7 +133,7 @@ def about(path: str, head: Json, target: Target) -> Found:
     for name in head:
         if name in target.facts:
             yield Told(f"{path}{name}", "is taken for the new analysis")
-        elif name not in ("annotations", "image_id"):
+        elif name not in ("annotations", "image_id", "filename"):
             yield LeftOut(f"{path}{name}", "says something of the exported analysis, not of its annotations")
 
 

@@ -4,6 +4,7 @@ Before the annotations of an analysis stands the analysis, and the last line is 
 there were: a download that broke off is not taken for a whole one. Lines of annotations alone are taken too.
 """
 
+from collections import Counter
 from functools import partial
 from typing import Any
 
@@ -36,8 +37,10 @@ KINDS = ("export", "analysis", "annotation", "end")
 
 def read(lines: list[str], target: Target) -> Found:
     read = _read(lines)
-    analyses = [(place, value) for place, value in read if _kind(value) == "analysis"]
+    analyses = _heads(read)
     wanted = meant_of(analyses, target)[1].get("id") if len(analyses) > 1 else None
+    if sum(one.get("id") == wanted for _, one in analyses) > 1:
+        not_this_format(f"Several analyses of the file have the id {wanted!s:.36}.")
     for place, value in read:
         kind = _kind(value)
         if not isinstance(value, dict):
@@ -58,20 +61,21 @@ def read(lines: list[str], target: Target) -> Found:
 def split(lines: list[str]) -> Parts | None:
     """A part for each analysis; None where the file has lines of annotations only."""
     read = _read(lines)
-    heads = {str(value.get("id")): (place, value) for place, value in read if _kind(value) == "analysis"}
+    heads = _heads(read)
     return _split(read, heads) if heads else None
 
 
 def about_lines(lines: list[str], target: Target) -> Json:
-    analyses = [(place, value) for place, value in _read(lines) if _kind(value) == "analysis"]
+    analyses = _heads(_read(lines))
     if len(analyses) < 2:
         return facts(analyses[0][1]) if analyses else {}
     return facts(meant_of(analyses, target)[1])
 
 
-def _split(read: list[tuple[str, Any]], heads: dict[str, tuple[str, Json]]) -> Parts:
+def _split(read: list[tuple[str, Any]], heads: list[tuple[str, Json]]) -> Parts:
     _check_end([value for _, value in read])
-    lines: dict[str, list[tuple[str, Json]]] = {name: [] for name in heads}
+    ids = Counter(str(head.get("id")) for _, head in heads)
+    lines: dict[str, list[tuple[str, Json]]] = {name: [] for name in ids}
     for place, value in read:
         kind = _kind(value)
         if not isinstance(value, dict):
@@ -85,8 +89,11 @@ def _split(read: list[tuple[str, Any]], heads: dict[str, tuple[str, Json]]) -> P
                 lines[name].append((place, value))
             else:
                 yield Refused(place, "analysis_id", "is of no analysis that the file has")
-    for name, (place, head) in heads.items():
-        if is_of_image(head):
+    for place, head in heads:
+        if ids[name := str(head.get("id"))] > 1:
+            reason = f"is that of several analyses, and of {len(lines[name])} annotations"
+            yield Refused(place, "id", reason)
+        elif is_of_image(head):
             yield part(place, head, partial(_analysis, place, head, lines[name]))
         else:
             yield LeftOut(place, "names no image")
@@ -100,6 +107,10 @@ def _analysis(place: str, head: Json, lines: list[tuple[str, Json]], target: Tar
 
 def _read(lines: list[str]) -> list[tuple[str, Any]]:
     return [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+
+
+def _heads(read: list[tuple[str, Any]]) -> list[tuple[str, Json]]:
+    return [(place, value) for place, value in read if _kind(value) == "analysis"]
 
 
 def _parsed(line: str) -> Any:

@@ -120,6 +120,7 @@ class ExportOut(AnalysisDetailOut):
     """What the JSON export gives."""
 
     schema_version = fields.String(required=True)
+    filename = fields.String(required=True, metadata={"description": "That of the image."})
     artifacts = fields.List(fields.Nested(ExportedArtifactOut), required=True)
 
 

@@ -88,11 +88,15 @@ def refuse_more_pending(user: User, limit: int) -> None:
         raise LimitReached(f"A person can have {limit} analyses under way at the most.", limit=limit)
 
 
+def made_by(job: str) -> Analysis | None:
+    """The analysis that this `external_job_id` made, also if it was deleted."""
+    made: Analysis | None = db.session.scalar(select(Analysis).where(Analysis.external_job_id == job))
+    return made
+
+
 def _made_before(image: Image, wanted: Mapping[str, Any]) -> Analysis | None:
     job = wanted.get("external_job_id")
-    if job is None:
-        return None
-    made: Analysis | None = db.session.scalar(select(Analysis).where(Analysis.external_job_id == job))
+    made = made_by(job) if job is not None else None
     if made is None:
         return None
     differing = [name for name in IDENTITY if not _same_json(getattr(made, name), wanted.get(name))]

@@ -107,6 +107,7 @@ def test_json_is_exactly_what_is_stored(full: Analysis, viewer: Person) -> None:
     assert answer.json == {
         **detail,
         "schema_version": "1.0",
+        "filename": viewer.api("GET", f"/api/images/{full.image_id}").json["filename"],
         "artifacts": [
             {
                 "type": "heatmap",

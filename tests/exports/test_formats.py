@@ -143,6 +143,7 @@ def test_the_fields_it_says_it_lacks(
         change = db.update(Analysis).values(
             parameters={"a": "mark-parameters"}, provenance={"a": "mark-provenance"}
         )
+        db.session.execute(db.update(Image).values(filename="mark-filename.png"))
         db.session.execute(change.values(started_at=datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC), **values))
         db.session.execute(db.update(Annotation).values(storage_path="mark-storage_path"))  # ids are in some
         of_one = db.select(Annotation).where(Annotation.annotation_type == "bounding_box")
@@ -154,6 +155,7 @@ def test_the_fields_it_says_it_lacks(
         expected |= {
             "analysis_id": str(full.id),
             "image_id": str(full.image_id),
+            "filename": "mark-filename",
             "annotation_id": str(one.id),
         }
         expected |= {"started_at": "2020-02-03T04:05:06"}

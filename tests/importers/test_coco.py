@@ -152,6 +152,12 @@ def test_two_images_of_the_same_name() -> None:
     assert len(load(dataset([one()], images=images), "coco", called="a/leaf.png").items) == 1
 
 
+def test_two_images_of_the_same_id() -> None:
+    images = [{"id": 1, "file_name": "leaf.png"}, {"id": 1.0, "file_name": "stem.png"}]
+    (fault,) = faults(dataset([one()], images=images), "coco")
+    assert fault["reason"] == "The id 1 of the image is that of several images of the file."
+
+
 def test_an_image_of_another_size_is_a_frame() -> None:
     image = {"id": 1, "file_name": "leaf.png", "width": 128, "height": 96}
     bulk = load(dataset([one(bbox=[2, 4, 6, 8])], images=[image]), "coco")

@@ -79,7 +79,33 @@ def test_what_a_file_says_of_its_analysis(
 
     assert made() == ((4, set(facts[:3])), ["leaf-net", "1.4.0", *about.values()])
     assert made("--version", "2") == ((3, {facts[0], *facts[2:]}), ["leaf-net", "2", *about.values()])
-    assert made("--model", "m") == ((2, set(facts[2:])), ["m", "unknown", *about.values()])
+    same = ("--model", "leaf-net", "--version", "3")
+    assert made(*same) == ((2, set(facts[2:])), ["leaf-net", "3", *about.values()])
+
+
+def test_what_a_file_says_of_another_model(run: Any, image: Any, world: Any) -> None:
+    """Its parameters, commit and hashes are no more those of the given model than its version is."""
+    facts = {"model_name": "other", "model_version": "9", "parameters": {"a": 1}, "provenance": {"git": "b"}}
+    said = run({**facts, "annotations": [item()]}, "--image", image.id, "--model", "leaf-net")
+    (made,) = world.rows(Analysis)
+    assert [getattr(made, name) for name in facts] == ["leaf-net", "unknown", None, None]
+    assert "1 × is not the model that was given: its version, parameters and provenance are not taken" in said
+
+
+def test_the_status_in_a_file(run: Any, image: Any, world: Any) -> None:
+    """What failed has failed here too; what had not ended is completed, and that is said."""
+    model = ("--image", image.id, "--model", "leaf-net")
+    file = {"status": "failed", "error_message": "No memory.", "annotations": [item()]}
+    assert "2 × is taken for the new analysis (status, error_message)" in run(file, *model)
+    (made,) = world.rows(Analysis)
+    assert (made.status, made.error_message, made.annotation_count) == ("failed", "No memory.", 1)
+    assert "0 inserted, 1 unchanged" in run(file, *model)
+    told = "1 × is canceled, and the new analysis is completed (status)"
+    assert told in run({**file, "status": "canceled"}, *model)
+    assert {(one.status, one.error_message) for one in world.rows(Analysis)} == {
+        ("failed", "No memory."),
+        ("completed", None),
+    }
 
 
 def test_a_dry_run(run: Any, image: Any, world: Any) -> None:

@@ -122,6 +122,8 @@ def test_one_of_many_analyses() -> None:
     bulk = load(file, "json")
     assert bulk.places == ["analyses.1.annotations.0"] and data(bulk)[0]["x_min"] == 2
     assert said(bulk, "left_out")["is another analysis, or of another"] == 1
+    named = [one | {"image_id": "x", "filename": f"{one['id']}.png"} for one in file["analyses"]]  # type: ignore[index]
+    assert data(load({"analyses": named}, "json", filename="a1.png"))[0]["x_min"] == 1
     other = load(file, "json", called="a1")
     assert data(other)[0]["x_min"] == 1 and len(said(other, "told")) == 1
     file["analyses"] += [analysis(3, IMAGE)]
@@ -163,6 +165,8 @@ def test_lines_of_many_analyses() -> None:
     }
     assert data(load(file, "ndjson", called="a1"))[0]["x_min"] == 1
     assert faults(lines(*heads, *ones, *heads, END), "ndjson")
+    heads[0]["id"] = "a2"
+    assert faults(lines(*heads, *ones, END), "ndjson")[0]["reason"].endswith("have the id a2.")
 
 
 def test_a_line_that_is_wrong() -> None:

@@ -151,6 +151,18 @@ def test_what_is_not_taken_is_told(run: Any, write: Any, leaves: Any, world: Any
     run("coco", file, "--skip-invalid")
 
 
+def test_the_group_makes_no_other_analysis(run: Any, write: Any, leaves: Any, world: Any) -> None:
+    """With another file beside it the group is called otherwise by default."""
+    names = ("a.png", "b.png")
+    files = [write(f"both/{name}.json", coco(entry(1), **{"1": name})) for name in names]
+    run("coco", files[0])
+    said = run("coco", *files)
+    assert [(one["inserted"], one["unchanged"]) for one in said["image"]] == [(0, 1), (1, 0)]
+    told = {one["what"] for one in said["image"][0]["file"]["told"]}
+    assert told == {"was made before and stays in the group a.png"}
+    assert [one.group_id for one in world.rows(Analysis)] == ["a.png", "both"]
+
+
 def test_images_that_cannot_be_told_apart(run: Any, write: Any, leaves: Any) -> None:
     dataset = coco(entry(1), entry(1), entry(2), entry(3), **{"1": "a.png", "2": "b.png"})
     dataset["images"] += [{"id": 1, "file_name": "c.png"}, {"id": 3}, 7]
@@ -247,15 +259,31 @@ def test_a_file_for_each_image(run: Any, write: Any, leaves: Any) -> None:
     assert taken(run("ultralytics", *files)) == dict.fromkeys(("a.png", "b.png"), len(golden))
 
 
-def test_results_beside_their_dataset(run: Any, write: Any, leaves: Any, world: Any) -> None:
-    listed = coco(**{"7": "a.png", "8": "b.png"})
-    listed["images"].append({"id": 10})
+def test_results_beside_their_dataset(run: Any, write: Any, leaves: Any, world: Any, project: Any) -> None:
+    """What the dataset has no image of is none of the file that is called by its number."""
+    world.image(project, filename="9.png")
+    listed = coco(**{"7": "a.png", "8": "b.png", "11": "c.png"})
+    listed["images"] += [{"id": 10}, {"id": 11, "file_name": "a.png"}]
     dataset = write("val.json", listed)
-    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), entry(9), entry(10)])
-    said = run("coco-results", results, "--dataset", dataset)
+    results = write("results.json", [entry(7), entry(8, category_id=2), entry(8), *map(entry, (9, 10, 11))])
+    said = run("coco-results", results, "--dataset", dataset, code=1)
     assert taken(said) == {"a.png": 1, "b.png": 2}
-    assert [one["called"] for one in said["unmatched"]] == ["9", "10"]
+    assert {one["place"]: one["errors"][0]["reason"] for one in said["file"][0]["skipped"]} == {
+        "3": "is no image of the dataset",
+        "4": "is an image of the dataset without a file name",
+        "5": "is that of several images of the dataset",
+    }
     assert {one.class_name for one in world.rows(Annotation)} == {"leaf", "stem"}
+
+
+def test_analyses_of_the_same_id(run: Any, write: Any, leaves: Any, world: Any) -> None:
+    """Which of them the annotations are of nobody knows."""
+    heads = [{"kind": "analysis", "id": "1", "image_id": str(leaves[name].id)} for name in ("a.png", "b.png")]
+    end = {"kind": "end", "annotation_count": 0}
+    lines = "".join(json.dumps(one) + "\n" for one in (*heads, end))
+    said = run("ndjson", write("x.ndjson", lines), code=1)
+    assert [one["place"] for one in said["file"][0]["skipped"]] == ["line 1", "line 2"]
+    assert world.count(Analysis) == 0
 
 
 def test_results_by_the_numbers_of_files(run: Any, write: Any, world: Any, project: Any) -> None:
@@ -286,6 +314,20 @@ def test_an_export_of_the_project(
     assert models == ({"one", "two"} if named else {"leaf-net"})
     assert run(format, exported, "--group", "again", model=not named)["total"][0]["unchanged"] == 4
     assert world.count(Analysis) == 8
+
+
+@pytest.mark.parametrize("format", ["json", "ndjson"])
+def test_an_export_of_another_loupe(
+    format: str, run: Any, world: Any, project: Any, leaves: Any, viewer: Any, tmp_path: Path
+) -> None:
+    """Whose images have other ids: they are found by their file names."""
+    world.analysis(leaves["b.png"], "completed", model_name="one")
+    path = f"/api/projects/{project.id}/export?format={format}"
+    text = viewer.api("GET", path, buffered=True).text.replace(str(leaves["b.png"].id), str(some_id()))
+    exported = tmp_path / "export"
+    exported.write_text(text)
+    (taken_one,) = run(format, exported, model=False)["image"]
+    assert (taken_one["filename"], taken_one["called"]) == ("b.png", "b.png")
 
 
 def test_a_file_that_is_none(run: Any, write: Any, leaves: Any, app: Flask) -> None:
