@@ -104,8 +104,7 @@ def of_group(group: Group, making: Making) -> Download:
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
     selection = Selection(project_id=group.project_id, group_id=group.group_id)
     db.session.rollback()
-    analyses, files, size = bundled.known_of(selection, making.images)
-    check_manifest(least_manifest(TOLD * analyses + files, size))
+    _check_size(selection, making)
     found = entries(selection, making.now, making.storage)
     first = next(found, None)
     if first is None:
@@ -115,11 +114,21 @@ def of_group(group: Group, making: Making) -> Download:
 
 
 def of_selection(selection: Selection, making: Making, progress: Progress) -> Generator[bytes]:
-    """The bytes of one that is written in the background, of what was there at the moment of `making`."""
+    """The bytes of one that is written in the background, of what was there at the moment of `making`.
+
+    Raises LimitReached where that is too much, before anything else is read where it is known beforehand.
+    """
+    _check_size(selection, making)
     told = selection.as_json().items()
     scope = {name: value for name, value in told if value is not None and name != "annotations"}
     found = progress.over(entries(selection, making.now, making.storage))
     yield from blocks(_Bundle(making).chunks(scope, found))
+
+
+def _check_size(selection: Selection, making: Making) -> None:
+    """Raises LimitReached where what is recorded of it is too much for one bundle."""
+    analyses, files, size = bundled.known_of(selection, making.now, making.images)
+    check_manifest(least_manifest(TOLD * analyses + files, size))
 
 
 def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:
