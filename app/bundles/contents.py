@@ -22,7 +22,8 @@ from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, entries, entry_of
+from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, alone, entries
+from app.exports.parts import begun
 from app.exports.reading import Pages, as_found
 from app.exports.stored import Stored, of_artifact, of_image
 from app.extensions import db
@@ -71,28 +72,13 @@ def of_analysis(analysis: Analysis, making: Making) -> Download:
     """
     name, analysis_id, status = exports.filename(analysis, ENDING), analysis.id, Status(analysis.status)
     db.session.rollback()
-    found = _alone(analysis_id, making.storage)
+    found = alone(analysis_id, making.storage)
     made = _download(name, {"analysis_id": str(analysis_id)}, found, making)
     if status.is_terminal:
         return made
     # a storage that is away is told before the first byte
     as_found(bundled.artifacts_of(analysis_id), making.storage)
-    return replace(made, chunks=_begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
-
-
-def _begun(first: bytes, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-    """The same bytes: `first`, with which they begin, and later the rest."""
-    with closing(chunks):
-        yield first
-        yield next(chunks).removeprefix(first)
-        yield from chunks
-
-
-def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
-    entry = entry_of(analysis_id, storage)
-    if entry is None:
-        raise Deleted("This analysis has been deleted.")
-    yield entry
+    return replace(made, chunks=begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
 
 
 def of_group(group: Group, making: Making) -> Download:
