@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from app import exports, storage
 from app.bundles import contents as bundles
-from app.errors import LoupeError, StorageUnavailable
+from app.errors import LimitReached, LoupeError, StorageUnavailable
 from app.exports import BUNDLE, BUNDLE_WITH_IMAGES, Progress, Selection
 from app.extensions import db
 from app.models import ExportState
@@ -57,7 +57,9 @@ def _write(job: Job, files: Storage) -> Steps:
         _log.warning("export %s was not written", job.id, exc_info=error)
         db.session.rollback()
         reason = error.detail if isinstance(error, LoupeError) else "The database or the disk cannot be used."
-        state = kept_exports.put_off(job, reason, _now(), _keep())
+        # what is too long is so each time
+        ends = kept_exports.fail if isinstance(error, LimitReached) else kept_exports.put_off
+        state = ends(job, reason, _now(), _keep())
         yield f"export {job.id}: {'failed' if state == ExportState.FAILED else 'put off'}"
     except Exception as error:  # the same again would come of it; the page says so, and the log why
         _log.exception("export %s cannot be written", job.id)

@@ -22,7 +22,8 @@ from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, entries, entry_of
+from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, alone, entries
+from app.exports.parts import begun
 from app.exports.reading import Pages, as_found
 from app.exports.stored import Stored, of_artifact, of_image
 from app.extensions import db
@@ -71,28 +72,13 @@ def of_analysis(analysis: Analysis, making: Making) -> Download:
     """
     name, analysis_id, status = exports.filename(analysis, ENDING), analysis.id, Status(analysis.status)
     db.session.rollback()
-    found = _alone(analysis_id, making.storage)
+    found = alone(analysis_id, making.storage)
     made = _download(name, {"analysis_id": str(analysis_id)}, found, making)
     if status.is_terminal:
         return made
     # a storage that is away is told before the first byte
     as_found(bundled.artifacts_of(analysis_id), making.storage)
-    return replace(made, chunks=_begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
-
-
-def _begun(first: bytes, chunks: Generator[bytes, None, None]) -> Generator[bytes, None, None]:
-    """The same bytes: `first`, with which they begin, and later the rest."""
-    with closing(chunks):
-        yield first
-        yield next(chunks).removeprefix(first)
-        yield from chunks
-
-
-def _alone(analysis_id: UUID, storage: Storage) -> Iterator[Entry]:
-    entry = entry_of(analysis_id, storage)
-    if entry is None:
-        raise Deleted("This analysis has been deleted.")
-    yield entry
+    return replace(made, chunks=begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
 
 
 def of_group(group: Group, making: Making) -> Download:
@@ -104,8 +90,7 @@ def of_group(group: Group, making: Making) -> Download:
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
     selection = Selection(project_id=group.project_id, group_id=group.group_id)
     db.session.rollback()
-    analyses, files, size = bundled.known_of(selection, making.images)
-    check_manifest(least_manifest(TOLD * analyses + files, size))
+    _check_size(selection, making)
     found = entries(selection, making.now, making.storage)
     first = next(found, None)
     if first is None:
@@ -115,11 +100,21 @@ def of_group(group: Group, making: Making) -> Download:
 
 
 def of_selection(selection: Selection, making: Making, progress: Progress) -> Generator[bytes]:
-    """The bytes of one that is written in the background, of what was there at the moment of `making`."""
+    """The bytes of one that is written in the background, of what was there at the moment of `making`.
+
+    Raises LimitReached where that is too much, before anything else is read where it is known beforehand.
+    """
+    _check_size(selection, making)
     told = selection.as_json().items()
     scope = {name: value for name, value in told if value is not None and name != "annotations"}
     found = progress.over(entries(selection, making.now, making.storage))
     yield from blocks(_Bundle(making).chunks(scope, found))
+
+
+def _check_size(selection: Selection, making: Making) -> None:
+    """Raises LimitReached where what is recorded of it is too much for one bundle."""
+    analyses, files, size = bundled.known_of(selection, making.now, making.images)
+    check_manifest(least_manifest(TOLD * analyses + files, size))
 
 
 def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:

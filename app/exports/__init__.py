@@ -4,6 +4,7 @@ A module for each format, `formats.FORMATS` has them all. What a file holds is e
 ever, one that still runs as it was at one moment, when the export came to it (with one analysis: when it began).
 """
 
+import math
 import re
 import time
 from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
@@ -13,17 +14,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from app.errors import Deleted
 from app.exports import manifests
+from app.exports.bundled import artifacts_of
 from app.exports.csv_file import columns_of_many
 from app.exports.everything import files_of_project, write_everything
 from app.exports.formats import FORMATS, ZIP, Format, Write
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, count, entries, entry_of
-from app.exports.reading import PAGE
+from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, alone, count, entries
+from app.exports.parts import begun
+from app.exports.reading import PAGE, as_found
 from app.exports.stored import size_of_artifacts, size_of_images
 from app.extensions import db
-from app.models import Analysis
+from app.models import Analysis, Status
 from app.models.exports import BUNDLE, BUNDLE_WITH_IMAGES, EVERYTHING
 from app.schemas.base import moment
 from app.storage import Storage
@@ -81,24 +83,43 @@ class Download:
 
 
 def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
-    """What it says of the analysis is read now, the annotations while they are sent, or now too while it still runs.
+    """What it says of the analysis is read now, the annotations while they are sent.
 
-    Ends the open transaction, so that none is held while the storage is asked or a slow client reads.
+    One that still runs is set aside whole, as it is at one moment. Where that is more than a page it takes a while: how
+    the file begins is sent before, and what fails then raises from `chunks`. Ends the open transaction, so that none is
+    held while the storage is asked or a slow client reads.
     """
     format = FORMATS[form]
-    name = filename(analysis, format.extension)
-    entry, head = _alone(analysis, form, storage if format.shows_artifacts else None)
+    name, of_it, number = filename(analysis, format.extension), analysis.id, analysis.annotation_count
+    takes_a_while = number > PAGE and not Status(analysis.status).is_terminal
+    db.session.rollback()
+    files = storage if format.shows_artifacts else None
+    found = alone(of_it, files)
+    if not takes_a_while:
+        found = iter([next(found)])
+    elif files:  # a storage that is away is told before the first byte
+        as_found(artifacts_of(of_it), files)
     headers = {}
     if not format.is_lossless:
-        headers = manifests.header(format, _dropped(entry.row.id, format, entry.row.annotation_count), ALONE)
-    losses = Losses()
-    chunks = format.write_one(entry, losses) if format.write_one else format.write(head, [entry], losses)
-    return Download(name, format.content_type, _sent(_blocks(chunks)), headers)
+        headers = manifests.header(format, _dropped(of_it, format, number), ALONE)
+    pieces = _blocks(_chunks_of_one(form, of_it, found), at_once=takes_a_while)
+    return Download(name, format.content_type, _sent(pieces), headers)
+
+
+def _chunks_of_one(form: str, analysis_id: UUID, found: Iterator[Entry]) -> Iterator[bytes]:
+    """It is taken after the first of these."""
+    format = FORMATS[form]
+    if format.write_one is None:
+        return format.write(_head_of_one(form, analysis_id), found, Losses())
+    write_one = format.write_one
+    return begun(format.begins, (chunk for entry in found for chunk in write_one(entry, Losses())))
 
 
 def manifest_of_analysis(analysis: Analysis, form: str) -> dict[str, Any]:
     """What a file in this format cannot carry of it, counted; that takes as long as the export where it drops some."""
-    entry, head = _alone(analysis, form, None)
+    of_it = analysis.id
+    db.session.rollback()
+    entry, head = next(alone(of_it, None)), _head_of_one(form, of_it)
     if not FORMATS[form].drops:
         counts = Counts(1, entry.row.annotation_count)
         return manifests.manifest_of_counts(form, FORMATS[form], head, counts, ALONE)
@@ -229,14 +250,9 @@ def filename(analysis: Analysis, extension: str) -> str:
     return f"analysis_{model}_{analysis.created_at:%Y%m%d_%H%M%S}.{extension}"
 
 
-def _alone(analysis: Analysis, form: str, storage: Storage | None) -> tuple[Entry, dict[str, Any]]:
-    of_it = analysis.id
-    db.session.rollback()
-    entry = entry_of(of_it, storage)
-    if entry is None:
-        raise Deleted("This analysis has been deleted.")
-    head = {"schema_version": SCHEMA_VERSION, "filters": {"analysis_id": str(of_it)}}
-    return entry, head | manifests.told(form, FORMATS[form], ALONE)
+def _head_of_one(form: str, analysis_id: UUID) -> dict[str, Any]:
+    head = {"schema_version": SCHEMA_VERSION, "filters": {"analysis_id": str(analysis_id)}}
+    return head | manifests.told(form, FORMATS[form], ALONE)
 
 
 def _head(selection: Selection, form: str, now: datetime, columns: Collection[str] = ()) -> dict[str, Any]:
@@ -259,12 +275,13 @@ def _sent(pieces: Iterator[bytes]) -> Iterator[bytes]:
     return (piece for piece in pieces if piece)
 
 
-def _blocks(chunks: Iterable[bytes]) -> Generator[bytes]:
+def _blocks(chunks: Iterable[bytes], *, at_once: bool = False) -> Generator[bytes]:
     """The same bytes in fewer pieces: many small analyses would be as many small packets.
 
-    What is gathered waits no longer than WAIT for more, and where that is nothing an empty piece comes.
+    What is gathered waits no longer than WAIT for more, and where that is nothing an empty piece comes. The first one
+    does not wait if `at_once`.
     """
-    block, since = bytearray(), time.monotonic()
+    block, since = bytearray(), -math.inf if at_once else time.monotonic()
     for chunk in chunks:
         block += chunk
         if len(block) >= BLOCK or time.monotonic() >= since + WAIT:

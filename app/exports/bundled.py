@@ -1,6 +1,7 @@
 """What a bundle reads beside what is exported: the image, the artifacts and the audit trail of an analysis."""
 
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -32,11 +33,12 @@ def image_of(image_id: UUID) -> Row[Any] | None:
     return next(iter(read(select(*IMAGE).where(Image.id == image_id))), None)
 
 
-def known_of(selection: Selection, images: bool) -> tuple[int, int, int]:
-    """How many analyses are selected, how many files they have, with or without their images, and how many bytes those
-    have together, as far as that was recorded."""
+def known_of(selection: Selection, moment: datetime, images: bool) -> tuple[int, int, int]:
+    """How many analyses of that moment are selected, how many files they have, with or without their images, and how
+    many bytes those have together, as far as that was recorded."""
     these = select(Analysis.id, Analysis.image_id).join(Image, Analysis.image_id == Image.id)
-    chosen = these.where(*selection.of_images(), *selection.of_analyses()).cte()
+    clauses = [*selection.of_images(), *selection.of_analyses(), Analysis.created_at <= moment]
+    chosen = these.where(*clauses).cte()
     kept = Artifact.size_bytes, Artifact.analysis_id.in_(select(chosen.c.id))
     pictures = Image.size_bytes, Image.id.in_(select(chosen.c.image_id))
     numbers: list[Select[Any]] = [select(func.count()).select_from(chosen)]

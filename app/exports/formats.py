@@ -29,9 +29,10 @@ class Format:
     `writes` are the fields of an analysis and of annotations that are in a file, by the names that `manifests` gives
     them; None is all of them, or with columns what these say.
 
-    `write_one` is for formats where one analysis is not a list of one. `manifest` says whether the file itself tells
-    what it dropped; `shows_artifacts` whether they are in it. Where it `has_columns`, `write` also takes the names of
-    those that are wanted, none for all.
+    `write_one` is for formats where one analysis is not a list of one, and `begins` are the bytes with which it begins
+    whatever it says; `write` writes how a file begins before it takes an analysis. `manifest` says whether the file
+    itself tells what it dropped; `shows_artifacts` whether they are in it. Where it `has_columns`, `write` also takes
+    the names of those that are wanted, none for all.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Format:
     content_type: str
     write: Write
     write_one: WriteOne | None = None
+    begins: bytes = b""
     drops: Mapping[str, str] = field(default_factory=dict)
     writes: frozenset[str] | None = None
     manifest: bool = False
@@ -74,6 +76,7 @@ FORMATS: dict[str, Format] = {
         content_type=JSON,
         write=write_json_of_many,
         write_one=write_json,
+        begins=b'{"schema_version":',
         shows_artifacts=True,
     ),
     "ndjson": Format(
@@ -83,6 +86,7 @@ FORMATS: dict[str, Format] = {
         content_type="application/x-ndjson",
         write=write_ndjson_of_many,
         write_one=write_ndjson,
+        begins=b'{"kind":"analysis",',
         shows_artifacts=True,
     ),
     "csv": Format(
@@ -92,6 +96,7 @@ FORMATS: dict[str, Format] = {
         content_type="text/csv; charset=utf-8",
         write=write_csv_of_many,
         write_one=write_csv,
+        begins=b"annotation_id,",
         has_columns=True,
     ),
     "coco": Format(

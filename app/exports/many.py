@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, select, tuple_
 from sqlalchemy.engine import Row
 from sqlalchemy.orm import aliased
 
+from app.errors import Deleted
 from app.exports.reading import (
     COLUMNS,
     PAGE,
@@ -189,6 +190,14 @@ def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:
     if rows and not _runs(rows[0]):
         return Entry(_about(rows[0], found), rows[0], annotations_of(analysis_id))
     return next(_running([analysis_id], found), None)
+
+
+def alone(analysis_id: UUID, storage: Storage | None) -> Iterator[Entry]:
+    """The same, read when it is taken. Raises Deleted."""
+    entry = entry_of(analysis_id, storage)
+    if entry is None:
+        raise Deleted("This analysis has been deleted.")
+    yield entry
 
 
 def _runs(row: Row[Any]) -> bool:

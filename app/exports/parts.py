@@ -1,6 +1,7 @@
-"""What these zips share: their date, and what is missing in them."""
+"""What files share: how they begin, and of these zips their date and what is missing in them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,14 @@ FIRST_DAY = datetime(1980, 1, 1, tzinfo=UTC)  # that a zip can name: the same ro
 WHOLE = (
     "`manifest.json` comes last and says what was chosen and what was left out: without it this is not whole."
 )
+
+
+def begun(first: bytes, chunks: Generator[bytes]) -> Generator[bytes]:
+    """The same bytes: `first`, with which they begin, and later the rest."""
+    with closing(chunks):
+        yield first
+        yield next(chunks).removeprefix(first)
+        yield from chunks
 
 
 def readme(stream: ZipStream, about: str) -> Iterator[bytes]:

@@ -17,7 +17,9 @@ from flask import Flask
 from werkzeug.http import parse_options_header
 
 from app import background, exporter, exports
+from app.bundles import writing
 from app.bundles.verifying import verify
+from app.bundles.writing import least_manifest
 from app.dialect import clock as shared_clock
 from app.errors import StorageUnavailable
 from app.extensions import db
@@ -832,6 +834,30 @@ def test_what_cannot_be_written_fails_at_once_and_the_next_is_written(
     assert run(app) == [f"export {broken.id}: failed", f"export {whole.id}: written"]
     assert "KeyError" in str(get(world, broken.id).error)
     assert any(record.exc_info for record in caplog.records if str(broken.id) in record.getMessage())
+
+
+def test_a_bundle_that_is_too_long_fails_at_once(
+    app: Flask,
+    world: World,
+    admin: Person,
+    said: Analysis,
+    image: Image,
+    ask: Callable[..., Export],
+    count_queries: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where that is known beforehand, by what was there when it was asked for, no annotation is read."""
+    for less in (1, 0):
+        export = ask(format="bundle")
+        world.analysis(image, "completed")
+        least = least_manifest(3 * (len(world.rows(Analysis)) - 1), 0)
+        monkeypatch.setattr(writing, "MOST_MANIFEST", least - less)
+        with count_queries() as statements:
+            assert run(app) == [f"export {export.id}: failed"]
+        assert any("FROM ml_annotations" in one for one in statements) == (less == 0)
+        kept = get(world, export.id)
+        assert (kept.state, kept.attempt) == ("failed", 1) and kept_files(app) == []
+        assert "too long" in str(kept.error)
 
 
 def test_other_tasks_go_between_the_blocks(

@@ -1,0 +1,49 @@
+"""How an export means to read: what it takes does not depend on what else is in the database."""
+
+from functools import partial
+from uuid import UUID
+
+import pytest
+from flask import Flask
+
+from app.annotations import TYPES
+from app.exports import FORMATS, Selection, manifests
+from app.extensions import db
+from app.models import Analysis, Annotation, Project
+from app.models.columns import new_id
+from tests.factories import World
+from tests.support.plans import plan_of, refresh_statistics
+
+OTHERS = 5000
+
+
+@pytest.fixture
+def beside_many(app: Flask, world: World, project: Project, analysis: Analysis) -> UUID:
+    """An analysis with little, in a database where another project has many classifications."""
+    other = world.analysis(world.image(world.project("Bark")), "completed")
+    kind = {"annotation_type": "classification", "data": TYPES["classification"].example}
+    rows = [
+        {"id": new_id(), "analysis_id": of, "position": n, "client_id": f"c{n}", "content_hash": "0" * 64}
+        for of, number in ((analysis.id, 10), (other.id, OTHERS))
+        for n in range(number)
+    ]
+    with app.app_context():
+        db.session.execute(db.insert(Annotation), [row | kind for row in rows])
+        db.session.commit()
+    return analysis.id
+
+
+@pytest.mark.parametrize("analyzed", [False, True])
+def test_the_header_counts_along_the_analyses(
+    app: Flask, project: Project, beside_many: UUID, analyzed: bool
+) -> None:
+    if analyzed:
+        refresh_statistics(app)
+    for scope in (beside_many, Selection(project_id=project.id)):
+        plan = plan_of(app, partial(manifests.by_type, scope, FORMATS["coco"].drops))
+        for bad in (
+            "idx_ml_annotations_annotation_type",
+            "SCAN ml_annotations",
+            "Seq Scan on ml_annotations",
+        ):
+            assert bad not in plan, plan
