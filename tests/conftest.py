@@ -66,7 +66,14 @@ LONGEST = (
 # what they send to the database is that of services and of the pipeline's API, which `make test` asks on both
 ON_THE_OTHER_LATER = (
     *(f"tests/{folder}/" for folder in ("admin", "api", "openapi", "scripts", "web")),
-    *(f"tests/{file}.py" for file in ("pipeline/test_bad_input", "test_doc_examples", "test_serving")),
+    *(
+        f"tests/pipeline/test_{file}.py"
+        for file in ("bad_input", "bulk_notes", "presign_artifact", "signatures", "v2")
+    ),
+    *(
+        f"tests/{file}.py"
+        for file in ("exports/test_formats", "services/test_accounts", "test_doc_examples", "test_serving")
+    ),
 )
 
 
@@ -401,7 +408,9 @@ def browser() -> Iterator[Browser]:
     if path is None and IN_CI:
         pytest.fail("no Chromium: CI must have one")
     if path is None:
-        pytest.skip("THE BROWSER TESTS DID NOT RUN: no Chromium here (Debian: apt-get install chromium)")
+        pytest.skip(
+            "THE BROWSER TESTS DID NOT RUN: no Chromium here (Debian: apt-get install chromium-headless-shell)"
+        )
     with browsers.launched(path) as running:
         yield running
 

@@ -33,6 +33,7 @@ def beside_many(app: Flask, world: World, project: Project, analysis: Analysis) 
     return analysis.id
 
 
+@pytest.mark.one_database  # PostgreSQL weighs what it counted, and reads a table as small as this one whole
 @pytest.mark.parametrize("analyzed", [False, True])
 def test_the_header_counts_along_the_analyses(
     app: Flask, project: Project, beside_many: UUID, analyzed: bool
@@ -41,9 +42,5 @@ def test_the_header_counts_along_the_analyses(
         refresh_statistics(app)
     for scope in (beside_many, Selection(project_id=project.id)):
         plan = plan_of(app, partial(manifests.by_type, scope, FORMATS["coco"].drops))
-        for bad in (
-            "idx_ml_annotations_annotation_type",
-            "SCAN ml_annotations",
-            "Seq Scan on ml_annotations",
-        ):
+        for bad in ("idx_ml_annotations_annotation_type", "SCAN ml_annotations"):
             assert bad not in plan, plan

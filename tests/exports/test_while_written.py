@@ -156,7 +156,7 @@ def test_what_is_changed_after_the_first_bytes(
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("state", ["completed", "processing"])
+@pytest.mark.parametrize("state", [pytest.param("completed", marks=pytest.mark.soak), "processing"])
 def test_no_connection_is_held_between_two_pieces(
     app: Flask,
     monkeypatch: pytest.MonkeyPatch,
