@@ -15,7 +15,7 @@ from tests.support.browser import SCREENSHOTS, Pages, drawn
 from tests.support.exhibit import RLE, Exhibit
 from tests.support.site import Site
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 
 def test_a_drawing_opens_by_itself_and_a_picture_shows_the_same(

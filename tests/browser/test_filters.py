@@ -10,7 +10,7 @@ from tests.steps import box
 from tests.support.browser import drawn, held
 from tests.support.exhibit import Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 
 def place(x: float, y: float, side: float) -> dict[str, float]:

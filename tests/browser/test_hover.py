@@ -8,7 +8,7 @@ from tests.support.browser import drawn
 from tests.support.crowds import crowd
 from tests.support.exhibit import RLE, Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 
 def rest_at(page: Page, x: float, y: float) -> tuple[float, float]:

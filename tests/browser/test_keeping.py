@@ -13,7 +13,7 @@ from tests.support.browser import Pages, drawn
 from tests.support.crowds import crowd
 from tests.support.exhibit import Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 WIDTH, HEIGHT = 4200, 1100  # large enough to be shown in pieces
 PAGE = "/images/<uuid:image_id>"

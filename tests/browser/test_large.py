@@ -11,7 +11,7 @@ from tests.factories import picture
 from tests.support.browser import Pages, drawn
 from tests.support.crowds import crowd
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 WIDTH, HEIGHT = 1600, 1200
 BUDGET = 2000  # annotations with an element each, at the most

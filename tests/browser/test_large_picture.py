@@ -14,7 +14,7 @@ from tests.steps import box
 from tests.support.browser import Pages, drawn, held
 from tests.support.exhibit import Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 WIDTH, HEIGHT = 6000, 4500
 MARK = (4093, 3067, 4103, 3077)  # ten pixels, over a corner where four tiles meet

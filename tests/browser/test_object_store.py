@@ -11,7 +11,7 @@ from tests.steps import finalize
 from tests.support.browser import Pages
 from tests.support.s3 import Bucket
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 RLE = {
     "annotation_type": "segmentation",

@@ -12,7 +12,7 @@ from tests.support.browser import drawn
 from tests.support.crowds import crowd
 from tests.support.exhibit import Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 WIDTH, HEIGHT = 1600, 1200
 LONELY = {"x_min": 1200.0, "y_min": 500.0, "x_max": 1400.0, "y_max": 650.0}

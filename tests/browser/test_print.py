@@ -9,7 +9,7 @@ from tests.support.site import WIDTH
 from tests.support.stops import STOPS, Stop
 from tests.support.visits import Visits
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 BY_NAME = {stop.name: stop for stop in STOPS}
 every_paper = pytest.mark.parametrize("paper", ["A4", pytest.param("Letter", marks=pytest.mark.soak)])

@@ -9,7 +9,7 @@ from tests.steps import box
 from tests.support.browser import Pages, drawn
 from tests.support.exhibit import RLE, Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 
 def test_a_layer_that_does_not_come(shown: Exhibit, opened: Page, pages: Pages) -> None:

@@ -12,7 +12,7 @@ from tests.steps import box
 from tests.support.browser import Pages, drawn
 from tests.support.exhibit import HEIGHT, WIDTH, Exhibit
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.one_database, pytest.mark.soak]
 
 BOX = {"x_min": 80, "y_min": 50, "x_max": 240, "y_max": 150}
 # how often the stage has come to rest on this page, and what it told the last time
