@@ -145,20 +145,18 @@ def test_texts_on_the_pages_of_errors(
     check_alike(reading, twin)
 
 
-@some_and_all
-def test_texts_that_are_refused(
-    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile, step: int
-) -> None:
-    refused(hostile, reading, hostile.lines[::step])
+@pytest.mark.soak
+def test_texts_that_are_refused(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
+    refused(hostile, reading, hostile.lines)
     refused(plain, twin, plain.lines[:2])
     check_alike(reading, twin)
 
 
-@some_and_all
+@pytest.mark.soak
 def test_texts_that_are_refused_to_admins(
-    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile, step: int
+    reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile
 ) -> None:
-    admin_refused(hostile, reading, hostile.lines[::step])
+    admin_refused(hostile, reading, hostile.lines)
     admin_refused(plain, twin, plain.lines[:2])
     check_alike(reading, twin)
 
@@ -187,6 +185,7 @@ def swaps(world: Hostile, reading: Reading) -> None:
         reading.check(page, "swap", text)
 
 
+@pytest.mark.soak
 def test_texts_that_are_swapped_in(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     swaps(hostile, reading)
     swaps(plain, twin)
