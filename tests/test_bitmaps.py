@@ -309,10 +309,9 @@ print(*(line.split()[1] for text in (before, after) for line in text.splitlines(
 """
 
 
+@pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process its own peak")
-@pytest.mark.parametrize(
-    ("mode", "most_mb"), [pytest.param("I;16", 350, marks=pytest.mark.soak), ("RGBA", 650)]
-)
+@pytest.mark.parametrize(("mode", "most_mb"), [("I;16", 350), ("RGBA", 650)])
 def test_a_hundred_megapixels_do_not_fill_the_memory(mode: str, most_mb: int) -> None:
     """Decoded they are 2 and 4 bytes a pixel, which Pillow must hold; what comes on top stays small."""
     out = io.BytesIO()

@@ -583,6 +583,7 @@ def most_memory(live_server: Any) -> Iterator[list[int]]:
         watcher.join()
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", ["json", "csv"])
 def test_memory_stays_flat(live_server: Any, form: str) -> None:
     """30,000 annotations in seven analyses: some 20 MB, of which a server holds a page."""

@@ -126,6 +126,7 @@ CHANGES: dict[str, Callable[[], list[dict[str, Any]]]] = {
 }
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", READERS)
 @pytest.mark.parametrize(
     ("scope", "mode"), [*(("analysis", mode) for mode in CHANGES), ("project", "replace")]
@@ -154,9 +155,10 @@ def test_what_is_changed_after_the_first_bytes(
     assert set(classes) == {"leaf"}
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("scope", SCOPES)
-@pytest.mark.parametrize("state", [pytest.param("completed", marks=pytest.mark.soak), "processing"])
+@pytest.mark.parametrize("state", ["completed", "processing"])
 def test_no_connection_is_held_between_two_pieces(
     app: Flask,
     monkeypatch: pytest.MonkeyPatch,

@@ -114,6 +114,7 @@ def test_killed_while_it_writes_it_is_written_anew(
     assert file.json()["annotation_count"] == MANY
 
 
+@pytest.mark.soak
 def test_curl_goes_on_where_a_download_ended(
     live: LiveServer, session: requests.Session, image: Image, tmp_path: Path
 ) -> None:

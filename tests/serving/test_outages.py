@@ -100,6 +100,7 @@ def check_refused(answer: Any) -> None:
     assert int(answer.headers["Retry-After"]) > 0
 
 
+@pytest.mark.soak
 def test_the_object_store_goes_and_comes_back(store: s3_server.Restartable, scene: Scene) -> None:
     clients: list[tuple[str, Ask]] = [(kind, getattr(scene, kind)) for kind in sorted(KINDS)] * 2
     with under_load(clients) as load:

@@ -80,6 +80,7 @@ def scene(redis: redis_server.Restartable, _serve: Callable[..., LiveServer]) ->
         yield Scene(redis, live, (live.url, other.url), analysis, [], itertools.count(1))
 
 
+@pytest.mark.soak
 def test_servers_count_together(scene: Scene) -> None:
     assert scene.count_together()
 

@@ -74,6 +74,7 @@ def crowded(world: World, _pipeline: Pipeline, street: Image) -> str:
     return "&".join(f"with={analysis.id}" for analysis in made[:-1])
 
 
+@pytest.mark.soak
 @pytest.mark.parametrize(
     ("make", "most_shapes", "received"),
     [
