@@ -26,7 +26,7 @@ from benchmarks.viewer.measuring import Measuring
 from benchmarks.viewer.subjects import DEMO, subjects
 from benchmarks.viewer.tables import floors, markdown, remarks, table
 from benchmarks.wire import Wrong
-from tests.support.browser import executable, launched
+from tests.support.browser import WITH_WINDOWS, executable, launched
 
 COUNTS, QUICK_COUNTS = [10_000, 100_000, 1_000_000], [10_000]
 REPEATS, QUICK_REPEATS = 5, 2
@@ -58,7 +58,7 @@ def say(text: str) -> None:
 
 @contextlib.contextmanager
 def chromium() -> Iterator[Browser]:
-    path = executable()
+    path = executable(WITH_WINDOWS) or executable()  # people's browsers have windows
     if path is None:
         raise Wrong("there is no Chromium on the path")
     with launched(path) as browser:

@@ -4,14 +4,14 @@ import contextlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Response, Route, sync_playwright
 
-# the first has no windows: it opens a page in a fifth of the time
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+WITH_WINDOWS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NAMES = ("chromium-headless-shell", *WITH_WINDOWS)  # the first opens a page in a fifth of the time
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -23,9 +23,9 @@ ARGUMENTS = [
 SCREENSHOTS = Path(__file__).resolve().parents[1] / "output" / "screenshots"
 
 
-def executable() -> str | None:
-    """Where Chromium is: TEST_CHROMIUM, else the first of the usual names on the path."""
-    return os.environ.get("TEST_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+def executable(names: Iterable[str] = NAMES) -> str | None:
+    """Where Chromium is: TEST_CHROMIUM, else the first of these names on the path."""
+    return os.environ.get("TEST_CHROMIUM") or next(filter(None, map(shutil.which, names)), None)
 
 
 @contextlib.contextmanager
