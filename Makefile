@@ -16,7 +16,7 @@ BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql soak guards pictures lint format migrations bench bench-exports bench-viewer clean
+.PHONY: help run test test-sqlite test-postgresql soak soak-sqlite soak-postgresql guards pictures lint format migrations bench bench-exports bench-viewer clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -32,8 +32,12 @@ test-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the suite on SQLit
 test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what asks most of a database, on PostgreSQL
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) $(QUICK) $(PYTEST)
 
-soak: .venv/installed-dev .venv-pipeline/installed  ## longer rounds: races, crashes, every page without JavaScript, each hostile text by itself
+soak: soak-sqlite soak-postgresql  ## longer rounds: races, crashes, every page without JavaScript, each hostile text by itself
+
+soak-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the longer rounds on SQLite
 	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
+
+soak-postgresql: .venv/installed-dev .venv-pipeline/installed  ## the longer rounds on PostgreSQL
 	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 
 guards: .venv/installed-dev  ## takes guards of the service away, one at a time: a test must notice each

@@ -294,7 +294,7 @@ def test_what_is_asked_for(words: list[str], demo: int, counts: list[int], repea
 def test_without_a_browser_there_are_no_figures(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(viewer, "executable", lambda: None)
+    monkeypatch.setattr(viewer, "executable", lambda *names: None)
     assert viewer.main(["--quick"]) == 1
     out, err = capsys.readouterr()
     assert out == "" and "No figures: there is no Chromium on the path" in err
