@@ -8,6 +8,7 @@ when another wrote in between, whatever the busy timeout, so whatever may write 
 import random
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from operator import itemgetter
 from typing import Any, TypeAlias
@@ -114,6 +115,20 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET timezone = 'UTC'")
     connection.commit()
+
+
+def rows_in_order(connection: Connection, statement: Select[Any]) -> Sequence[tuple[Any, ...]]:
+    """The rows of a statement that goes along an index, as the driver has them, in two thirds of the time.
+
+    For the rest of the transaction PostgreSQL sorts nothing that an index has in order. It does so where it takes what
+    is left for little, as it does with an analysis that came since it counted the table: each page of 1,000 then read
+    all of the 100,000 that were left, in 120 ms instead of 2.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+    with closing(connection.execute(statement)) as result:
+        rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
+        return rows
 
 
 def lift_time_limits(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from app import exports, storage
 from app.bundles import contents as bundles
 from app.errors import LimitReached, LoupeError, StorageUnavailable
-from app.exports import BUNDLE, BUNDLE_WITH_IMAGES, Progress, Selection
+from app.exports import KEPT_ONLY, Progress, Selection
 from app.extensions import db
 from app.models import ExportState
 from app.services import kept_exports
@@ -96,8 +96,9 @@ def _into(files: Storage, job: Job) -> Steps:
 
 def _pieces(files: Storage, job: Job, progress: Progress) -> Generator[bytes]:
     selection = Selection.of_json(job.selection)
-    if job.format in (BUNDLE, BUNDLE_WITH_IMAGES):
-        making = replace(bundles.making(job.format == BUNDLE_WITH_IMAGES), now=job.moment)
+    kept = KEPT_ONLY.get(job.format)
+    if kept and not kept.is_everything:
+        making = replace(bundles.making(kept.has_images), now=job.moment)
         return bundles.of_selection(selection, making, progress)
     return exports.pieces_of_selection(selection, job.format, files, job.moment, job.columns, progress)
 

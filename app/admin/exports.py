@@ -15,7 +15,7 @@ from werkzeug.datastructures import MultiDict
 from app import access, exports, storage
 from app.admin import admin
 from app.errors import InvalidPayload, NotFound
-from app.exports import EVERYTHING, FORMATS, FORMATS_OF_MANY, KEPT_ONLY, Selection
+from app.exports import FORMATS, FORMATS_OF_MANY, KEPT_ONLY, Selection
 from app.extensions import db
 from app.guards import ml_feature, principal
 from app.models import Export, Project, Status
@@ -47,6 +47,11 @@ class Wanted:
     def is_kept_only(self) -> bool:
         """Whether it is written in the background only."""
         return self.format in KEPT_ONLY
+
+    @property
+    def is_everything(self) -> bool:
+        """Whether it is all that the project holds."""
+        return self.is_kept_only and KEPT_ONLY[self.format].is_everything
 
 
 @admin.get("/exports")
@@ -135,13 +140,12 @@ def read_selection(sent: Mapping[str, str]) -> Wanted:
     )
     if form["format"] not in FORMATS_OF_MANY:
         raise InvalidPayload(errors=[{"field": "format", "reason": "Choose a format."}])
-    if form["format"] == EVERYTHING:
+    kept = KEPT_ONLY.get(form["format"])
+    if kept and kept.is_everything:
         refuse_parts(selection)
-    elif form["format"] in KEPT_ONLY and not selection.annotations:
+    elif kept and not selection.annotations:
         raise InvalidPayload(errors=[{"field": "what", "reason": "A bundle has the annotations in it."}])
-    if form["format"] in KEPT_ONLY:
-        return Wanted(selection, project, form["format"], ())
-    takes_columns = FORMATS[form["format"]].has_columns
+    takes_columns = not kept and FORMATS[form["format"]].has_columns
     return Wanted(selection, project, form["format"], read_columns(form) if takes_columns else ())
 
 
@@ -211,6 +215,7 @@ def page_values(sent: Mapping[str, str], error: InvalidPayload | None = None) ->
         "offered": OFFERED,
         "statuses": tuple(Status),
         "formats": FORMATS_OF_MANY,
+        "format_choices": [(name, f"{one.title}: {one.keeps}") for name, one in FORMATS_OF_MANY.items()],
         "columns": {name: name for name in COLUMNS},
         "ticked": sent.get("columns", "").split(),
         "kept": kept_list(sent),

@@ -18,15 +18,25 @@ from app.exports import manifests
 from app.exports.bundled import artifacts_of
 from app.exports.csv_file import columns_of_many
 from app.exports.everything import files_of_project, write_everything
-from app.exports.formats import FORMATS, ZIP, Format, Write
+from app.exports.formats import FORMATS, FORMATS_OF_MANY, KEPT_ONLY, Format, KeptFormat, Write
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Counts, Entry, Progress, Selection, alone, count, entries
+from app.exports.many import (
+    SCHEMA_VERSION,
+    Counts,
+    Entry,
+    Progress,
+    Selection,
+    alone,
+    analyses_of,
+    count,
+    entries,
+    takes_a_while,
+)
 from app.exports.parts import begun
 from app.exports.reading import PAGE, as_found
 from app.exports.stored import size_of_artifacts, size_of_images
 from app.extensions import db
-from app.models import Analysis, Status
-from app.models.exports import BUNDLE, BUNDLE_WITH_IMAGES, EVERYTHING
+from app.models import Analysis
 from app.schemas.base import moment
 from app.storage import Storage
 
@@ -38,9 +48,6 @@ DEFLATED = 6  # times smaller, as JSON usually is
 ALONE = manifests.Scope(alone=True)
 
 __all__ = [
-    "BUNDLE",
-    "BUNDLE_WITH_IMAGES",
-    "EVERYTHING",
     "FORMATS",
     "FORMATS_OF_MANY",
     "KEPT_ONLY",
@@ -62,15 +69,6 @@ __all__ = [
     "pieces_of_selection",
 ]
 
-# with files in them, and not sent at once; bundles are made by `bundles`, which knows of these exports
-KEPT_ONLY = {
-    BUNDLE: "Provenance bundle: signed zip with files, and the hashes of images",
-    BUNDLE_WITH_IMAGES: "Provenance bundle and images: the same with the images in it",
-    EVERYTHING: "Everything of a project: zip with its images and files",
-}
-# what a selection can be written as, with the title
-FORMATS_OF_MANY = {name: f"{format.title}: {format.keeps}" for name, format in FORMATS.items()} | KEPT_ONLY
-
 
 @dataclass(frozen=True)
 class Download:
@@ -91,18 +89,18 @@ def of_analysis(analysis: Analysis, form: str, storage: Storage) -> Download:
     """
     format = FORMATS[form]
     name, of_it, number = filename(analysis, format.extension), analysis.id, analysis.annotation_count
-    takes_a_while = number > PAGE and not Status(analysis.status).is_terminal
+    late = takes_a_while(analysis)
     db.session.rollback()
     files = storage if format.shows_artifacts else None
     found = alone(of_it, files)
-    if not takes_a_while:
+    if not late:
         found = iter([next(found)])
     elif files:  # a storage that is away is told before the first byte
         as_found(artifacts_of(of_it), files)
     headers = {}
     if not format.is_lossless:
         headers = manifests.header(format, _dropped(of_it, format, number), ALONE)
-    pieces = _blocks(_chunks_of_one(form, of_it, found), at_once=takes_a_while)
+    pieces = _blocks(_chunks_of_one(form, of_it, found), at_once=late)
     return Download(name, format.content_type, _sent(pieces), headers)
 
 
@@ -136,15 +134,18 @@ def of_selection(
 ) -> Download:
     """Everything is read while it is sent; analyses made after `now` are left out.
 
-    The caller has ended its transaction. A storage or database that fails meanwhile raises from `chunks`, so that the
-    download breaks off and does not look whole.
+    The caller has ended its transaction, and checked the storage. One of them that fails meanwhile raises from
+    `chunks`, so that the download breaks off and does not look whole. Where one of the first is set aside whole, and
+    that takes a while, how the file begins is sent before.
     """
     format, headers = FORMATS[form], {}
+    first = next(analyses_of(selection, now), ())
+    begins_late = selection.annotations and any(map(takes_a_while, first))
     if not format.is_lossless:
         many = count(selection).annotations if selection.annotations and format.drops else 0
         headers = manifests.header(format, _dropped(selection, format, many), _scope(selection, columns))
     name, content_type = name_of_selection(project_name, form, now)
-    pieces = pieces_of_selection(selection, form, storage, now, columns)
+    pieces = _blocks(_chunks(selection, form, storage, now, columns, Progress()), at_once=begins_late)
     return Download(name, content_type, _sent(pieces), headers)
 
 
@@ -157,29 +158,26 @@ def _dropped(of: UUID | Selection, format: Format, annotations: int) -> Mapping[
 
 def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
     """The name of the file, and its content type. Without a project it is of all."""
-    if form in KEPT_ONLY:
-        extension, content_type = "zip" if form == EVERYTHING else "bundle.zip", ZIP
-    else:
-        extension, content_type = FORMATS[form].extension, FORMATS[form].content_type
-    what = "project" if form == EVERYTHING else "analyses"
+    format = FORMATS_OF_MANY[form]
+    what = "project" if form in KEPT_ONLY and KEPT_ONLY[form].is_everything else "analyses"
     name = f"{what}_{_for_file_systems('all' if project_name is None else project_name)}_{now:%Y%m%d_%H%M%S}"
-    return f"{name}.{extension}", content_type
+    return f"{name}.{format.extension}", format.content_type
 
 
 def pieces_of_selection(
     selection: Selection,
     form: str,
-    storage: Storage | None,
+    storage: Storage,
     now: datetime,
-    columns: Collection[str] = (),
-    progress: Progress | None = None,
+    columns: Collection[str],
+    progress: Progress,
 ) -> Generator[bytes]:
     """The bytes of the file as they are made, without a transaction between two pieces. `progress` is kept up to date.
 
-    Without a storage no artifacts are looked up. Of everything of a project the selection says which. After half a
-    second a piece comes in any case, an empty one where much is read of which nothing is written.
+    Of everything of a project the selection says which. After half a second a piece comes in any case, an empty one
+    where much is read of which nothing is written.
     """
-    return _blocks(_chunks(selection, form, storage, now, columns, progress or Progress()))
+    return _blocks(_chunks(selection, form, storage, now, columns, progress))
 
 
 def _chunks(
@@ -190,8 +188,11 @@ def _chunks(
     columns: Collection[str],
     progress: Progress,
 ) -> Iterator[bytes]:
-    """The same as the writers give them, an empty one for a page of which they write nothing."""
-    if form == EVERYTHING:
+    """The same as the writers give them, an empty one for a page of which they write nothing.
+
+    Without a storage no artifacts are looked up.
+    """
+    if form in KEPT_ONLY:
         assert storage is not None and selection.project_id is not None
         return write_everything(selection.project_id, storage, now, progress)
     format = FORMATS[form]
@@ -225,13 +226,8 @@ def estimate(
 
     The beginning ends where enough is written, enough annotations are read, or half a second has passed.
     """
-    if form == EVERYTHING:
-        assert selection.project_id is not None
-        text = estimate(selection, "json", counts, now)
-        return files_of_project(selection.project_id) + text // DEFLATED
     if form in KEPT_ONLY:
-        images = size_of_images(selection) if form == BUNDLE_WITH_IMAGES else 0
-        return images + size_of_artifacts(selection) + estimate(selection, "ndjson", counts, now)
+        return _estimate_of_kept(selection, KEPT_ONLY[form], counts, now)
     progress, written, since = Progress(), 0, time.monotonic()
     for chunk in _chunks(selection, form, None, now, columns, progress):
         written += len(chunk)
@@ -242,6 +238,15 @@ def estimate(
     if progress.annotations:
         return max(written, written * counts.annotations // progress.annotations)
     return max(written, written * counts.analyses // max(1, progress.analyses))
+
+
+def _estimate_of_kept(selection: Selection, format: KeptFormat, counts: Counts, now: datetime) -> int:
+    if format.is_everything:
+        assert selection.project_id is not None
+        text = estimate(selection, "json", counts, now)
+        return files_of_project(selection.project_id) + text // DEFLATED
+    images = size_of_images(selection) if format.has_images else 0
+    return images + size_of_artifacts(selection) + estimate(selection, "ndjson", counts, now)
 
 
 def filename(analysis: Analysis, extension: str) -> str:

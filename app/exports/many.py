@@ -18,7 +18,6 @@ from app.exports.reading import (
     PAGE,
     PAGE_WEIGHT,
     Pages,
-    Read,
     Said,
     annotations_of,
     as_found,
@@ -200,15 +199,24 @@ def alone(analysis_id: UUID, storage: Storage | None) -> Iterator[Entry]:
     yield entry
 
 
-def _runs(row: Row[Any]) -> bool:
+def takes_a_while(row: Row[Any] | Analysis) -> bool:
+    """Whether all of it is set aside before any of it is written, and is more than a page."""
+    return _runs(row) and row.annotation_count > PAGE
+
+
+def _runs(row: Row[Any] | Analysis) -> bool:
     return not Status(row.status).is_terminal
 
 
 def _running(ids: Sequence[UUID], found: "Found | None") -> Iterator[Entry]:
     """These analyses and their annotations as they are at one moment, without those that have been deleted."""
-    with one_moment() as reading:
-        rows = reading(_these(ids))
-        pages = _said(rows, reading, partial(set_aside, reading=reading))
+    with one_moment() as connection:
+        rows = connection.execute(_these(ids)).all()
+        pages = _said(
+            rows,
+            lambda statement: connection.execute(statement).all(),
+            partial(set_aside, connection=connection),
+        )
     for row in rows:
         yield Entry(_about(row, found), row, pages[row.id])
 
@@ -296,7 +304,11 @@ def _weights(analysis_ids: Sequence[UUID]) -> dict[UUID, int]:
     return {row.analysis_id: int(row.weight) for row in read(statement)}
 
 
-def _said(group: Sequence[Row[Any]], reading: Read, alone: Callable[[UUID], Pages]) -> dict[UUID, Pages]:
+def _said(
+    group: Sequence[Row[Any]],
+    reading: Callable[[Select[Any]], Sequence[Row[Any]]],
+    alone: Callable[[UUID], Pages],
+) -> dict[UUID, Pages]:
     """The annotations of each: of small analyses in one query, of a large one by itself."""
     ids = [row.id for row in group]
     statement = select(*COLUMNS).where(Annotation.analysis_id.in_(ids))

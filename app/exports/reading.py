@@ -5,16 +5,16 @@ No rows of the ORM: plain columns as the driver has them, `data` as text, read b
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 import orjson
-from sqlalchemy import ColumnElement, Double, Select, Text, case, cast, func, select
+from sqlalchemy import ColumnElement, Connection, Double, Select, Text, case, cast, func, select
 from sqlalchemy.engine import Row
 
-from app.dialect import AT_ONE_MOMENT, READING
+from app.dialect import AT_ONE_MOMENT, READING, rows_in_order
 from app.exports.waiting import Waiting
 from app.extensions import db
 from app.models import Annotation, Artifact
@@ -41,15 +41,12 @@ class Said(NamedTuple):
     created_at: str
     client_id: str
     position: int
-    x_min: float | None
-    y_min: float | None
-    x_max: float | None
-    y_max: float | None
 
 
-ON_THE_WIRE = Said._fields[:10]
+ON_THE_WIRE = Said._fields[:-1]
 Pages: TypeAlias = Iterator[Sequence[Said]]
-Read: TypeAlias = Callable[[Any], Sequence[Row[Any]]]
+Raw: TypeAlias = tuple[Any, ...]  # a row of COLUMNS as the driver has it
+Read: TypeAlias = Callable[[Any], Sequence[Raw]]
 
 TEXT = cast(Annotation.data, Text)
 BEFORE = (
@@ -65,41 +62,43 @@ AFTER = (
     cast(Annotation.created_at, Text).label("created_at"),
     Annotation.client_id,
     Annotation.position,
-    Annotation.x_min,
-    Annotation.y_min,
-    Annotation.x_max,
-    Annotation.y_max,
 )
 COLUMNS = (*BEFORE, TEXT.label("data"), *AFTER)
-DATA = len(BEFORE)  # its place among them
+DATA, POSITION = len(BEFORE), len(COLUMNS) - 1  # their places among them
 
 
 def read(statement: Any) -> Sequence[Row[Any]]:
     """In a transaction of its own, which is over, and kept nobody from writing."""
-    with db.engine.connect().execution_options(**{READING: True}) as connection:
+    with _reading() as connection:
         return connection.execute(statement).all()
 
 
-@contextmanager
-def one_moment() -> Iterator[Read]:
+def one_moment() -> Connection:
     """Reads the database as it is at one moment, in one transaction."""
-    options = {READING: True, **AT_ONE_MOMENT[db.engine.dialect.name]}
-    with db.engine.connect().execution_options(**options) as connection:
-        yield lambda statement: connection.execute(statement).all()
+    return _reading(**AT_ONE_MOMENT[db.engine.dialect.name])
+
+
+def _reading(**options: Any) -> Connection:
+    return db.engine.connect().execution_options(**{READING: True}, **options)
 
 
 def annotations_of(analysis_id: UUID) -> Pages:
     """Pages in the order of insertion. Holds one page, and no transaction between two pages."""
-    return map(said, _pages(analysis_id, read))
+    return map(said, _pages(analysis_id, _read_in_order))
 
 
-def set_aside(analysis_id: UUID, reading: Read) -> Pages:
+def _read_in_order(statement: Select[Any]) -> Sequence[Raw]:
+    with _reading() as connection:
+        return rows_in_order(connection, statement)
+
+
+def set_aside(analysis_id: UUID, connection: Connection) -> Pages:
     """The same of one that may change: all is read now, at the pace of the database, and put on disk for the reader."""
     aside, sizes = Waiting(), list[int]()
     pages = _kept(aside, sizes)
     next(pages)  # begun, so that it is closed however this ends
-    for rows in _pages(analysis_id, reading):
-        page = pickle.dumps([tuple(row) for row in rows])
+    for rows in _pages(analysis_id, partial(rows_in_order, connection)):
+        page = pickle.dumps(rows)
         aside.write(page)
         sizes.append(len(page))
     return map(said, pages)
@@ -117,9 +116,9 @@ def said(rows: Sequence[Any]) -> list[Said]:
     return [
         new(
             Said,
-            (_dashed(i), of[a], kind, name, sure, loads(data), path, rank, times[t], own, n, x0, y0, x1, y1),
+            (_dashed(i), of[a], kind, name, sure, loads(data), path, rank, times[t], own, n),
         )
-        for i, a, kind, name, sure, data, path, rank, t, own, n, x0, y0, x1, y1 in rows
+        for i, a, kind, name, sure, data, path, rank, t, own, n in rows
     ]
 
 
@@ -138,7 +137,7 @@ def on_the_wire(rows: Sequence[Said]) -> list[dict[str, Any]]:
             "created_at": at,
             "client_id": own,
         }
-        for i, of, kind, name, sure, data, path, rank, at, own, _, _, _, _, _ in rows
+        for i, of, kind, name, sure, data, path, rank, at, own, _ in rows
     ]
 
 
@@ -171,7 +170,7 @@ class _Moments(dict[str, str]):
 _times = _Moments()
 
 
-def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Any]]:
+def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Raw]]:
     """Rows of COLUMNS.
 
     Nobody knows how much data comes with the next row, and a polygon may have a hundred thousand points. So with a page
@@ -184,46 +183,42 @@ def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Any]]:
         else:
             for part in _parts(rows):
                 yield _filled(analysis_id, part, reading)
-        last = rows[-1].position
+        last = rows[-1][POSITION]
         rows = reading(_page(analysis_id, last)) if len(rows) == PAGE else []
 
 
 def _page(analysis_id: UUID, after: int) -> Select[Any]:
-    """The weight stands last. Behind a LIMIT the text is made once, though it is asked for three times."""
-    found = select(*COLUMNS).where(Annotation.analysis_id == analysis_id, Annotation.position > after)
-    page = found.order_by(Annotation.position).limit(PAGE).subquery()
-    weight = func.length(page.c.data)
-    light = case((weight <= LIGHT, page.c.data)).label("data")
-    columns = [light if one.name == "data" else one for one in page.c]
-    return select(*columns, weight.label("weight")).order_by(page.c.position)
+    """The weight stands last."""
+    light = case((weight() <= LIGHT, TEXT)).label("data")
+    found = select(*BEFORE, light, *AFTER, weight().label("weight"))
+    found = found.where(Annotation.analysis_id == analysis_id, Annotation.position > after)
+    return found.order_by(Annotation.position).limit(PAGE)
 
 
-def _parts(rows: Sequence[Row[Any]]) -> Iterator[list[Row[Any]]]:
+def _parts(rows: Sequence[Raw]) -> Iterator[list[Raw]]:
     """Neighbours that are light enough together."""
-    part: list[Row[Any]] = []
+    part: list[Raw] = []
     total = 0
     for row in rows:
-        if part and total + row.weight > PAGE_WEIGHT:
+        if part and total + row[-1] > PAGE_WEIGHT:
             yield part
             part, total = [], 0
         part.append(row)
-        total += row.weight
+        total += row[-1]
     if part:
         yield part
 
 
-def _filled(analysis_id: UUID, part: Sequence[Row[Any]], reading: Read) -> list[tuple[Any, ...]]:
+def _filled(analysis_id: UUID, part: Sequence[Raw], reading: Read) -> list[Raw]:
     """With the data that was too heavy for the page; a row that is gone meanwhile is left out."""
-    heavy = [row.position for row in part if row.data is None]
+    heavy = [row[POSITION] for row in part if row[DATA] is None]
     of_them = Annotation.analysis_id == analysis_id, Annotation.position.in_(heavy)
-    texts = {
-        row.position: row.data
-        for row in reading(select(Annotation.position, TEXT.label("data")).where(*of_them))
-    }
+    statement = select(Annotation.position, TEXT).where(*of_them)
+    texts: dict[int, str] = dict(reading(statement))
     return [
-        (*row[:DATA], row.data if row.data is not None else texts[row.position], *row[DATA + 1 : -1])
+        (*row[:DATA], row[DATA] if row[DATA] is not None else texts[row[POSITION]], *row[DATA + 1 : -1])
         for row in part
-        if row.data is not None or row.position in texts
+        if row[DATA] is not None or row[POSITION] in texts
     ]
 
 

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from xml.etree.ElementTree import Element, tostring
 
 from app.annotations import TYPES
-from app.geometry import Frame, Raster, Rect, clamp, shape_bounds
+from app.geometry import Frame, Raster, Rect, clamp, shape_bounds, union
 
 Drop: TypeAlias = Callable[[str], None]
 
@@ -82,7 +82,7 @@ def _box(row: Any, frame: Frame, drop: Drop) -> Rect | None:
         drop(kind if kind == "heatmap" else "png_mask")
         return None
     boxes = [shape_bounds(shape, frame) for shape in shapes]
-    box = Rect(row.x_min, row.y_min, row.x_max, row.y_max) if any(boxes) else None
+    box = union(boxes)
     inside = box and clamp(box, frame)
     if box is None or inside is None or (kind != "keypoint" and not (inside.width > 0 and inside.height > 0)):
         drop("empty_mask" if box is None else "outside")

@@ -13,10 +13,11 @@ from flask import Flask
 
 from app import exports, storage
 from app.errors import StorageUnavailable
-from app.exports import EVERYTHING, Progress, Selection
+from app.exports import Progress, Selection
 from app.extensions import db
 from app.models import Analysis, AuditEvent, Image, Project
 from app.models.columns import now
+from app.models.exports import EVERYTHING
 from app.storage import ObjectStream
 from tests.cast import Person, Pipeline
 from tests.factories import World, picture
@@ -48,8 +49,12 @@ def filled(
 
 def everything(app: Flask, project: Project, progress: Progress | None = None) -> zipfile.ZipFile:
     with app.app_context():
-        wanted = (Selection(project_id=project.id), EVERYTHING, storage.current(), now())
-        content = b"".join(exports.pieces_of_selection(*wanted, progress=progress))
+        selection = Selection(project_id=project.id)
+        content = b"".join(
+            exports.pieces_of_selection(
+                selection, EVERYTHING, storage.current(), now(), (), progress or Progress()
+            )
+        )
     archive = zipfile.ZipFile(io.BytesIO(content))
     assert archive.testzip() is None
     return archive

@@ -192,7 +192,7 @@ def test_of_many_each_is_as_it_was_at_one_moment(
         store(pipeline, one, [box(client_id=f"c{n}", class_name="leaf") for n in range(PAGE + 5)])
     answer = export(viewer, f"/api/projects/{project.id}/export")
     pieces = iter(answer.iter_encoded())
-    begun = next(pieces)
+    begun = next(pieces) + next(pieces)  # how it begins, and of the first analysis
     for one in made:
         bulk(pipeline, one, "replace", [box(client_id="c1", class_name="other")])
     first, second = json.loads(begun + b"".join(pieces))["analyses"]
@@ -317,16 +317,24 @@ def test_no_silence_though_nothing_is_kept(
     assert form == "coco-results" or f'"count":{NUMBER}' in content.decode().replace(" ", "")
 
 
+@pytest.mark.parametrize("scope", SCOPES)
 @pytest.mark.parametrize("form", FORMATS)
 def test_how_it_begins_is_sent_before_it_is_set_aside(
-    app: Flask, image: Image, world: World, viewer: Person, count_queries: Any, form: str
+    app: Flask,
+    project: Project,
+    image: Image,
+    world: World,
+    viewer: Person,
+    count_queries: Any,
+    form: str,
+    scope: str,
 ) -> None:
     """Of one that runs all is set aside as it is at one moment, which takes the longer the more there is."""
     analysis = world.analysis(image, "processing", annotation_count=NUMBER, next_position=NUMBER)
     with app.app_context():
         fill(analysis, {"annotation_type": "bounding_box", "data": BOX, **BOX})
     with count_queries() as statements:
-        pieces = iter(export(viewer, f"/api/analyses/{analysis.id}/export?format={form}").iter_encoded())
+        pieces = iter(export(viewer, address(scope, analysis, project, form)).iter_encoded())
         begun = next(pieces)
         assert begun and not any("annotations.data" in one for one in statements)
         rest = b"".join(pieces)

@@ -16,7 +16,7 @@ def refresh_statistics(app: Flask) -> None:
 
 
 def plan_of(app: Flask, read: Callable[[], object]) -> str:
-    """The plan for the last statement that `read` executes, as text."""
+    """The plan for the last statement that `read` executes, as text, with what it set for its transaction."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -32,6 +32,9 @@ def plan_of(app: Flask, read: Callable[[], object]) -> str:
         how = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
         statement, parameters = asked[-1]
         with db.engine.connect() as connection:
+            for one, _ in asked:
+                if one.startswith("SET LOCAL"):
+                    connection.exec_driver_sql(one)
             lines = connection.exec_driver_sql(f"{how} {statement}", parameters).all()
     return "\n".join(str(line[-1]) for line in lines)
 

@@ -16,8 +16,6 @@ def said(kind: str, data: dict[str, Any], frame: Frame, number: int = 1, **colum
     """The columns of an annotation that a pipeline sent for an image of this frame."""
     path = columns.get("storage_path")
     loaded = TYPES[kind].load(data, frame, path)
-    box = loaded.bounds
-    corners = (box.x_min, box.y_min, box.x_max, box.y_max) if box else (None,) * 4
     row: dict[str, Any] = {
         "id": str(UUID(int=ANALYSIS.int + number)),
         "analysis_id": str(ANALYSIS),
@@ -30,6 +28,5 @@ def said(kind: str, data: dict[str, Any], frame: Frame, number: int = 1, **colum
         "created_at": MOMENT.isoformat(),
         "client_id": f"c{number}",
         "position": number,
-        **dict(zip(("x_min", "y_min", "x_max", "y_max"), corners, strict=True)),
     }
     return SimpleNamespace(**row | columns)
