@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import chain
+from itertools import chain, islice
 from typing import Any
 from uuid import UUID
 
@@ -22,7 +22,16 @@ from app.errors import Deleted, NotFound
 from app.exports import bundled
 from app.exports.json_file import write_ndjson
 from app.exports.losses import Losses
-from app.exports.many import SCHEMA_VERSION, Entry, Progress, Selection, alone, entries
+from app.exports.many import (
+    SCHEMA_VERSION,
+    Entry,
+    Progress,
+    Selection,
+    alone,
+    analyses_of,
+    entries,
+    takes_a_while,
+)
 from app.exports.parts import begun
 from app.exports.reading import Pages, as_found
 from app.exports.stored import Stored, of_artifact, of_image
@@ -74,29 +83,29 @@ def of_analysis(analysis: Analysis, making: Making) -> Download:
     db.session.rollback()
     found = alone(analysis_id, making.storage)
     made = _download(name, {"analysis_id": str(analysis_id)}, found, making)
-    if status.is_terminal:
-        return made
-    # a storage that is away is told before the first byte
-    as_found(bundled.artifacts_of(analysis_id), making.storage)
-    return replace(made, chunks=begun(local_header(f"analyses/{analysis_id}/{ABOUT}"), made.chunks))
+    return made if status.is_terminal else _begun(made, analysis_id, making)
 
 
 def of_group(group: Group, making: Making) -> Download:
     """The same for a group, with the analyses that are there now.
 
     Raises NotFound when nothing is left of it, and LimitReached where that is too much for one bundle. What only shows
-    while it is sent breaks the download off.
+    while it is sent breaks the download off. Where one of the first is set aside whole, and that takes a while, how
+    the bundle begins is sent before.
     """
     scope = {"project_id": str(group.project_id), "group_id": group.group_id}
     selection = Selection(project_id=group.project_id, group_id=group.group_id)
     db.session.rollback()
     _check_size(selection, making)
-    found = entries(selection, making.now, making.storage)
-    first = next(found, None)
-    if first is None:
+    oldest = next(analyses_of(selection, making.now), ())
+    found: Iterator[Entry] = entries(selection, making.now, making.storage)
+    late = any(map(takes_a_while, oldest))
+    first = list(islice(found, 0 if late else 1))
+    if not late and not first:
         raise NotFound("Nothing is left of this group.")
     name = f"group_{scope['group_id'][:100]}_{making.now:%Y%m%d_%H%M%S}.{ENDING}"
-    return _download(name, scope, chain([first], found), making)
+    made = _download(name, scope, chain(first, found), making)
+    return _begun(made, oldest[0].id, making) if late else made
 
 
 def of_selection(selection: Selection, making: Making, progress: Progress) -> Generator[bytes]:
@@ -115,6 +124,12 @@ def _check_size(selection: Selection, making: Making) -> None:
     """Raises LimitReached where what is recorded of it is too much for one bundle."""
     analyses, files, size = bundled.known_of(selection, making.now, making.images)
     check_manifest(least_manifest(TOLD * analyses + files, size))
+
+
+def _begun(made: Download, first: UUID, making: Making) -> Download:
+    """With the header of the first analysis sent before that is read. A storage that is away is told before it."""
+    as_found(bundled.artifacts_of(first), making.storage)
+    return replace(made, chunks=begun(local_header(f"analyses/{first}/{ABOUT}"), made.chunks))
 
 
 def _download(name: str, scope: dict[str, str], found: Iterator[Entry], making: Making) -> Download:

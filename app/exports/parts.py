@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from app.errors import Deleted
 from app.exports.losses import Losses
 from app.exports.zips import ZipStream
 
@@ -19,10 +20,16 @@ WHOLE = (
 
 
 def begun(first: bytes, chunks: Generator[bytes]) -> Generator[bytes]:
-    """The same bytes: `first`, with which they begin, and later the rest."""
+    """The same bytes: `first`, with which they begin, and later the rest.
+
+    Raises Deleted where they begin otherwise, as what was to be first is gone meanwhile.
+    """
     with closing(chunks):
         yield first
-        yield next(chunks).removeprefix(first)
+        rest = next(chunks)
+        if not rest.startswith(first):
+            raise Deleted("What the file began with has been deleted.")
+        yield rest.removeprefix(first)
         yield from chunks
 
 

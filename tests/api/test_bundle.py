@@ -396,6 +396,19 @@ def test_the_first_byte_waits_for_no_annotations(
     check_problem(viewer.api("GET", f"/api/analyses/{analysis.id}/bundle"), 503, "storage-unavailable")
 
 
+def test_the_first_byte_of_a_group_waits_for_no_annotations(
+    world: World, project: Project, image: Image, viewer: Person, pipeline: Pipeline, count_queries: Any
+) -> None:
+    analysis = world.analysis(image, "processing", group_id="g")
+    store(pipeline, analysis, [box(client_id=f"c{n}") for n in range(1500)])
+    with count_queries() as before:
+        answer = viewer.api("GET", f"/api/projects/{project.id}/bundle?group_id=g")
+    assert before and not [statement for statement in before if "annotations.data" in statement]
+    sent = list(answer.iter_encoded())
+    assert sent[0] == local_header(f"analyses/{analysis.id}/analysis.json")
+    assert verify(io.BytesIO(b"".join(sent))).manifest["counts"]["annotations"] == 1500
+
+
 def test_a_store_that_is_away_is_503(app: Flask, full: Analysis, viewer: Person) -> None:
     app.extensions["storage"] = Failing(app.extensions["storage"], at_stat=True)
     check_problem(viewer.api("GET", f"/api/analyses/{full.id}/bundle"), 503, "storage-unavailable")

@@ -141,12 +141,12 @@ def test_what_is_changed_after_the_first_bytes(
     scope: str,
     mode: str,
 ) -> None:
-    """Of one alone these are how the file begins, and then the first of what was set aside."""
+    """These are how the file begins, and then the first of what was set aside."""
     monkeypatch.setattr(exports, "WAIT", 600.0)
     items = [box(client_id=f"c{n}", class_name="leaf") for n in range(NUMBER)]
     store(pipeline, analysis, items)
     pieces = iter(export(viewer, address(scope, analysis, project, form)).iter_encoded())
-    begun = b"".join(itertools.islice(pieces, 2 if scope == "analysis" else 1))
+    begun = b"".join(itertools.islice(pieces, 2))
     bulk(pipeline, analysis, mode, CHANGES[mode]())
     finalize(pipeline, analysis)
     count, ids, classes = READERS[form](begun + b"".join(pieces))
