@@ -19,7 +19,8 @@ from app.errors import DatabaseUnavailable, LoupeError
 from app.extensions import db
 from app.geometry import Frame
 from app.importers.base import Refused, Taken
-from app.importers.matching import MAX_LISTED, Images, rivals
+from app.importers.matching import Images, rivals
+from app.importers.reading import MAX_LISTED
 from app.models import SYSTEM, Role
 from app.models.columns import new_id
 from app.schemas.analyses import CreateAnalysis

@@ -25,7 +25,7 @@ from app.importers.base import (
     objects,
 )
 from app.importers.coco_entries import analysis_of, by_id, read_entry, text_of
-from app.importers.reading import MAX_LISTED, OTHER_IMAGE, by_image
+from app.importers.reading import MAX_LISTED, OTHER_IMAGE, by_image, without_noughts
 
 Entries: TypeAlias = list[tuple[str, Json]]  # with their places
 
@@ -138,7 +138,7 @@ def read_results(file: Any, target: Target) -> Found:
             "This is no COCO results file: a list is needed. For an object, use the format `coco`."
         )
     stem = PurePosixPath(target.filename).stem
-    calls = target.calls if target.called is not None else target.calls | {stem, stem.lstrip("0") or "0"}
+    calls = target.calls if target.called is not None else target.calls | {stem, without_noughts(stem)}
     ids = [text_of(entry.get("image_id")) for entry in _objects(file)]
     if target.called is not None:
         calls |= {ids[i] for i, entry in enumerate(_objects(file)) if analysis_of(entry) == target.called}

@@ -5,9 +5,8 @@ from pathlib import PurePosixPath
 from typing import Protocol
 from uuid import UUID
 
-from app.importers.reading import ends_of
+from app.importers.reading import MAX_LISTED, ends_of, without_noughts
 
-MAX_LISTED = 5  # images that are named as examples
 ID, NAME, STEM = range(3)  # the first of them that finds something is believed
 Key = tuple[int, str]
 
@@ -68,15 +67,10 @@ def _keys_of_name(name: str, bare: bool) -> Iterator[Key]:
         yield ID, end
         yield NAME, end
         if bare:
-            yield STEM, _number(end)
+            yield STEM, without_noughts(end)
 
 
 def _keys_of_image(image_id: UUID, filename: str) -> Iterator[Key]:
     yield ID, str(image_id)
     yield NAME, filename
-    yield STEM, _number(PurePosixPath(filename).stem)
-
-
-def _number(stem: str) -> str:
-    """A number without the noughts before it: `0139.jpg` is the image 139."""
-    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
+    yield STEM, without_noughts(PurePosixPath(filename).stem)

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from app.importers.base import Found, Json, LeftOut, Part, Parts, Refused, Target, not_this_format, objects
 
-MAX_LISTED = 5
+MAX_LISTED = 5  # names and ids that are given as examples
 
 
 class Unfit(Exception):
@@ -123,7 +123,12 @@ def is_called(name: Any, target: Target) -> bool:
         return True
     stem = PurePosixPath(target.filename).stem
     is_number = target.called is None and name.isdecimal() and stem.isdecimal()
-    return is_number and name.lstrip("0") == stem.lstrip("0")
+    return is_number and without_noughts(name) == without_noughts(stem)
+
+
+def without_noughts(stem: str) -> str:
+    """A number without the noughts before it: `0139.jpg` is the image 139. What is no number stays."""
+    return stem.lstrip("0") or "0" if stem.isdecimal() else stem
 
 
 def ends_of(name: str) -> Iterator[str]:
