@@ -18,10 +18,11 @@ import requests
 
 from app.models import Analysis, Annotation, User
 from tests.cast import PASSWORD, Person
-from tests.conftest import IN_CI, LiveServer
+from tests.conftest import LiveServer
 from tests.factories import picture
 from tests.steps import box
 from tests.support import nginx
+from tests.support.selection import IN_CI
 from tests.support.server import free_port
 
 pytestmark = pytest.mark.one_database
