@@ -2,8 +2,9 @@
 
     python -m benchmarks.formats [--database postgresql sqlite] [--count 1000000] [--only json csv …]
 
-For each format: seconds to the first byte and to the last, bytes, and how far the serving process grew at its peak.
-Beside it the seconds that JSON and CSV of 100,000 take in one process, ours and row by row through the ORM. Tables in
+For each format: seconds to the first byte and to the last, bytes, and how far the serving process grew at its peak; and
+how far while a client reads 10 kB a second, with the longest transaction that was open meanwhile. Beside it the seconds
+that JSON and CSV of 100,000 take in one process, ours and row by row through the ORM. Tables in
 Markdown go to standard output.
 """
 
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -31,6 +33,11 @@ FORMS = (*FORMATS, BUNDLE)
 NAIVE = {"json", "csv"}  # what is also written row by row
 FILLED = 100_000
 MB = 1_000_000
+SLOW = 10  # seconds for which a slow client reads
+OPEN_FOR = (
+    "SELECT extract(epoch FROM max(clock_timestamp() - xact_start)) FROM pg_stat_activity "
+    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+)
 PLACE = "x_min, y_min, x_max, y_max"
 COLUMNS = f"annotation_type, class_name, confidence, data, ordering, created_at, content_hash, {PLACE}"
 NEW_ID = {"postgresql": "gen_random_uuid()", "sqlite": "lower(hex(randomblob(16)))"}
@@ -64,6 +71,7 @@ def run(kind: str, count: int, only: list[str]) -> Iterator[str]:
             sizes = f"{taken.size / MB:,.0f} | {taken.growth / MB:.1f}"
             yield f"| {form} | {taken.first:.2f} | {taken.seconds:.1f} | {rate:,.0f} | {sizes} |"
         yield ""
+        yield from _slowly(kind, servers, set(only or FORMS) & NAIVE, small, large)
 
 
 def _ratios(servers: Servers, analysis: str) -> Iterator[str]:
@@ -106,22 +114,50 @@ def _take(target: Target, watch: Watch, form: str, small: str, large: str) -> Ta
     return Taken(first, seconds, size, watch.peak() - resident)
 
 
+def _slowly(kind: str, servers: Servers, forms: set[str], small: str, large: str) -> Iterator[str]:
+    """What a client costs that reads 10 kB a second and goes away after SLOW seconds."""
+    engine = create_engine(servers.environ["DATABASE_URL"])
+    yield f"| read at 10 kB/s for {SLOW} s | grew at its peak, MB | longest open transaction, s |"
+    yield "|---|--:|--:|"
+    for form in sorted(forms):
+        watch = servers.renew("loupe")
+        _read(servers.target("loupe"), small, form)
+        resident, longest = watch.reset_peak(), 0.0
+        with _asked(servers.target("loupe"), large, form) as answer:
+            for _ in range(SLOW):
+                expect("bytes of a slow reader", len(answer.read(10_000)), 10_000)
+                time.sleep(1)
+                if kind == "postgresql":
+                    with engine.connect() as connection:
+                        longest = max(longest, float(connection.execute(text(OPEN_FOR)).scalar() or 0))
+        told = f"{longest:.1f}" if kind == "postgresql" else "not asked"
+        yield f"| {form} | {(watch.peak() - resident) / MB:.1f} | {told} |"
+    yield ""
+    engine.dispose()
+
+
 def _read(target: Target, analysis: str, form: str) -> tuple[float, float, int]:
     """Seconds to the first byte and to the last, and how many there were."""
+    began = time.perf_counter()
+    with _asked(target, analysis, form) as answer:
+        size = len(answer.read(1))
+        first = time.perf_counter() - began
+        while piece := answer.read(256 * 1024):
+            size += len(piece)
+    return first, time.perf_counter() - began, size
+
+
+@contextmanager
+def _asked(target: Target, analysis: str, form: str) -> Iterator[http.client.HTTPResponse]:
+    """The answer to an export, of which nothing has been read."""
     what = BUNDLE if form == BUNDLE else f"export?format={form}"
     asked = target.reading(f"/api/analyses/{analysis}/{what}")
     parts = urlsplit(target.url)
-    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=600)
-    began = time.perf_counter()
-    connection.request("GET", asked.path, headers=asked.headers)
-    answer = connection.getresponse()
-    expect("status of the export", answer.status, 200)
-    size = len(answer.read(1))
-    first = time.perf_counter() - began
-    while piece := answer.read(256 * 1024):
-        size += len(piece)
-    connection.close()
-    return first, time.perf_counter() - began, size
+    with closing(http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=600)) as connection:
+        connection.request("GET", asked.path, headers=asked.headers)
+        answer = connection.getresponse()
+        expect("status of the export", answer.status, 200)
+        yield answer
 
 
 def main(words: list[str] | None = None) -> int:
