@@ -47,6 +47,7 @@ commands = AppGroup("annotations", help="Take annotations from files.")
 @click.option(
     "--normalized", is_flag=True, help="The file's coordinates go from 0 to 1, if it does not say so."
 )
+@click.option("--tracks", is_flag=True, help="Lines of `yolo` end with the id of a track.")
 @click.option("--keypoints", type=click.IntRange(1), help="How many keypoints a line of `yolo` has.")
 @click.option("--mode", type=click.Choice(MODES), default="append", show_default=True)
 @click.option("--dry-run", is_flag=True, help="Check everything and say the same, but store nothing.")
@@ -76,6 +77,7 @@ def import_annotations(
         called=told["called"],
         keypoints=told["keypoints"],
         normalized=told["normalized"],
+        tracks=told["tracks"],
     )
     report = Report(as_json=as_json)
     wanted = {"model_name": told["model"], "model_version": told["version"]}

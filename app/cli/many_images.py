@@ -158,7 +158,14 @@ def _listed(names: Sequence[str]) -> str:
 def _annotations_in(piece: Piece, how: How) -> int | None:
     """How many annotations, valid or not, are not taken of a piece that is of no image; None if it cannot be read."""
     target = importers.Target(
-        new_id(), new_id(), piece.names[0], Frame(1, 1), how.names, None, how.keypoints, how.normalized
+        new_id(),
+        new_id(),
+        piece.names[0],
+        Frame(1, 1),
+        names=how.names,
+        keypoints=how.keypoints,
+        normalized=how.normalized,
+        tracks=how.tracks,
     )
     try:
         return sum(isinstance(one, Taken | Refused) for one in piece.content().read(target))

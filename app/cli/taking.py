@@ -53,11 +53,13 @@ class How:
     called: str | None = None
     keypoints: int | None = None
     normalized: bool = False
+    tracks: bool = False
 
     @property
     def of_reading(self) -> list[Any]:
         """On what it depends what is read."""
-        return [self.format, sorted(self.names.items()), self.called, self.keypoints, self.normalized]
+        told = [self.format, sorted(self.names.items()), self.called, self.keypoints, self.normalized]
+        return [*told, "tracks"] if self.tracks else told  # so that older imports are found again
 
 
 @dataclass(frozen=True)
@@ -160,6 +162,7 @@ def _target(image: Image, analysis_id: UUID, how: How) -> importers.Target:
         called=how.called,
         keypoints=how.keypoints,
         normalized=how.normalized,
+        tracks=how.tracks,
     )
 
 

@@ -19,7 +19,7 @@ from app.importers.reading import Unfit
 
 MAX_HEADER = 4096
 _HEADER = re.compile(
-    rb"\{'descr': '([|<>=]?[biuf][1248])', 'fortran_order': (True|False), "
+    rb"\{'descr': '([|<>=]?(?:b1|[iu][1248]|f[248]))', 'fortran_order': (True|False), "
     rb"'shape': \((\d{1,9}), (\d{1,9})(?:, 1)?\), \} *\n"
 )
 

@@ -90,8 +90,9 @@ class Target:
     """What the file is read for: an analysis of an image, whose size in pixels is `frame`, and what the caller said.
 
     `names` are class names by number, where the file has none; `called` is what the file calls the image, where it is
-    neither the image's file name nor its id; `keypoints` is how many a line has, and `normalized` that coordinates go
-    from 0 to 1, for files that do not tell. `facts` are the fields of a new analysis that are taken from the file.
+    neither the image's file name nor its id. For files that do not tell, `keypoints` is how many a line has,
+    `normalized` that coordinates go from 0 to 1, and `tracks` that lines end with the id of a track. `facts` are the
+    fields of a new analysis that are taken from the file.
     `pixels` is what is left for masks, of which a few bytes can be millions.
     """
 
@@ -103,6 +104,7 @@ class Target:
     called: str | None = None
     keypoints: int | None = None
     normalized: bool = False
+    tracks: bool = False
     facts: frozenset[str] = frozenset()
     pixels: Pixels = field(default_factory=Pixels, compare=False)
 
@@ -139,14 +141,15 @@ def parse_json(body: bytes) -> Any:
 
 
 def parse_lines(body: bytes) -> list[str]:
-    """Lines of UTF-8 text without their ends. Raises MalformedRequest."""
+    """Lines of UTF-8 text without their ends, of any system. Raises MalformedRequest."""
     try:
         text = body.removeprefix(BYTE_ORDER_MARK).decode("utf-8")
     except UnicodeDecodeError as reason:
         raise MalformedRequest(f"The file is not UTF-8 (byte {reason.start}).") from None
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.count("\n") > MAX_LINES:
         raise MalformedRequest(f"The file has more than {MAX_LINES} lines.")
-    return text.replace("\r\n", "\n").removesuffix("\n").split("\n") if text else []
+    return text.removesuffix("\n").split("\n") if text else []
 
 
 # --- what importers share ----------------------------------------------------------------------------------------

@@ -68,6 +68,10 @@ class ImportQuery(BulkQuery):
         load_default=False,
         metadata={"description": "`1`: the file's coordinates go from 0 to 1, where it does not say so."},
     )
+    tracks = fields.Boolean(
+        load_default=False,
+        metadata={"description": "`1`: lines of `yolo` end with the id of a track."},
+    )
     keypoints = QueryInteger(
         1,
         10_000,

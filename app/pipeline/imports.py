@@ -49,6 +49,7 @@ def import_annotations(analysis_id: UUID) -> Response:
         called=query["called"],
         keypoints=query["keypoints"],
         normalized=query["normalized"],
+        tracks=query["tracks"],
     )
     db.session.rollback()  # nothing is held while the file is read
     batch = name_of_batch()

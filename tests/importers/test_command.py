@@ -108,6 +108,16 @@ def test_the_status_in_a_file(run: Any, image: Any, world: Any) -> None:
     }
 
 
+def test_tracks_make_another_analysis(run: Any, image: Any, world: Any) -> None:
+    """As whatever else says how a file is read."""
+    line, told = b"0 .5 .5 .2 .2 .9 1", ("--image", image.id, "--model", "leaf-net")
+    assert "say `tracks`" in run(line, *told, format="yolo")
+    assert "kept in data.extra: 1 × track_id" in run(line, *told, "--tracks", format="yolo")
+    assert sorted(one.annotation_type for one in world.rows(Annotation)) == ["bounding_box", "segmentation"]
+    assert "0 inserted, 1 unchanged" in run(line, *told, "--tracks", format="yolo")
+    assert world.count(Analysis) == 2
+
+
 def test_a_dry_run(run: Any, image: Any, world: Any) -> None:
     said = run({"annotations": [item()]}, "--image", image.id, "--model", "leaf-net", "--dry-run")
     assert said.splitlines()[:2] == [

@@ -4,6 +4,7 @@ import io
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,20 @@ def test_masks_lie_where_fiftyone_draws_them() -> None:
 def test_arrays_of_every_kind(array: Any) -> None:
     (stored,) = data(load(detection(packed(array), [0, 0, 1, 1]), "fiftyone", frame=Frame(4, 4)))
     assert (pixels(stored) == (array != 0)).all()
+
+
+def test_every_type_of_number_that_there_is() -> None:
+    """Of those that the header could name, `<f1` or `|b8` are none of NumPy's, and refused as any other."""
+    for letter, size, order in product("biuf", (1, 2, 4, 8), "<>|="):
+        head = f"{{'descr': '{order}{letter}{size}', 'fortran_order': False, 'shape': (1, 1), }}"
+        file = detection(forged(head, b"\1" * size), [0, 0, 1, 1])
+        try:
+            there = np.dtype(f"{order}{letter}{size}")
+        except TypeError:
+            (fault,) = faults(file, "fiftyone")
+            assert (fault["field"], fault["reason"]) == ("mask", "must be an array of two axes, of numbers")
+        else:
+            assert there.itemsize == size and rows(load(file, "fiftyone")) == [("segmentation", "leaf", None)]
 
 
 def test_a_mask_beyond_an_edge_or_between_pixels() -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,34 @@ from hypothesis import strategies as st
 
 from app import importers
 from app.errors import InvalidPayload, MalformedRequest
+from app.importers.base import Refused, Taken
 from tests.importers.golden import FILES
-from tests.importers.reading import load, load_part
+from tests.importers.reading import load, load_part, target_of
 
 JSON = [one for one in FILES if one.values[1].suffix == ".json"]
+TEXT = [one for one in FILES if one.values[0] == "yolo"]
 HOSTILE: list[Any] = [
     None, True, False, 0, -1, 2, 0.5, 1e308, -1e308, 10**400, math.nan, math.inf, 2**63, "", "x", "\0", "\ud800",
     "1", [], {}, [[]], [None], [1, 2, 3, 4], {"a": 1}, [{}], ["x"], [[1, 2], [3]], "a" * 300,
 ]  # fmt: skip
+WORDS = [
+    "1e999",
+    "-1e999",
+    "nan",
+    "inf",
+    "-0",
+    "0",
+    "1",
+    "17",
+    "1.",
+    ".",
+    "",
+    "x",
+    "٣",
+    "1_0",
+    "9" * 9,
+    "9" * 400,
+]
 
 
 @cache
@@ -128,3 +149,61 @@ def check_parts(format: str, target: dict[str, Any]) -> None:
             load_part(one, format, skips=True, **target)
     except (InvalidPayload, MalformedRequest) as refusal:
         assert refusal.detail
+
+
+@pytest.mark.parametrize(("format", "file", "told"), TEXT)
+@settings(max_examples=50, deadline=None)
+@given(drawn=st.data())
+def test_damaged_words(format: str, file: Path, told: dict[str, Any], drawn: st.DataObject) -> None:
+    check_words(format, mangled_words(file, drawn), told | drawn.draw(OPTIONS))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("format", "file", "told"), TEXT)
+@settings(max_examples=1000, deadline=None)
+@given(drawn=st.data())
+def test_many_damaged_words(format: str, file: Path, told: dict[str, Any], drawn: st.DataObject) -> None:
+    check_words(format, mangled_words(file, drawn), told | drawn.draw(OPTIONS))
+
+
+OPTIONS = st.fixed_dictionaries({"keypoints": st.sampled_from([None, 1, 2, 3]), "tracks": st.booleans()})
+
+
+def mangled_words(file: Path, drawn: st.DataObject) -> list[str]:
+    """The lines of the file, with tracks or without, and up to three words gone, there twice, or hostile.
+
+    That is most often the last of a line, of which most is to be told.
+    """
+    tracks = drawn.draw(st.booleans())
+    lines = [
+        line.split() + [str(number)] * tracks
+        for number, line in enumerate(written(file).decode().splitlines(), 1)
+    ]
+    for words in drawn.draw(st.lists(st.sampled_from(lines), min_size=1, max_size=3)):
+        at = drawn.draw(st.just(len(words) - 1) | st.integers(0, max(len(words) - 1, 0)))
+        how = drawn.draw(st.sampled_from(["gone", "twice", *WORDS]))
+        words[at : at + 1] = {"gone": [], "twice": words[at : at + 1] * 2}.get(how, [how])
+    return [" ".join(words) for words in lines]
+
+
+def check_words(format: str, lines: list[str], target: dict[str, Any]) -> None:
+    """It is read, or refused with reasons; each line is refused, or taken with all of its numbers."""
+    check(format, lines, target)
+    found: dict[str, list[Any]] = {}
+    for one in importers.FORMATS[format].read(lines, target_of(**target)):
+        found.setdefault(one.place, []).append(one)
+    there = {f"line {index}": line.split() for index, line in enumerate(lines, 1) if line.split()}
+    assert found.keys() == there.keys()
+    for place, words in there.items():
+        taken = [one.annotation for one in found[place] if isinstance(one, Taken)]
+        assert [one.reason for one in found[place] if isinstance(one, Refused)] or taken
+        assert not taken or sorted(numbers(taken)) == sorted(map(float, words[1:]))
+
+
+def numbers(annotations: list[Any]) -> Iterator[float]:
+    """Those of a line: of what became of it, and once the confidence and the track that all of these have."""
+    for one in annotations:
+        points = (point.values() for point in one["data"].get("keypoints", ()))
+        yield from chain(one["data"].get("bbox", ()), *one["data"].get("polygons", ()), *points)
+    yield from (value for value in [annotations[0]["confidence"]] if value is not None)
+    yield from annotations[0]["data"].get("extra", {}).values()

@@ -188,6 +188,13 @@ def test_one_image_that_is_refused_keeps_no_other_back(run: Any, write: Any, lea
     assert taken(skipped) == {"a.png": 1, "b.png": 0} and skipped["total"][0]["skipped_count"] == 1
 
 
+def test_a_line_that_is_no_number_keeps_no_other_image_back(run: Any, write: Any, leaves: Any) -> None:
+    line = LINE.strip()
+    files = [write("a.txt", f"{line} 5\n{line} 1e999"), write("b.txt", LINE)]
+    said = run("yolo", *files, code=1)
+    assert taken(said) == {"b.png": 1} and said["refused"][0]["errors"][0]["place"] == "line 2"
+
+
 def test_a_run_that_was_cut_off(run: Any, write: Any, leaves: Any, world: Any, monkeypatch: Any) -> None:
     """What was taken is kept, and the next run takes the rest."""
     from app.cli import many_images

@@ -11,6 +11,8 @@ from tests.importers.reading import data, faults, load, rows, said
 NAMES = {"0": "leaf", "1": "stem"}
 LEAF = {"x_min": 4.25, "y_min": 3.5, "x_max": 30.75, "y_max": 20.125}
 NAMELESS = "has a class without a name, whose number is taken for it"
+UNCLEAR = "ends with 1, read as a coordinate or the confidence; if it is the id of a track, say `tracks`"
+BOX = "0 .5 .5 .2 .2"
 
 
 def golden(task: str, **more: Any) -> Any:
@@ -38,6 +40,72 @@ def test_tracks() -> None:
     assert data(bulk)[0]["extra"] == {"track_id": 17}
     bulk = text("0 .5 .5 .2 .2 0.9 1", "0 .5 .5 .2 .2 0.8 2")
     assert [one["extra"] for one in data(bulk)] == [{"track_id": 1}, {"track_id": 2}]
+    assert UNCLEAR not in said(bulk, "told")
+
+
+@pytest.mark.parametrize("word", [".9", "1.", "0e1", "+1"])
+def test_a_track_is_a_whole_number(word: str) -> None:
+    """Whatever else a line ends with stays what it is, though another line has a track."""
+    bulk = text(f"{BOX} .9 5", f"{BOX} {word}")
+    assert rows(bulk) == [("bounding_box", "0", 0.9), ("bounding_box", "0", float(word))]
+    assert [one.get("extra") for one in data(bulk)] == [{"track_id": 5}, None]
+
+
+def test_a_word_that_is_no_number_beside_a_track() -> None:
+    file = f"{BOX} .9 5\n0 .1 .1 .1 .1 1e999".encode()
+    assert {(fault["place"], fault["field"]) for fault in faults(file, "yolo")} == {("line 2", "confidence")}
+    assert data(load(file, "yolo", skips=True))[0]["extra"] == {"track_id": 5}
+
+
+def test_a_line_that_is_refused_makes_no_tracks() -> None:
+    bulk = text("leaf .5 .5 .2 .2 .9 17", "0 .1 .1 .2 .1 .2 0", skips=True)
+    assert rows(bulk) == [("segmentation", "0", None)] and bulk.skipped_count == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "alone", "track"),
+    [
+        (f"{BOX} 1", ("bounding_box", "0", 1), ("bounding_box", "0", None)),
+        (f"{BOX} .9 1", ("segmentation", "0", None), ("bounding_box", "0", 0.9)),
+        ("0 .1 .1 .2 .1 .2 .2 1", ("segmentation", "0", 1), ("segmentation", "0", None)),
+        ("0 .1 .1 .2 .1 .2 .2 .9 1", ("segmentation", "0", None), ("segmentation", "0", 0.9)),
+    ],
+)
+def test_the_first_track(line: str, alone: Any, track: Any) -> None:
+    """Its id is 1, as a coordinate or a confidence may be: the file cannot tell, and the answer says how to."""
+    bulk = text(line)
+    assert rows(bulk) == [alone] and "extra" not in data(bulk)[0]
+    assert said(bulk, "told") == {NAMELESS: 1, UNCLEAR: 1}
+    bulk = text(line, tracks=True)
+    assert rows(bulk) == [track] and data(bulk)[0]["extra"] == {"track_id": 1}
+    assert said(bulk, "told") == {NAMELESS: 1}
+    assert said(text(line, line), "told") == {NAMELESS: 2, UNCLEAR: 2}
+
+
+@pytest.mark.parametrize("other", [BOX, f"{BOX} .9", f"{BOX} 0", "0 .1 .1 .2 .1 .2 .2"])
+def test_where_another_line_has_no_track_none_has(other: str) -> None:
+    bulk = text(f"{BOX} 1", other)
+    assert rows(bulk)[0] == ("bounding_box", "0", 1) and said(bulk, "told") == {NAMELESS: 2}
+
+
+def test_a_box_as_high_as_the_image_has_no_track() -> None:
+    for bulk in (text("0 .5 .5 .2 1"), text("0 .5 .5 .2 1", tracks=True)):
+        assert said(bulk, "told") == {NAMELESS: 1} and "extra" not in data(bulk)[0]
+
+
+def test_tracks_of_keypoints() -> None:
+    """A second number after them is one, as there is one confidence."""
+    pose = f"{BOX} .5 .25 2"
+    bulk = text(f"{pose} .9 1", keypoints=1)
+    assert [one["extra"] for one in data(bulk)] == [{"track_id": 1}] * 2
+    assert rows(bulk)[0] == ("bounding_box", "0", 0.9) and said(bulk, "told") == {NAMELESS: 1}
+    bulk = text(f"{pose} 1", f"{pose} 17", keypoints=1)
+    assert [one["extra"]["track_id"] for one in data(bulk)] == [1, 1, 17, 17]
+    bulk = text(f"{pose} 1", keypoints=1)
+    assert rows(bulk)[0] == ("bounding_box", "0", 1) and said(bulk, "told") == {NAMELESS: 1, UNCLEAR: 1}
+    assert said(text(pose, keypoints=1), "told") == {NAMELESS: 1}
+    (fault,) = faults(f"{pose} .9 .5".encode(), "yolo", keypoints=1)
+    assert fault["reason"] == "must have a box and 1 keypoints of 2 or 3 numbers each"
 
 
 def test_outlines() -> None:
@@ -68,12 +136,11 @@ def test_keypoints() -> None:
 
 
 def test_keypoints_of_a_dataset() -> None:
-    box = "0 .5 .5 .2 .2"
-    seen = data(text(f"{box} .5 .25 2 .75 .5 1", keypoints=2))[1]["keypoints"]
+    seen = data(text(f"{BOX} .5 .25 2 .75 .5 1", keypoints=2))[1]["keypoints"]
     assert seen == [{"x": 32, "y": 12, "visible": 2}, {"x": 48, "y": 24, "visible": 1}]
-    bare = data(text(f"{box} .5 .25 .75 .5", keypoints=2))[1]["keypoints"]
+    bare = data(text(f"{BOX} .5 .25 .75 .5", keypoints=2))[1]["keypoints"]
     assert bare == [{"x": 32, "y": 12}, {"x": 48, "y": 24}]
-    (fault,) = faults(f"{box} .5 .25 .75".encode(), "yolo", keypoints=2)
+    (fault,) = faults(f"{BOX} .5 .25 .75".encode(), "yolo", keypoints=2)
     assert fault["reason"] == "must have a box and 2 keypoints of 2 or 3 numbers each"
 
 
@@ -82,6 +149,12 @@ def test_a_file_as_editors_leave_it() -> None:
     assert rows(bulk) == [("bounding_box", "0", None), ("bounding_box", "1", None)]
     assert bulk.places == ["line 1", "line 3"] and said(bulk, "told") == {NAMELESS: 2}
     assert load(b"", "yolo").items == load(b"\n", "yolo").items == []
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_the_line_ends_of_every_system(end: str) -> None:
+    bulk = load(end.join([BOX, "", BOX, ""]).encode(), "yolo")
+    assert rows(bulk) == [("bounding_box", "0", None)] * 2 and bulk.places == ["line 1", "line 3"]
 
 
 @pytest.mark.parametrize(

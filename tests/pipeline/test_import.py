@@ -99,6 +99,21 @@ def test_what_is_said_of_the_file_is_kept(send, viewer, analysis):
     assert kept["file"] == said
 
 
+def test_a_track_that_only_the_query_tells(send):
+    """The receipt says where a file cannot, and the query does."""
+    line = b"0 .5 .5 .2 .2 .9 1"
+    (told,) = send(line, "?format=yolo&names=leaf&dry_run=1").json["file"]["told"]
+    assert "say `tracks`" in told["what"] and told["places"] == ["line 1"]
+    receipt = send(line, "?format=yolo&names=leaf&tracks=1").json
+    assert receipt["file"]["extra"] == [{"key": "track_id", "count": 1}] and "told" not in receipt["file"]
+
+
+def test_a_number_that_is_too_large_for_a_track(send):
+    answer = send(b"0 .5 .5 .2 .2 .9 5\n0 .1 .1 .1 .1 1e999", "?format=yolo&names=leaf")
+    check_problem(answer, 422, "invalid-payload")
+    assert {fault["place"] for fault in answer.json["errors"]} == {"line 2"}
+
+
 @pytest.mark.parametrize("query", ["", "?format=doc", "?format=json&mode=all", "?format=json&keypoints=x"])
 def test_a_wrong_query(send, query):
     check_problem(send({"annotations": []}, query), 422, "invalid-payload")
