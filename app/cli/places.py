@@ -1,10 +1,12 @@
 """Where the files of artifacts lie: as Loupe's zip of everything and its bundles have them, zipped or not."""
 
+import os
+import re
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypeAlias
 
 from app.cli.files import content, inflated, open_zip
@@ -14,7 +16,16 @@ Place: TypeAlias = Callable[[str, str], Read | None]
 """What reads the file of this analysis and name; None where it is not there. Both are one part of a path."""
 
 LAYOUTS = ("artifacts/{0}/{1}", "analyses/{0}/artifacts/{1}")
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 INSIDE = ("{0}/{1}", "{0}/artifacts/{1}")  # the folder `artifacts` or `analyses` itself
+
+
+def is_artifact(file: PurePath) -> bool:
+    """Whether it lies where an export has the files of artifacts: those may be JSON, and no annotations."""
+    match file.parts:
+        case (*_, "artifacts", analysis, _) | (*_, "analyses", analysis, "artifacts", _):
+            return _ID.fullmatch(analysis) is not None
+    return False
 
 
 def in_folder(folder: Path, largest: int) -> Place:
@@ -25,7 +36,9 @@ def in_folder(folder: Path, largest: int) -> Place:
 def _in_folder(folder: Path, largest: int, analysis: str, name: str) -> Read | None:
     own = ("artifacts/{1}",) if folder.name == analysis else ()  # what a bundle has of this one analysis
     for layout in (*LAYOUTS, *INSIDE, *own):
-        file = (folder / layout.format(analysis, name)).resolve()
+        file = Path(
+            os.path.realpath(folder / layout.format(analysis, name))
+        )  # links in a circle are no error
         if file.is_relative_to(folder) and file.is_file():
             return partial(content, file, largest)
     return None

@@ -7,12 +7,13 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from app.cli.files import content, inflated, is_zip, open_zip
-from app.cli.places import Place, in_folder, in_zip
+from app.cli.places import Place, in_folder, in_zip, is_artifact
 from app.errors import LoupeError
 
 
 class Source(NamedTuple):
-    """A file, and what reads it; `read` is None where it is hidden or its ending says that it is something else.
+    """A file, and what reads it; `read` is None where it is hidden or an artifact, or its ending says that it is
+    something else.
 
     Of a zip that cannot be opened `fault` says why. `places` are where the files of its artifacts may lie.
     """
@@ -48,7 +49,7 @@ def sources(
 
 def _is_wanted(file: PurePath, endings: Sequence[str]) -> bool:
     hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
-    return not hidden and file.suffix.lower() in endings
+    return not hidden and not is_artifact(file) and file.suffix.lower() in endings
 
 
 def _in_zip(path: Path, endings: Sequence[str], largest: int, opened: ExitStack) -> Iterator[Source]:

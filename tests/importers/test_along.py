@@ -46,7 +46,11 @@ def marked(app: Flask, image: Any, world: World, pipeline: Pipeline) -> Analysis
 
 @pytest.fixture
 def whole(app: Flask, project: Any, marked: Analysis, tmp_path: Path) -> Path:
-    """The zip of everything."""
+    return everything(app, project, tmp_path)
+
+
+def everything(app: Flask, project: Any, tmp_path: Path) -> Path:
+    """The zip of all that the project holds."""
     file = tmp_path / "everything.zip"
     with app.app_context():
         chosen = Selection(project_id=project.id)
@@ -248,6 +252,7 @@ def heat(path: str) -> dict[str, Any]:
         (f"ml_outputs/{some_id()}/..", "Must be ml_outputs/{this analysis}/{file name}."),
         ("../secret.png", "Must be ml_outputs/{this analysis}/{file name}."),
         (f"ml_outputs/{some_id()}/link.png", "names a file that is not there"),
+        (f"ml_outputs/{some_id()}/circle.png", "names a file that is not there"),
     ],
 )
 def test_a_path_that_leaves_its_folder(
@@ -258,10 +263,26 @@ def test_a_path_that_leaves_its_folder(
     folder = tmp_path / "in" / "artifacts" / str(some_id())
     folder.mkdir(parents=True)
     (folder / "link.png").symlink_to(tmp_path / "secret.png")
+    (folder / "circle.png").symlink_to(folder / "circle.png")
     (folder.parent / "secret.png").write_bytes(FILES["heat.png"])
     file = write("in/file.json", {"model_name": "m", "annotations": [heat(path)]})
     assert reason in one(file, code=1)
     assert world.count(Analysis) == 0 and files_of(app) == []
+
+
+def test_an_artifact_is_no_file_to_import(
+    app: Flask, run: Any, world: World, image: Any, pipeline: Pipeline, project: Any, tmp_path: Path
+) -> None:
+    """Whatever it holds: one of JSON that breaks off is not refused, in a zip or unpacked."""
+    analysis = world.analysis(image, "processing")
+    upload(app, pipeline, analysis, "metadata", b"{")
+    finalize(pipeline, analysis)
+    file = everything(app, project, tmp_path)
+    for place in (file, unpacked(file, tmp_path / "all")):
+        said = run("json", place, model=False)
+        assert len(said["image"]) == 1 and "refused" not in said
+        name = f"{place}/artifacts/{analysis.id}/metadata.json"
+        assert name in [other["source"] for other in said["other"]]
 
 
 def test_the_file_of_what_is_refused_stays_behind(
