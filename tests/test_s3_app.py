@@ -192,3 +192,34 @@ def test_a_bundle(s3: Bucket, analysis: Analysis, image: Image, viewer: Person, 
     assert [file["state"] for file in manifest["absent"]] == ["missing"]
     read = zipfile.ZipFile(io.BytesIO(answer.data))
     assert read.read(f"analyses/{analysis.id}/artifacts/large.txt") == large
+
+
+def test_a_heatmap_comes_back_from_a_bundle(
+    app: Flask,
+    s3: Bucket,
+    world: World,
+    project: Any,
+    analysis: Analysis,
+    viewer: Person,
+    pipeline: Pipeline,
+    tmp_path: Path,
+) -> None:
+    content = picture(16, 12)
+    signed = presign(pipeline, analysis, artifact_type="heatmap")
+    put(signed, content)
+    path = signed["storage_path"]
+    store(
+        pipeline,
+        analysis,
+        [{"annotation_type": "heatmap", "storage_path": path, "data": {"width": 16, "height": 12}}],
+    )
+    finalize(pipeline, analysis)
+    bundle = tmp_path / "bundle.zip"
+    bundle.write_bytes(viewer.api("GET", f"/api/analyses/{analysis.id}/bundle", buffered=True).data)
+    told = ["annotations", "import", str(bundle), "--project", str(project.id), "--format", "ndjson"]
+    result = app.test_cli_runner().invoke(args=told)
+    assert result.exit_code == 0, result.output
+    (row,) = (row for row in world.rows(Artifact) if row.analysis_id != analysis.id)
+    assert (row.size_bytes, row.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+    stored = s3.client.get_object(Bucket=s3.name, Key=row.storage_path)
+    assert (stored["Body"].read(), stored["ContentType"]) == (content, "image/png")

@@ -1,6 +1,8 @@
 """`flask annotations`: files of other tools as the annotations of analyses."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,10 +13,11 @@ from flask.cli import AppGroup
 from marshmallow import ValidationError
 
 from app import importers
+from app.cli.files import content
 from app.cli.many_images import group_named, import_into_project
 from app.cli.outcome import Refused, done
+from app.cli.places import in_folder, place_at
 from app.cli.receipts import Report, lines_of, printable, receipt_of
-from app.cli.sources import content
 from app.cli.taking import How, content_of, into_analysis, into_new
 from app.errors import LoupeError
 from app.extensions import db
@@ -37,6 +40,11 @@ commands = AppGroup("annotations", help="Take annotations from files.")
 @click.option("--group", help="With --project: the group of the analyses. By default called like the file.")
 @click.option(
     "--dataset", type=FILE, help="With --project and coco-results: the dataset that has the images."
+)
+@click.option(
+    "--artifacts",
+    type=PLACE,
+    help="With --project or --image: the folder or zip with the files that annotations of json and ndjson name.",
 )
 @click.option(
     "--names",
@@ -78,21 +86,22 @@ def import_annotations(
         keypoints=told["keypoints"],
         normalized=told["normalized"],
         tracks=told["tracks"],
+        dry_run=dry_run,
     )
     report = Report(as_json=as_json)
     wanted = {"model_name": told["model"], "model_version": told["version"]}
     try:
+        if told["artifacts"]:
+            opened = click.get_current_context().with_resource(ExitStack())
+            how = replace(how, artifacts=(place_at(told["artifacts"], _largest(), opened),))
         if project_id is not None:
             paths = [PLACE.convert(name, None, None) for name in named]
             wanted["group_id"] = told["group"] or group_named(paths)
             dataset = _content(told["dataset"]) if told["dataset"] else None
-            whole = import_into_project(
-                project_id, paths, how, wanted, report, dataset=dataset, dry_run=dry_run
-            )
-            if not whole:
+            if not import_into_project(project_id, paths, how, wanted, report, dataset=dataset):
                 raise click.exceptions.Exit(1)
         else:
-            _import_one(named, image_id, how, wanted, report, dry_run=dry_run)
+            _import_one(named, image_id, how, wanted, report)
     except LoupeError as error:
         if not as_json:
             raise Refused(error) from None
@@ -114,6 +123,10 @@ def _refuse_mixed(
         raise click.UsageError("--group and --dataset are for --project.")
     if project_id and told["called"]:
         raise click.UsageError("--called is for one image: with --project they are found by their names.")
+    if told["artifacts"] and not (project_id or image_id):
+        raise click.UsageError("--artifacts is for --project or --image.")
+    if told["artifacts"] and told["format"] not in ("json", "ndjson"):
+        raise click.UsageError("--artifacts is for json and ndjson.")
     if told["dataset"] and told["format"] != "coco-results":
         raise click.UsageError("--dataset is for coco-results.")
 
@@ -124,22 +137,21 @@ def _import_one(
     how: How,
     wanted: dict[str, Any],
     report: Report,
-    *,
-    dry_run: bool,
 ) -> None:
     file = named[-1]
-    read = content_of(_content(FILE.convert(file, None, None)), how.format)
+    path = FILE.convert(file, None, None)
+    read = content_of(_content(path), how.format, (in_folder(path.parent, _largest()),))
     if image_id is not None:
         taken = into_new(image_id, read, how, wanted)
     else:
         taken = into_analysis(click.UUID.convert(named[0], None, None), read, how)
     said = receipt_of(taken)
-    if dry_run:
+    if how.dry_run:
         db.session.rollback()
     if report.as_json:
         db.session.commit()
-        report.say("image", {"source": file, "dry_run": dry_run, **said})
-    elif dry_run:
+        report.say("image", {"source": file, "dry_run": how.dry_run, **said})
+    elif how.dry_run:
         done("\n".join(["Nothing is stored, as this is a dry run.", *map(printable, lines_of(said))]))
     else:
         lines = [f"Analysis {said['analysis_id']}", *lines_of(said), f"Shown at {said['shown_at']}"]
@@ -147,7 +159,12 @@ def _import_one(
 
 
 def _content(file: Path) -> bytes:
-    return content(file, current_app.config["MAX_REQUEST_BYTES"])
+    return content(file, _largest())
+
+
+def _largest() -> int:
+    largest: int = current_app.config["MAX_REQUEST_BYTES"]
+    return largest
 
 
 def _names(file: Path | None) -> dict[str, str]:

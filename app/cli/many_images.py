@@ -12,6 +12,7 @@ from flask import current_app
 from sqlalchemy.exc import OperationalError
 
 from app import access, importers
+from app.cli.places import Place
 from app.cli.receipts import Report, receipt_of
 from app.cli.sources import Source, sources
 from app.cli.taking import UNKNOWN, Content, How, batch_of, content_of, into_new
@@ -62,7 +63,6 @@ def import_into_project(
     report: Report,
     *,
     dataset: bytes | None,
-    dry_run: bool,
 ) -> bool:
     """Whether something was taken, and nothing refused that should not be skipped. Each image is kept at once.
 
@@ -77,10 +77,10 @@ def import_into_project(
         found = sources(paths, importers.FORMATS[how.format].endings, largest, opened)
         for pieces in _each_file(found, how, dataset, report):
             for piece, image_id in _matched(there, pieces, how, report):
-                _take(piece, image_id, how, wanted, report, dry_run=dry_run)
+                _take(piece, image_id, how, wanted, report)
     group = urlencode({"group_id": wanted["group_id"]})
     address = f"{current_app.config['PUBLIC_URL']}/projects/{project_id}/group?{group}"
-    report.total(dry_run=dry_run, group_id=wanted["group_id"], shown_at=address)
+    report.total(dry_run=how.dry_run, group_id=wanted["group_id"], shown_at=address)
     faulty = report.kinds["refused"] or (report.faults and not how.skips)
     return bool(report.kinds["image"]) and not faulty
 
@@ -99,36 +99,48 @@ def _each_file(
             report.add("other", source=source.name)
             continue
         try:
-            pieces = _pieces(source.name, source.read(), how, dataset, report) if splits else None
+            pieces = _pieces(source, source.read(), how, dataset, report) if splits else None
         except LoupeError as error:
             report.refused(error, source=source.name)
             continue
         if pieces is None:
-            named, read = (PurePosixPath(source.name).stem,), partial(_content, source.read, how.format)
+            named, read = (
+                (PurePosixPath(source.name).stem,),
+                partial(_content, source.read, how.format, source.places),
+            )
             alone.append(Piece(source.name, named, True, "", read, known=(source.name,)))
         else:
             yield pieces
     yield alone
 
 
-def _pieces(name: str, body: bytes, how: How, dataset: bytes | None, report: Report) -> list[Piece] | None:
+def _pieces(
+    source: Source, body: bytes, how: How, dataset: bytes | None, report: Report
+) -> list[Piece] | None:
     split = importers.split_file(body, how.format, dataset)
     if split is None:
         return None
-    report.file(name, split.said)
+    report.file(source.name, split.said)
     size, batch = len(body), batch_of(body, dataset or b"")
     return [
-        Piece(name, part.names, part.bare, part.key, partial(_content_of, part, size, batch), part.names)
+        Piece(
+            source.name,
+            part.names,
+            part.bare,
+            part.key,
+            partial(_content_of, part, size, batch, source.places),
+            part.names,
+        )
         for part in split.parts
     ]
 
 
-def _content_of(part: importers.Part, size: int, batch: str) -> Content:
-    return Content(part.read, lambda _: part.about, size, batch)
+def _content_of(part: importers.Part, size: int, batch: str, places: tuple[Place, ...]) -> Content:
+    return Content(part.read, lambda _: part.about, size, batch, places)
 
 
-def _content(read: Callable[[], bytes], format: str) -> Content:
-    return content_of(read(), format)
+def _content(read: Callable[[], bytes], format: str, places: tuple[Place, ...]) -> Content:
+    return content_of(read(), format, places)
 
 
 def _matched(there: Images, pieces: list[Piece], how: How, report: Report) -> Iterator[tuple[Piece, UUID]]:
@@ -173,13 +185,11 @@ def _annotations_in(piece: Piece, how: How) -> int | None:
         return None
 
 
-def _take(
-    piece: Piece, image_id: UUID, how: How, wanted: Mapping[str, Any], report: Report, *, dry_run: bool
-) -> None:
+def _take(piece: Piece, image_id: UUID, how: How, wanted: Mapping[str, Any], report: Report) -> None:
     """One transaction: what was cut off is taken when the command is run again."""
     try:
         receipt = receipt_of(into_new(image_id, piece.content(), how, wanted, piece.key))
-        if dry_run:
+        if how.dry_run:
             db.session.rollback()
         else:
             db.session.commit()

@@ -10,7 +10,9 @@ from uuid import UUID
 
 from flask import current_app
 
-from app import access, importers
+from app import access, importers, storage
+from app.cli.along import Along
+from app.cli.places import Place
 from app.errors import InvalidPayload
 from app.extensions import db
 from app.geometry import Frame
@@ -33,18 +35,22 @@ Read = Callable[[importers.Target], Found]
 class Content:
     """A file as it was read: its size in bytes, and the batch that its annotations are named after.
 
-    `about` are the fields of a new analysis that it has for this image.
+    `about` are the fields of a new analysis that it has for this image; `places` are where its artifacts may lie.
     """
 
     read: Read
     about: Callable[[importers.Target], Mapping[str, Any]]
     size: int
     batch: str
+    places: tuple[Place, ...] = ()
 
 
 @dataclass(frozen=True)
 class How:
-    """How a file is read and its annotations are stored, as the command's options say."""
+    """How a file is read and its annotations are stored, as the command's options say.
+
+    `artifacts` is where the files of artifacts lie before where the file itself has them.
+    """
 
     format: str
     mode: str = "append"
@@ -54,6 +60,8 @@ class How:
     keypoints: int | None = None
     normalized: bool = False
     tracks: bool = False
+    dry_run: bool = False
+    artifacts: tuple[Place, ...] = ()
 
     @property
     def of_reading(self) -> list[Any]:
@@ -76,7 +84,7 @@ def batch_of(*bodies: bytes) -> str:
     return digest.hexdigest()[:32]
 
 
-def content_of(body: bytes, format: str) -> Content:
+def content_of(body: bytes, format: str, places: tuple[Place, ...] = ()) -> Content:
     """A file that is read for one image. Raises MalformedRequest."""
     importer = importers.FORMATS[format]
     parsed = importer.parse(body)
@@ -86,6 +94,7 @@ def content_of(body: bytes, format: str) -> Content:
         lambda target: about(parsed, target),
         len(body),
         batch_of(body),
+        places,
     )
 
 
@@ -99,35 +108,65 @@ def into_new(image_id: UUID, content: Content, how: How, wanted: Mapping[str, An
     """An analysis of its own, which is ended; or the one that the same made before, which has all of it already.
 
     `wanted` are the model and the group, before what the file has; `part` is what of the file it is. One that was made
-    before stays in its group. Raises InvalidPayload where neither says what the model is.
+    before stays in its group. The files that its annotations refer to come along. Raises InvalidPayload where neither
+    says what the model is.
     """
     image = access.image_for(SYSTEM, image_id, Role.EDITOR)
-    target = _target(image, new_id(), how)
     given = {name: value for name, value in wanted.items() if value is not None}
+    target = _target(image, new_id(), how)
     facts, told = _facts(content.about(target), given)
     if "model_name" not in facts | given:
         raise InvalidPayload("The file does not say of which model it is: name it with --model.")
+    along = Along((*how.artifacts, *content.places))
+    target = replace(target, facts=frozenset(facts.keys() - given.keys()), artifacts=along)
     new = {"model_version": UNKNOWN, "status": Status.COMPLETED.value, **facts, **given}
-    said = [str(image.id), {**new, "group_id": None}, content.batch, part, how.of_reading]
-    new["external_job_id"] = "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    bulk = _read(target, content, how, told)
+    along.keep({(item.values["storage_path"] or "").rpartition("/")[2] for item in bulk.items})
+    new["external_job_id"] = _job(image_id, new, content, how, part, along)
     made = analyses.made_by(new["external_job_id"])
-    if made and made.group_id != new.get("group_id"):
+    if made is None:
+        return _made(image_id, target.analysis_id, new, bulk, content, how, along)
+    if made.group_id != new.get("group_id"):
         told.append(Told("group_id", f"was made before and stays in {_group(made.group_id)}"))
         new["group_id"] = made.group_id
-    bulk = _read(replace(target, facts=frozenset(facts.keys() - given.keys())), content, how, told)
+    if told or along.files:  # whose paths are those of the analysis
+        bulk = _read(replace(target, analysis_id=made.id), content, how, told)
+    return _made(image_id, target.analysis_id, new, bulk, content, how, Along(()))
+
+
+def _job(image_id: UUID, new: Mapping[str, Any], content: Content, how: How, part: str, along: Along) -> str:
+    """By which the same is found again: without the files that were not there before it is another."""
+    said = [str(image_id), {**new, "group_id": None}, content.batch, part, how.of_reading]
+    said += [sorted(along.files)] if along.files else []
+    return "import-" + hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+
+
+def _made(
+    image_id: UUID,
+    analysis_id: UUID,
+    new: Mapping[str, Any],
+    bulk: Bulk,
+    content: Content,
+    how: How,
+    along: Along,
+) -> Taken:
+    """Put first, then one transaction; `analysis_id` is that of a new one."""
     values, _ = load(CreateAnalysis(), new)
     ending, _ = load(Finalize(), {name: new[name] for name in OUTCOME if name in new})
-    analysis, _ = analyses.create(
-        image,
-        values,
-        by=SYSTEM,
-        limit=current_app.config["ML_MAX_ANALYSES_PER_IMAGE"],
-        models=current_app.config["ML_ALLOWED_MODELS"],
-        status=Status.PROCESSING,
-    )
-    counts = _stored(analysis, bulk, content, how)
-    # an artifact that the file names cannot be there yet
-    analyses.finalize(analysis, **ending, found={}, by=SYSTEM, proof=_proof())
+    with along.put(analysis_id, None if how.dry_run else storage.current()) as found:
+        analysis, is_new = analyses.create(
+            access.image_for(SYSTEM, image_id, Role.EDITOR),
+            values,
+            by=SYSTEM,
+            limit=current_app.config["ML_MAX_ANALYSES_PER_IMAGE"],
+            models=current_app.config["ML_ALLOWED_MODELS"],
+            status=Status.PROCESSING,
+            analysis_id=analysis_id,
+        )
+        if is_new:
+            along.announce(analysis)
+        counts = _stored(analysis, bulk, content, how)
+        analyses.finalize(analysis, **ending, found=found, by=SYSTEM, proof=_proof())
     return Taken(analysis, counts, bulk)
 
 

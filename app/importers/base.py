@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, NoReturn, TypeAlias
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeAlias
 from uuid import UUID
 
 from app.annotations.segmentation import MAX_PIXELS
@@ -85,6 +85,16 @@ class Pixels:
     left: int = 20 * MAX_PIXELS
 
 
+class Artifacts(Protocol):
+    """The files that come along with Loupe's own exports, as whoever imports one has them."""
+
+    def listed(self, artifacts: Any) -> None:
+        """What the export has as the analysis's `artifacts`."""
+
+    def fault(self, path: str, annotation_type: Any) -> str | None:
+        """Why the file at this `storage_path` of the export cannot come along; None where it does."""
+
+
 @dataclass(frozen=True)
 class Target:
     """What the file is read for: an analysis of an image, whose size in pixels is `frame`, and what the caller said.
@@ -93,7 +103,8 @@ class Target:
     neither the image's file name nor its id. For files that do not tell, `keypoints` is how many a line has,
     `normalized` that coordinates go from 0 to 1, and `tracks` that lines end with the id of a track. `facts` are the
     fields of a new analysis that are taken from the file.
-    `pixels` is what is left for masks, of which a few bytes can be millions.
+    `pixels` is what is left for masks, of which a few bytes can be millions. `artifacts` are the files that come along;
+    without it those that annotations refer to are uploaded by somebody else.
     """
 
     analysis_id: UUID
@@ -107,6 +118,7 @@ class Target:
     tracks: bool = False
     facts: frozenset[str] = frozenset()
     pixels: Pixels = field(default_factory=Pixels, compare=False)
+    artifacts: Artifacts | None = field(default=None, compare=False)
 
     @property
     def calls(self) -> frozenset[str]:

@@ -130,6 +130,8 @@ def about(path: str, head: Json, target: Target) -> Found:
             f"{path}image_id",
             "is another image: coordinates are taken as pixels of the one that is imported to",
         )
+    if target.artifacts is not None:
+        target.artifacts.listed(head.get("artifacts"))
     for name in head:
         if name in target.facts:
             yield Told(f"{path}{name}", "is taken for the new analysis")
@@ -143,7 +145,14 @@ def annotation(place: str, entry: Json, target: Target) -> Found:
         yield LeftOut(place, "has an id and a time, and gets new ones")
     path = item.get("storage_path")
     found = _PATH.fullmatch(path) if isinstance(path, str) else None
-    if found:
+    if found and target.artifacts is not None:
+        fault = target.artifacts.fault(found[0], item.get("annotation_type"))
+        if fault is not None:
+            yield Refused(place, "storage_path", fault)
+            return
+        item["storage_path"] = f"ml_outputs/{target.analysis_id}/{found[1]}"
+        yield Told(place, "names an artifact, whose file comes along")
+    elif found:
         item["storage_path"] = f"ml_outputs/{target.analysis_id}/{found[1]}"
         if item["storage_path"] != path:
             yield Told(place, "names an artifact, which must be uploaded to this analysis too")

@@ -28,13 +28,14 @@ def create(
     pending_limit: int = 0,
     models: Sequence[str],
     status: Status,
+    analysis_id: UUID | None = None,
 ) -> tuple[Analysis, bool]:
     """A new analysis and True, or the one this `external_job_id` already made and False.
 
     `limit` is how many an image can have, `pending_limit` how many that have not ended a person can have asked for (0:
-    any number). Raises Conflict (the id made another one), Deleted (the one it made was deleted), ModelNotAllowed,
-    LimitReached. The image's row is locked first, so that simultaneous requests can neither pass the limit together nor
-    make the same job twice.
+    any number); `analysis_id` is that of a new one where files were put there beforehand. Raises Conflict (the id made
+    another one), Deleted (the one it made was deleted), ModelNotAllowed, LimitReached. The image's row is locked first,
+    so that simultaneous requests can neither pass the limit together nor make the same job twice.
     """
     lock(image)
     made = _made_before(image, wanted)
@@ -47,7 +48,7 @@ def create(
         refuse_more_pending(by.user, pending_limit)
     moment = now()
     analysis = Analysis(
-        id=new_id(),
+        id=analysis_id or new_id(),
         image_id=image.id,
         status=status.value,
         requested_by_id=by.user.id if by.user else None,

@@ -49,6 +49,11 @@ def ids(world: Any, project: Any, viewer: Any, tmp_path: Path, monkeypatch: Any)
         (tmp_path / place).write_text(json.dumps(content))
     (tmp_path / "names.json").write_text('{"0": "leaf", "1": "stem", "2": "tree"}')
     (tmp_path / "analyses.json").write_bytes(exported)
+    (tmp_path / "everything").mkdir()
+    with zipfile.ZipFile(tmp_path / "everything.zip", "w") as archive:
+        archive.writestr("analyses.json", exported)
+    bundle = viewer.api("GET", f"/api/analyses/{done.id}/bundle", buffered=True).data
+    (tmp_path / "bundle.zip").write_bytes(bundle)
     with zipfile.ZipFile(tmp_path / "labels.zip", "w") as archive:
         archive.write(DATA / "yolo-detect.txt", "train/leaf-1.txt")
     monkeypatch.chdir(tmp_path)
