@@ -16,7 +16,7 @@ GOLDEN: dict[str, tuple[str, dict[str, Any]]] = {
     "geojson": ("geojson*.json", {}),
     "supervision": ("supervision*.json", {}),
     "fiftyone": ("fiftyone*.json", {}),
-    "torchvision": ("torchvision.json", {}),
+    "torchvision": ("torchvision-*.json", {}),
     "detectron2": ("detectron2-*.json", {"called": "7"}),
     "mmdetection": ("mmdetection.json", {}),
     "rekognition": ("rekognition.json", {}),

@@ -76,25 +76,51 @@ def test_detections_without_names() -> None:
 # --- torchvision, MMDetection ------------------------------------------------------------------------------------
 
 
-def test_torchvision() -> None:
-    bulk = load(Path("torchvision.json"), "torchvision", names=NAMES)
-    assert rows(bulk) == [
-        ("segmentation", "stem", 0.9873),
-        ("keypoint", "stem", 0.9873),
-        ("segmentation", "fruit", 0.25),
-        ("keypoint", "fruit", 0.25),
-    ]
-    (sent,) = content("torchvision.json")
-    for i in range(2):
-        mask, points = data(bulk)[2 * i : 2 * i + 2]
-        assert (pixels(mask) == (np.array(sent["masks"][i][0]) > 0.5)).all()
-        assert mask["extra"] == {
-            "labels": sent["labels"][i],
-            "keypoints_scores": sent["keypoints_scores"][i],
-            "box": sent["boxes"][i],
-        }
-        assert [[p["x"], p["y"], p["visible"]] for p in points["keypoints"]] == sent["keypoints"][i]
+def test_boxes_of_torchvision() -> None:
+    bulk = load(Path("torchvision-boxes.json"), "torchvision", names=NAMES)
+    assert rows(bulk) == [("bounding_box", "fruit", 0.2545)] * 2
+    (sent,) = content("torchvision-boxes.json")
+    assert [corners(stored) for stored in data(bulk)] == sent["boxes"]
+    assert [stored["extra"] for stored in data(bulk)] == [{"labels": 3}] * 2
+
+
+def test_masks_of_torchvision() -> None:
+    bulk = load(Path("torchvision-masks.json"), "torchvision", names=NAMES)
+    assert rows(bulk) == [("segmentation", "tree", 0.998), ("segmentation", "tree", 0.9972)]
+    (sent,) = content("torchvision-masks.json")
+    assert [int(pixels(stored).sum()) for stored in data(bulk)] == [88, 4]
+    for i, stored in enumerate(data(bulk)):
+        assert (pixels(stored) == (np.array(sent["masks"][i][0]) > 0.5)).all()
+        assert stored["extra"] == {"labels": 2, "box": sent["boxes"][i]}
     assert said(bulk, "told") == {ROWS: 2}
+
+
+def test_keypoints_of_torchvision() -> None:
+    bulk = load(Path("torchvision-keypoints.json"), "torchvision", names=NAMES)
+    assert rows(bulk) == [
+        ("bounding_box", "stem", 0.9999),
+        ("keypoint", "stem", 0.9999),
+        ("bounding_box", "stem", 0.9998),
+        ("keypoint", "stem", 0.9998),
+    ]
+    (sent,) = content("torchvision-keypoints.json")
+    for i in range(2):
+        box, points = data(bulk)[2 * i : 2 * i + 2]
+        assert corners(box) == sent["boxes"][i]
+        assert box["extra"] == {"labels": 1, "keypoints_scores": sent["keypoints_scores"][i]}
+        assert [[p["x"], p["y"], p["visible"]] for p in points["keypoints"]] == sent["keypoints"][i]
+
+
+def test_a_mask_and_keypoints_of_one_detection() -> None:
+    """No ready-made model of torchvision gives both, but its `RoIHeads` can."""
+    (masked,), (pointed,) = content("torchvision-masks.json"), content("torchvision-keypoints.json")
+    bulk = load([pointed | masked], "torchvision", names=NAMES)
+    assert [row[0] for row in rows(bulk)] == ["segmentation", "keypoint"] * 2
+    assert data(bulk)[0]["extra"] == {
+        "labels": 2,
+        "keypoints_scores": pointed["keypoints_scores"][0],
+        "box": masked["boxes"][0],
+    }
 
 
 def test_the_image_by_its_number() -> None:

@@ -1,9 +1,11 @@
-"""Writes torchvision.json, detectron2-*.json and mmdetection.json beside this file.
+"""Writes detectron2-*.json and mmdetection.json beside this file.
 
-None of these libraries is small enough to be run here; their answers are written down as their documentation and source
-have them (torchvision 0.24 `maskrcnn_resnet50_fpn` and `keypointrcnn_resnet50_fpn`; Detectron2 0.6
-`instances_to_coco_json`, `BoxMode`, dataset dicts, `Instances`; MMDetection 3.3 `DetInferencer.pred2dict`). The
-run-lengths are made by pycocotools 2.0.11, as the last two do it themselves.
+Neither library was run. Detectron2 is not on PyPI. MMDetection 3.3.0 is, with mmcv-lite, but beside that `mmdet.apis`
+cannot be imported: it needs `mmcv._ext`, the compiled operators. mmcv itself (2.1.0, as 2.2.0 is refused) is there only
+as source. Its setup.py imports pkg_resources, which setuptools has dropped; with one below 81 it compiles some 80 files
+against torch, which was begun but not waited for. So the answers are written down as their
+documentation and source have them (Detectron2 0.6 `instances_to_coco_json`, `BoxMode`, dataset dicts, `Instances`;
+MMDetection 3.3 `DetInferencer.pred2dict`). The run-lengths are made by pycocotools 2.0.11, as both do it themselves.
 """
 
 import json
@@ -34,17 +36,6 @@ def rle(box: list[float]) -> dict[str, Any]:
 def write(name: str, content: Any) -> None:
     (HERE / name).write_text(json.dumps(content) + "\n")
 
-
-keypoints = [[[x, y, 1.0] for x, y in ((8.0, 12.0), (20.0, 28.0))], [[44.0, 10.0, 1.0], [50.0, 40.0, 1.0]]]
-output = {
-    "boxes": BOXES,
-    "labels": [1, 3],
-    "scores": SCORES,
-    "masks": [[np.where(drawn(box), 0.93, 0.02).tolist()] for box in BOXES],
-    "keypoints": keypoints,
-    "keypoints_scores": [[11.5, 3.25], [-0.5, 8.0]],
-}
-write("torchvision.json", [output])
 
 write(
     "mmdetection.json",
