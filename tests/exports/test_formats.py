@@ -150,6 +150,7 @@ def test_the_fields_it_says_it_lacks(
         one = db.session.scalars(of_one).one()
         for name, value in marked.items():
             setattr(one, name, value)
+        one.confidence = 0.7654
         db.session.commit()
         expected = values | marked | {"parameters": "mark-parameters", "provenance": "mark-provenance"}
         expected |= {
@@ -158,7 +159,7 @@ def test_the_fields_it_says_it_lacks(
             "filename": "mark-filename",
             "annotation_id": str(one.id),
         }
-        expected |= {"started_at": "2020-02-03T04:05:06"}
+        expected |= {"started_at": "2020-02-03T04:05:06", "confidence": "0.7654"}
     path = f"/api/analyses/{full.id}/export" if alone else f"/api/projects/{project.id}/export"
     answer = viewer.api("GET", path, query_string={"format": form})
     text = all_text(answer)
