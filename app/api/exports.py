@@ -9,7 +9,7 @@ from flask import Response, current_app, request
 from app import access, exports, storage
 from app.api import api
 from app.errors import StorageUnavailable
-from app.exports import FORMATS, Selection
+from app.exports import FORMATS, Selection, manifests
 from app.extensions import db
 from app.guards import ml_feature, open_to_pipelines, principal
 from app.openapi import Answer, operation
@@ -24,6 +24,7 @@ COCO = {"type": "object", "required": ["images", "annotations", "categories"]}
 COCO_RESULTS = {"type": "array", "items": {"type": "object", "required": ["image_id", "category_id"]}}
 MANIFEST = {"type": "object", "required": ["format", "keeps", "dropped"]}
 FILE = "The file. `X-ML-Export-Dropped` says what its format cannot carry."
+HEADERS = ("Content-Disposition", manifests.HEADER)
 
 
 @api.get("/analyses/<uuid:analysis_id>/export")
@@ -39,7 +40,7 @@ FILE = "The file. `X-ML-Export-Dropped` says what its format cannot carry."
                 MANIFEST,
             ),  # of `format=coco`, `format=coco-results` and `manifest=1`
             says=FILE,
-            headers=("Content-Disposition",),
+            headers=HEADERS,
         )
     },
     query=ExportQuery,
@@ -64,7 +65,7 @@ def export_analysis(analysis_id: UUID) -> Response:
 @api.get("/projects/<uuid:project_id>/export")
 @operation(
     "Analyses",
-    {200: Answer(types=TYPES, says=FILE, headers=("Content-Disposition",))},
+    {200: Answer(types=TYPES, says=FILE, headers=HEADERS)},
     query=ExportOfProject,
     raises=(StorageUnavailable,),
 )
@@ -73,10 +74,12 @@ def export_project(project_id: UUID) -> Response:
     """The analyses of a project as a file, oldest first: all, or those of a group, a model, a status, some days.
 
     As an analysis alone is exported; each format says what it adds for many. Analyses made after the export began are
-    left out.
+    left out. A group that the project does not have is no empty file but 404.
     """
     project = access.project_for(principal(), project_id)
     query, _ = load(ExportOfProject(), request.args.to_dict())
+    if query["group_id"]:
+        access.group_for(principal(), project.id, query["group_id"])
     selection, name = _selection(project.id, query), project.name
     form, now = query["format"], _now()
     db.session.rollback()  # none is open while the storage is asked, while it is counted, or while it is sent

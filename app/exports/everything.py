@@ -1,4 +1,4 @@
-"""All that a project holds as one zip: its images, artifacts, annotations, analyses and audit trail.
+"""All that a project holds as one zip: its images, artifacts, annotations, analyses, receipts and audit trail.
 
 What is deleted and not yet purged is left out, and so are pictures that Loupe makes of these. `files.csv` names every
 other entry with its size and SHA-256, and of images and artifacts, also of those that are not there, whether they are
@@ -27,8 +27,9 @@ from app.exports.reading import read
 from app.exports.stored import Stored, of_artifact, of_image, size_of_artifacts, total
 from app.exports.waiting import Waiting
 from app.exports.zips import ZipStream
-from app.models import Artifact, AuditEvent, Image, Membership, Project, User
+from app.models import Artifact, AuditEvent, Image, Membership, Project, Receipt, User
 from app.schemas.base import moment
+from app.schemas.receipts import kept_receipt_out
 from app.storage import Storage
 
 ROWS = 500  # read at a time
@@ -38,6 +39,7 @@ NAMED = 1000  # files of each of these in the manifest; files.csv has them all
 LEFT_OUT = (
     "images and analyses that are deleted",
     "previews, tiles and layers, which are made from what is here",
+    "webhooks, which repeat what is here, and exports that are kept",
     "keys, passwords and sessions",
 )
 
@@ -76,13 +78,14 @@ class _Everything:
     def pieces(self) -> Iterator[bytes]:
         self._note(*COLUMNS)
         yield from self._text("project.json", self._project())
-        yield from self._text("images.ndjson", self._lines("images", self._images()))
+        yield from self._text("images.ndjson", self._lines("images", map(_columns, self._images())))
         for row in self._images():
             yield from self._stored(of_image(row))
         yield from self._text("analyses.json", self._analyses())
         for row in self._artifacts():
             yield from self._stored(of_artifact(row, f"artifacts/{row.analysis_id}"))
-        yield from self._text("audit.ndjson", self._lines("audit_events", self._audit()))
+        yield from self._text("receipts.ndjson", self._lines("receipts", self._receipts()))
+        yield from self._text("audit.ndjson", self._lines("audit_events", map(_columns, self._audit())))
         yield from self.zip.add("files.csv", self.files.chunks(), deflate=True)
         yield from self.zip.add("manifest.json", [orjson.dumps(self._manifest())], deflate=True)
         yield from self.zip.end()
@@ -119,11 +122,11 @@ class _Everything:
         csv.writer(text, lineterminator="\r\n").writerow(cells)
         self.files.write(text.getvalue().encode())
 
-    def _lines(self, kind: str, rows: Iterable[Row[Any]]) -> Iterator[bytes]:
+    def _lines(self, kind: str, told: Iterable[dict[str, Any]]) -> Iterator[bytes]:
         self.counts[kind] = 0
-        for row in rows:
+        for one in told:
             self.counts[kind] += 1
-            yield orjson.dumps(_columns(row), option=orjson.OPT_APPEND_NEWLINE)
+            yield orjson.dumps(one, option=orjson.OPT_APPEND_NEWLINE)
 
     # --- what is in them ---
 
@@ -154,6 +157,14 @@ class _Everything:
         for some in analyses_of(Selection(project_id=self.project_id), self.now):
             of_some = wanted.where(Artifact.analysis_id.in_([row.id for row in some]))
             yield from read(of_some.order_by(Artifact.analysis_id, Artifact.storage_path))
+
+    def _receipts(self) -> Iterator[dict[str, Any]]:
+        """The same way, each as the API has it and with its analysis; an analysis keeps few."""
+        wanted = select(*Receipt.__table__.columns).where(Receipt.created_at <= self.now)
+        for some in analyses_of(Selection(project_id=self.project_id), self.now):
+            of_some = wanted.where(Receipt.analysis_id.in_([row.id for row in some]))
+            for row in read(of_some.order_by(Receipt.analysis_id, Receipt.created_at, Receipt.id)):
+                yield {"analysis_id": str(row.analysis_id), **kept_receipt_out(row)}
 
     def _audit(self) -> Iterator[Row[Any]]:
         statement = select(*AuditEvent.__table__.columns).where(AuditEvent.project_id == self.project_id)

@@ -74,8 +74,9 @@ NOT_DRAWN = {name: name for name in ("heatmap", "classification", "custom")}
 BOXES_ONLY = NOT_DRAWN | {name: f"{name}_shape" for name in ("polygon", "segmentation", "keypoint")}
 OF_RESULTS = frozenset(KEPT) | {"annotation_id", "confidence", "data"}
 OF_YOLO = frozenset(
-    {"analysis_id", "image_id", "filename", "model_name", "model_version", "class_name", "confidence", "data"}
+    {"analysis_id", "image_id", "filename", "model_name", "model_version", "class_name", "data"}
 )
+WITH_SCORES = OF_YOLO | {"confidence"}
 YOLO: dict[str, Any] = {
     "extension": "yolo.zip",
     "content_type": ZIP,
@@ -144,7 +145,7 @@ FORMATS: dict[str, Format] = {
         title="YOLO with scores",
         keeps="The same with a confidence on each line",
         write=write_yolo_with_scores,
-        **YOLO | {"extension": "yolo-scores.zip"},
+        **YOLO | {"extension": "yolo-scores.zip", "writes": WITH_SCORES},
     ),
     "voc": Format(
         title="Pascal VOC",
@@ -153,7 +154,7 @@ FORMATS: dict[str, Format] = {
         content_type=ZIP,
         write=write_voc,
         drops=BOXES_ONLY,
-        writes=OF_YOLO | {"status", "annotation_id"},
+        writes=WITH_SCORES | {"status", "annotation_id"},
         manifest=True,
     ),
 }

@@ -151,7 +151,8 @@ class Progress:
 def entries(selection: Selection, moment: datetime, storage: Storage | None) -> Iterator[Entry]:
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
-    What is deleted meanwhile is left out, up to FRESH before its entry is taken. No transaction is open while an
+    What is deleted meanwhile is left out, up to FRESH before its entry is taken; annotations of one that has ended that
+    are gone after that raise Deleted from its pages. No transaction is open while an
     entry is used or the storage is asked.
     """
     asked = clock.monotonic()
@@ -179,7 +180,7 @@ def _entries(rows: Sequence[Row[Any]], selection: Selection, storage: Storage | 
             yield from _running([row.id for row in group], found)
         else:
             pages = _said(group, read, annotations_of)
-            yield from (Entry(_about(row, found), row, pages[row.id]) for row in group)
+            yield from (_entry(row, found, pages[row.id]) for row in group)
 
 
 def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:
@@ -187,7 +188,7 @@ def entry_of(analysis_id: UUID, storage: Storage | None) -> Entry | None:
     found = Found(_artifacts([analysis_id]), storage) if storage else None
     rows = read(_these([analysis_id]))
     if rows and not _runs(rows[0]):
-        return Entry(_about(rows[0], found), rows[0], annotations_of(analysis_id))
+        return _entry(rows[0], found, annotations_of(analysis_id))
     return next(_running([analysis_id], found), None)
 
 
@@ -218,7 +219,24 @@ def _running(ids: Sequence[UUID], found: "Found | None") -> Iterator[Entry]:
             partial(set_aside, connection=connection),
         )
     for row in rows:
-        yield Entry(_about(row, found), row, pages[row.id])
+        yield _entry(row, found, pages[row.id])
+
+
+def _entry(row: Row[Any], found: "Found | None", pages: Pages) -> Entry:
+    return Entry(_about(row, found), row, pages if _runs(row) else _whole(row, pages))
+
+
+def _whole(row: Row[Any], pages: Pages) -> Pages:
+    """The same pages of an analysis that has ended. Raises Deleted after the last one when annotations are gone.
+
+    It is purged while a slow client reads, say: without this the file would end as one that is whole.
+    """
+    there = 0
+    for rows in pages:
+        there += len(rows)
+        yield rows
+    if there < row.annotation_count:
+        raise Deleted("Annotations of an analysis have been deleted while it was exported.")
 
 
 def _these(ids: Sequence[UUID]) -> Select[Any]:

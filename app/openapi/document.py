@@ -114,7 +114,7 @@ def _add_components(spec: APISpec, converter: Converter, app: Flask) -> None:
         schemes |= security.signature_schemes()
         for name, form in security.parameters().items():
             spec.components.parameter(name, "header", form)
-        for name, form in problems.RATE_HEADERS.items():
+        for name, form in (problems.RATE_HEADERS | security.EXPORT_HEADERS).items():
             spec.components.header(name, form)
         for name, form in annotation_types.components(converter).items():
             spec.components.schema(name, form)

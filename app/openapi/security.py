@@ -112,3 +112,13 @@ HEADERS: Json = {
         "schema": {"type": "string"},
     },
 }
+
+# of analyses as a file
+EXPORT_HEADERS: Json = {
+    "X-ML-Export-Dropped": {
+        "description": "What the file does not have: annotations by type with how many there are (or `uncounted`), and "
+        "the names of `fields`. RFC 9651; absent where nothing is lost.",
+        "schema": {"type": "string"},
+        "example": 'heatmap=12, custom=3, fields="parameters provenance"',
+    },
+}

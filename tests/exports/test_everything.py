@@ -92,6 +92,7 @@ def test_all_of_it_is_there_and_nothing_else(
             "annotations": 5,
             "images": 2,
             "files": 4,
+            "receipts": 1,
             "audit_events": len(trail),
             **dict.fromkeys(AMISS, 0),
         }
@@ -163,10 +164,41 @@ def test_a_file_that_ends_before_its_end_is_no_entry(
         everything(app, project)
 
 
+def test_receipts_are_as_the_api_has_them(
+    app: Flask,
+    world: World,
+    project: Project,
+    filled: list[Analysis],
+    image: Image,
+    pipeline: Pipeline,
+    admin: Person,
+) -> None:
+    """Of each analysis the oldest first; what is deleted, and what is another project's, is not there."""
+    other = world.image(world.project("Bark"))
+    running, deleted, elsewhere = (
+        world.analysis(one, "processing") for one in (world.image(project), image, other)
+    )
+    for analysis in (running, deleted, elsewhere):
+        store(pipeline, analysis, [box(client_id="a", confidence=0.5)])
+        store(pipeline, analysis, [box(client_id="b", nonsense=1)])
+    with app.app_context():
+        db.session.get_one(Analysis, deleted.id).deleted_at = now()
+        db.session.commit()
+    expected = []
+    for row in (filled[0], running):
+        told = admin.api("GET", f"/api/analyses/{row.id}/receipts").json["receipts"]
+        expected += [{"analysis_id": str(row.id), **one} for one in reversed(told)]
+    with everything(app, project) as archive:
+        assert lines(archive, "receipts.ndjson") == expected and len(expected) == 3
+        manifest = orjson.loads(archive.read("manifest.json"))
+        assert manifest["counts"]["receipts"] == 3
+        assert any("webhooks" in one for one in manifest["left_out"])
+
+
 def test_an_empty_project_is_a_whole_zip(app: Flask, world: World) -> None:
     with everything(app, world.project("Moss")) as archive:
         assert orjson.loads(archive.read("analyses.json"))["analyses"] == []
-        assert archive.read("images.ndjson") == b""
+        assert archive.read("images.ndjson") == archive.read("receipts.ndjson") == b""
 
 
 def test_a_storage_that_goes_away_is_no_missing_file(

@@ -150,6 +150,7 @@ def test_the_fields_it_says_it_lacks(
         one = db.session.scalars(of_one).one()
         for name, value in marked.items():
             setattr(one, name, value)
+        one.confidence = 0.7654
         db.session.commit()
         expected = values | marked | {"parameters": "mark-parameters", "provenance": "mark-provenance"}
         expected |= {
@@ -158,7 +159,7 @@ def test_the_fields_it_says_it_lacks(
             "filename": "mark-filename",
             "annotation_id": str(one.id),
         }
-        expected |= {"started_at": "2020-02-03T04:05:06"}
+        expected |= {"started_at": "2020-02-03T04:05:06", "confidence": "0.7654"}
     path = f"/api/analyses/{full.id}/export" if alone else f"/api/projects/{project.id}/export"
     answer = viewer.api("GET", path, query_string={"format": form})
     text = all_text(answer)
@@ -246,7 +247,6 @@ def several(world: World, pipeline: Pipeline, project: Project, image: Image) ->
     [
         ({}, {"one", "two", "three"}),
         ({"group_id": "night"}, {"one", "two"}),
-        ({"group_id": "none"}, set()),
         ({"model": "leaf-net"}, {"one", "three"}),
         ({"status": "completed"}, {"one"}),
         ({"group_id": "night", "status": "processing"}, {"two"}),
@@ -308,3 +308,17 @@ def test_what_is_no_choice(project: Project, viewer: Person, stranger: Person) -
     assert fields_at_fault(viewer.api("GET", path, query_string=wrong)) == set(wrong)
     days = {"created_from": "2026-02-02", "created_to": "2026-02-01"}
     assert fields_at_fault(viewer.api("GET", path, query_string=days)) == {"created_to"}
+
+
+@pytest.mark.parametrize("more", [{}, {"manifest": "1"}, {"format": "voc"}])
+def test_a_group_that_the_project_does_not_have(
+    several: dict[str, Analysis], project: Project, viewer: Person, world: World, more: dict[str, str]
+) -> None:
+    """As its status and its bundle; another project's is none of this one."""
+    world.analysis(world.image(world.project("Bark")), "completed", group_id="theirs")
+    path = f"/api/projects/{project.id}/export"
+    for name in ("none", "theirs"):
+        answer = viewer.api("GET", path, query_string={"group_id": name, **more})
+        check_problem(answer, 404, "not-found")
+    empty = viewer.api("GET", path, query_string={"group_id": "night", "status": "failed"})
+    assert (empty.status_code, empty.json["analyses"]) == (200, [])

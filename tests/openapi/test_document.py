@@ -203,6 +203,14 @@ def test_who_can_be_answered_304_may_say_what_it_holds(content: dict[str, Any]) 
     assert all(parameter in operation["parameters"] for operation in told)
 
 
+def test_a_file_of_analyses_has_a_header_with_what_it_lacks(content: dict[str, Any]) -> None:
+    for path in ("/api/analyses/{analysis_id}/export", "/api/projects/{project_id}/export"):
+        headers = content["paths"][path]["get"]["responses"]["200"]["headers"]
+        assert headers["X-ML-Export-Dropped"] == {"$ref": "#/components/headers/X-ML-Export-Dropped"}
+        assert {"$ref": "#/components/headers/Content-Disposition"} in headers.values()
+        assert "404" in content["paths"][path]["get"]["responses"]
+
+
 def test_limits_are_those_of_the_settings(make_app: Any) -> None:
     schemas = document(make_app(ML_MAX_BULK_ANNOTATIONS="7", MAX_REQUEST_BYTES="5000")).content["components"][
         "schemas"

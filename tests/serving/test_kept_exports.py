@@ -1,8 +1,8 @@
 """Kept exports in real processes: one is killed while it writes, another writes it anew; curl resumes a download."""
 
 import hashlib
+import os
 import re
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -28,6 +28,7 @@ from tests.support import database as databases
 from tests.support import server as servers
 from tests.support.crowds import crowd
 
+OPERATIONS = Path(__file__).resolve().parents[2] / "docs" / "operations.md"
 PATIENCE = 120  # seconds
 MANY = 40_000  # annotations: written for longer than a kill takes
 
@@ -116,24 +117,29 @@ def test_killed_while_it_writes_it_is_written_anew(
 
 @pytest.mark.soak
 def test_curl_goes_on_where_a_download_ended(
-    live: LiveServer, session: requests.Session, image: Image, tmp_path: Path
+    live: LiveServer, session: requests.Session, admin: Person, image: Image, tmp_path: Path
 ) -> None:
+    """As the docs say it; a key alone leads to the sign-in page."""
     crowd(live.world, image, 3000)
     export_id = ask(live, session, format="csv")
     done = wait_for(live.world.app, export_id, "done")
     url = f"{live.url}/admin/exports/{export_id}/file"
     whole = session.get(url, timeout=60)
     assert hashlib.sha256(whole.content).hexdigest() == done.sha256 and len(whole.content) > 300_000
-    part = tmp_path / "part.csv"
+    by_key = requests.get(url, headers={"X-API-Key": admin.key}, timeout=60, allow_redirects=False)
+    assert by_key.status_code == 303 and "/sign-in" in by_key.headers["Location"]
+    part = tmp_path / "export"
     part.write_bytes(whole.content[:100_001])
-    curl = shutil.which("curl")
-    if curl is None:
-        headers = {"Range": "bytes=100001-", "If-Range": whole.headers["ETag"]}
-        rest = session.get(url, headers=headers, timeout=60)
-        assert rest.status_code == 206
-        part.write_bytes(whole.content[:100_001] + rest.content)
-    else:
-        cookie = "; ".join(f"{name}={value}" for name, value in session.cookies.items())
-        command = [curl, "-sS", "--fail", "-C", "-", "-H", f"Cookie: {cookie}", "-o", str(part), url]
-        subprocess.run(command, check=True, timeout=PATIENCE)
+    [example] = re.findall(r"```sh\n([^`]*curl [^`]*-C -[^`]*)```", OPERATIONS.read_text())
+    environment = {"LOUPE": live.url, "FILE": url, "EMAIL": admin.email, "PASSWORD": PASSWORD}
+    done_by_it = subprocess.run(
+        ["sh", "-e", "-c", example],
+        cwd=tmp_path,
+        env=os.environ | environment,
+        check=True,
+        timeout=PATIENCE,
+        capture_output=True,
+        text=True,
+    )
+    assert done_by_it.stdout.split()[0] == done.sha256
     assert part.read_bytes() == whole.content

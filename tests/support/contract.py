@@ -48,7 +48,7 @@ class Contract:
         return faults + (self.faults_by(schema, answer.json) if schema else [])
 
 
-OPTIONAL = {"Link", "WWW-Authenticate"}
+OPTIONAL = {"Link", "WWW-Authenticate", "X-ML-Export-Dropped"}
 
 
 def _absolute(schema: Any) -> Any:

@@ -14,12 +14,13 @@ from app.bundles import writing
 from app.bundles.writing import least_manifest
 from app.errors import StorageUnavailable
 from app.extensions import db
-from app.models import Analysis, AuditEvent, Export, ExportState, Image, Project
+from app.models import Analysis, Annotation, AuditEvent, Export, ExportState, Image, Project
 from app.models.columns import now
 from app.services import kept_exports
 from tests.cast import Person
 from tests.factories import World
 from tests.fakes import BrokenStorage, fill_temporary_folder
+from tests.support.crowds import crowd
 from tests.support.kept_exports import (
     EXPORTS,
     due_now,
@@ -276,3 +277,17 @@ def test_nothing_is_held_in_the_database_while_it_is_written(
                 change = db.update(Project).where(Project.id == project.id)
                 assert connection.execute(change.values(description=f"{n}")).rowcount == 1
     assert world.reload(project).description == f"{n}"
+
+
+def test_annotations_that_are_gone_make_no_whole_file(
+    app: Flask, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    """They may have been purged meanwhile: the next attempt leaves out what is deleted by then."""
+    analysis, export = crowd(world, image, 3), ask()
+    with app.app_context():
+        db.session.execute(db.delete(Annotation).where(Annotation.analysis_id == analysis.id))
+        db.session.commit()
+    assert run(app) == [f"export {export.id}: put off"]
+    found = get(world, export.id)
+    assert found.error is not None and "have been deleted" in found.error
+    assert kept_files(app) == []
