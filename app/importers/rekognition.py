@@ -87,14 +87,16 @@ def _face(place: str, face: Json) -> Found:
         if not isinstance(landmarks, list):
             raise Unfit("Landmarks", "must be a list")
         points = [json_object(point, f"Landmarks.{i}") for i, point in enumerate(landmarks)]
-        keypoints = [
-            {"name": point.get("Type"), "x": point.get("X"), "y": point.get("Y")} for point in points
-        ]
-        data = {"keypoints": keypoints} | NORMALIZED
+        data = {"keypoints": [*map(_landmark, points)]} | NORMALIZED
         score = percent(face.get("Confidence"))
         yield Taken(
             place, {"annotation_type": "keypoint", "class_name": "Face", "confidence": score, "data": data}
         )
+
+
+def _landmark(point: Json) -> Json:
+    named = {"name": point.get("Type"), "x": point.get("X"), "y": point.get("Y")}
+    return named | kept(without(point, ("Type", "X", "Y")))
 
 
 def _text(place: str, text: Json) -> Found:

@@ -213,6 +213,13 @@ def test_categories_that_say_little() -> None:
     assert faults(dataset([one(keypoints=[1, 2, 2])], categories=[bad]), "coco")
 
 
+def test_two_categories_of_one_id() -> None:
+    categories = [{"id": 1, "name": "leaf"}, {"id": 1.0, "name": "leaf"}]
+    assert rows(load(dataset([one()], categories=categories), "coco"))[0][1] == "leaf"
+    (fault,) = faults(dataset([one()], categories=[*categories, {"id": 1, "name": "stem"}]), "coco")
+    assert fault == {"field": "categories.2", "reason": "The id 1 is that of several categories."}
+
+
 def test_keys_of_its_own_are_kept() -> None:
     bulk = load(dataset([one(attributes={"age": 3}, x_min=5, normalized=True)]), "coco")
     assert data(bulk) == [

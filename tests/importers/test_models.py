@@ -71,6 +71,9 @@ def test_detections_without_names() -> None:
     assert data(bulk)[0]["extra"] == {"class_id": 1, "size": 5}
     assert said(bulk, "left_out") == {"is called like a column that the Detections have themselves": 1}
     assert said(load(sent, "supervision"), "told") == {UNNAMED: 1}
+    assert load(sent | {"data": []}, "supervision").items
+    (fault,) = faults(sent | {"data": [{"class_name": "leaf"}]}, "supervision")
+    assert fault == {"field": "data", "reason": "Must be an object of columns."}
 
 
 # --- torchvision, MMDetection ------------------------------------------------------------------------------------
