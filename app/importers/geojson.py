@@ -18,12 +18,14 @@ from app.importers.base import (
     json_file,
     not_this_format,
 )
-from app.importers.reading import Unfit, each, head, json_object, kept, one, under, without
+from app.importers.reading import Unfit, each, head, is_number, json_object, kept, one, under, without
 
 CLASSES = ("class_name", "class", "label", "category")
 SCORES = ("confidence", "score", "probability")
 _FEATURE = frozenset({"type", "geometry", "properties", "nucleusGeometry"})
 _GEOMETRY = frozenset({"type", "coordinates"})
+EARTH = "Coordinates are in a reference system of the earth; only pixels are taken."
+NEGATIVE = "has negative coordinates, taken as pixels: are they longitude and latitude?"
 PLANAR = "has a third coordinate, which is left out"
 
 
@@ -33,9 +35,7 @@ def read_features(file: Any, target: Target) -> Found:
         yield from each(file, "", _feature)
     elif isinstance(file, dict) and file.get("type") == "FeatureCollection":
         if file.get("crs") is not None:
-            not_this_format(
-                "Coordinates are in a reference system of the earth; only pixels are taken.", "crs"
-            )
+            not_this_format(EARTH, "crs")
         yield from head(file, ("type", "features"), "", "says something of the collection")
         yield from each(file.get("features"), "features", _feature)
     elif isinstance(file, dict) and file.get("type") == "Feature":
@@ -47,6 +47,8 @@ def read_features(file: Any, target: Target) -> Found:
 def _feature(place: str, feature: Json) -> Found:
     if feature.get("type") != "Feature":
         raise Unfit("type", "must be Feature")
+    if feature.get("crs") is not None:
+        not_this_format(EARTH, under(place, "crs"))
     properties = json_object(feature.get("properties") or {}, "properties")
     about, rest = _about(properties)
     children = rest.pop("childObjects", None)
@@ -55,6 +57,8 @@ def _feature(place: str, feature: Json) -> Found:
     if geometry is not None:
         yield from _annotations(place, json_object(geometry, "geometry"), about, rest)
     elif feature.get("bbox") is not None:
+        if _is_negative(feature["bbox"]):
+            yield Told(place, NEGATIVE)
         box = {"bbox": feature["bbox"], "format": "xyxy"} | kept(without(rest, ("bbox",)))
         yield Taken(place, {**about, "annotation_type": "bounding_box", "data": box})
     elif "root" in (properties.get("objectType"), properties.get("object_type")):
@@ -107,6 +111,8 @@ def _annotations(place: str, geometry: Json, about: Json, rest: Json) -> Found:
     if read is None:
         raise Unfit("geometry.type", f"must be one of {', '.join(GEOMETRIES)} and GeometryCollection")
     beside = {"geometry": beside} if (beside := without(geometry, _GEOMETRY)) else {}
+    if _is_negative(geometry.get("coordinates")):
+        yield Told(place, NEGATIVE)
     for one_kind, data, told in read(geometry.get("coordinates")):
         if told:
             yield Told(place, told)
@@ -185,6 +191,15 @@ def _positions(positions: Any) -> tuple[list[Any], bool]:
     if not all(isinstance(position, list) and len(position) >= 2 for position in found):
         raise Unfit("geometry.coordinates", "must be positions [x, y]")
     return [position[:2] for position in found], any(len(position) > 2 for position in found)
+
+
+def _is_negative(coordinates: Any) -> bool:
+    """Whether a number of a position, or of positions in lists of any depth, is; a height may be."""
+    if not isinstance(coordinates, list):
+        return False
+    return any(is_number(value) and value < 0 for value in coordinates[:2]) or any(
+        map(_is_negative, coordinates)
+    )
 
 
 def _flat(points: list[Any]) -> list[Any]:
