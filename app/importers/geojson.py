@@ -18,7 +18,19 @@ from app.importers.base import (
     json_file,
     not_this_format,
 )
-from app.importers.reading import Unfit, each, head, is_number, json_object, kept, one, under, without
+from app.importers.reading import (
+    Unfit,
+    each,
+    head,
+    inner,
+    is_number,
+    json_object,
+    kept,
+    one,
+    says_nothing,
+    under,
+    without,
+)
 
 CLASSES = ("class_name", "class", "label", "category")
 SCORES = ("confidence", "score", "probability")
@@ -70,8 +82,8 @@ def _feature(place: str, feature: Json) -> Found:
         yield Told(place, "has a nucleus, which stands beside it with the class nucleus")
         of = {"nucleus_of": feature["id"]} if feature.get("id") is not None else {}
         yield from _annotations(place, nucleus, {"class_name": "nucleus", "confidence": None}, of)
-    if children:
-        yield from each(children, under(place, "properties.childObjects"), _feature)
+    if not says_nothing(children):
+        yield from inner(children, place, "properties.childObjects", _feature)
 
 
 def _about(properties: Json) -> tuple[Json, Json]:

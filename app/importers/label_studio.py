@@ -31,6 +31,7 @@ from app.importers.reading import (
     each,
     each_of_image,
     head,
+    inner,
     is_number,
     json_object,
     kept,
@@ -88,7 +89,7 @@ def _task(place: str, task: Json, *, target: Target) -> Found:
     predictions = task.get("predictions") or []
     several = isinstance(predictions, list) and len(predictions) > 1
     read = partial(_prediction, target=target, several=several)
-    yield from each(predictions, under(place, "predictions"), read)
+    yield from inner(predictions, place, "predictions", read)
 
 
 def _prediction(place: str, prediction: Json, *, target: Target, several: bool) -> Found:
@@ -96,9 +97,10 @@ def _prediction(place: str, prediction: Json, *, target: Target, several: bool) 
     given = {key: prediction[key] for key in ("model_version",) if several and key in prediction}
     said = "says something of the prediction as a whole"
     yield from head(prediction, ("result", "score", *given), place, said)
-    yield from _results(
-        prediction.get("result"), under(place, "result"), target, given, prediction.get("score")
-    )
+    results = prediction.get("result")
+    if not isinstance(results, list):
+        raise Unfit("result", "must be a list")
+    yield from _results(results, under(place, "result"), target, given, prediction.get("score"))
 
 
 def _results(results: Any, path: str, target: Target, given: Json, score: Any) -> Found:

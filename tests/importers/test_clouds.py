@@ -207,3 +207,10 @@ def test_refused(format: str, file: Any, place: str, field: str) -> None:
 @pytest.mark.parametrize("file", ["x", 5, None, {}, [], {"a": 1}, {"responses": []}, {"objectsResult": 5}])
 def test_what_is_no_file_of_it(format: str, file: Any) -> None:
     assert faults(file, format)
+
+
+def test_instances_that_are_no_list_are_refused_alone() -> None:
+    labels = [{"Name": name, "Confidence": 50, "Instances": at} for name, at in (("a", "x"), ("b", None))]
+    bulk = load({"Labels": labels}, "rekognition", skips=True)
+    assert [row[1] for row in rows(bulk)] == ["a", "b"] and bulk.skipped_count == 1
+    assert bulk.skipped[0]["errors"] == [{"field": "Instances", "reason": "must be a list"}]

@@ -172,3 +172,10 @@ def test_negative_coordinates_are_told() -> None:
     features.append({"type": "Feature", "properties": {}, "bbox": [-1, 2, 3, 4]})
     told = "has negative coordinates, taken as pixels: are they longitude and latitude?"
     assert said(load(features, "geojson", skips=True), "told")[told] == 3
+
+
+def test_children_that_are_no_list_are_refused_alone() -> None:
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [1, 2]}}
+    bulk = load([feature | {"properties": {"childObjects": 5}}, feature], "geojson", skips=True)
+    assert bulk.skipped[0]["place"] == "0" and bulk.places == ["0", "0", "1"]
+    assert bulk.skipped[0]["errors"] == [{"field": "properties.childObjects", "reason": "must be a list"}]

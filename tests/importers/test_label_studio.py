@@ -233,3 +233,12 @@ def test_more_than_all_of_the_image(kind: str, value: Any, field: str) -> None:
 def test_a_percent_that_was_rounded_up() -> None:
     value = {"x": 0, "y": 0, "width": 100.00000000000001, "height": 5, "rectanglelabels": ["leaf"]}
     assert load([{"type": "rectanglelabels", "value": value}], "label-studio").items
+
+
+def test_predictions_that_are_no_list_are_refused_alone() -> None:
+    point = {"type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["tip"]}}
+    sent: tuple[Any, ...] = ("x", [{"result": 5}, {"result": [point]}])
+    tasks = [{"data": {"image": "leaf.png"}, "predictions": predictions} for predictions in sent]
+    bulk = load(tasks, "label-studio", skips=True)
+    assert bulk.places == ["0", "1.predictions.0", "1.predictions.1.result.0"] and len(bulk.items) == 1
+    assert [one["errors"][0]["field"] for one in bulk.skipped] == ["predictions", "result"]

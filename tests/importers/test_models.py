@@ -264,3 +264,11 @@ def test_columns_of_different_lengths(format: str, first: str) -> None:
 def test_what_is_no_file_of_it(format: str, file: Any) -> None:
     assert faults(file, format)
     assert not load([], format).items
+
+
+def test_annotations_that_are_no_list_are_refused_alone() -> None:
+    box = {"bbox": [1, 2, 3, 4], "bbox_mode": 0}
+    sent = [{"file_name": "leaf.png", "annotations": found} for found in (5, [box])]
+    bulk = load(sent, "detectron2", skips=True)
+    assert len(bulk.items) == 1
+    assert bulk.skipped[0]["errors"] == [{"field": "annotations", "reason": "must be a list"}]
