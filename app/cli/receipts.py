@@ -109,7 +109,7 @@ def _annotations(number: int | None) -> str:
 
 
 def _other(said: Json) -> Iterator[str]:
-    yield f"{said['source']}: left out: it is hidden, or ends like no file of this format"
+    yield f"{said['source']}: left out: it is hidden, a bundle's trail, or ends like no file of this format"
 
 
 def _file(said: Json) -> Iterator[str]:

@@ -12,10 +12,11 @@ from typing import NamedTuple
 from app.errors import LoupeError, MalformedRequest, PayloadTooLarge
 
 MAX_ENTRIES = 100_000
+_TRAIL = "analyses/*/audit.ndjson"  # of a bundle, beside its annotations
 
 
 class Source(NamedTuple):
-    """A file, and what reads it; `read` is None where it is hidden or its ending says that it is something else.
+    """A file, and what reads it; `read` is None where it is hidden or its name says that it is something else.
 
     Of a zip that cannot be opened `fault` says why.
     """
@@ -48,7 +49,7 @@ def sources(
 
 def _is_wanted(file: PurePath, endings: Sequence[str]) -> bool:
     hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
-    return not hidden and file.suffix.lower() in endings
+    return not hidden and not file.match(_TRAIL) and file.suffix.lower() in endings
 
 
 def content(file: Path, largest: int) -> bytes:
