@@ -109,7 +109,8 @@ def _annotations(number: int | None) -> str:
 
 
 def _other(said: Json) -> Iterator[str]:
-    yield f"{said['source']}: left out: it is hidden, an artifact, or ends like no file of this format"
+    what = "it is hidden, an artifact, a bundle's trail, or ends like no file of this format"
+    yield f"{said['source']}: left out: {what}"
 
 
 def _file(said: Json) -> Iterator[str]:

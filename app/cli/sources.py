@@ -10,9 +10,11 @@ from app.cli.files import content, inflated, is_zip, open_zip
 from app.cli.places import Place, in_folder, in_zip, is_artifact
 from app.errors import LoupeError
 
+_TRAIL = "analyses/*/audit.ndjson"  # of a bundle, beside its annotations
+
 
 class Source(NamedTuple):
-    """A file, and what reads it; `read` is None where it is hidden or an artifact, or its ending says that it is
+    """A file, and what reads it; `read` is None where it is hidden or an artifact, or its name says that it is
     something else.
 
     Of a zip that cannot be opened `fault` says why. `places` are where the files of its artifacts may lie.
@@ -49,7 +51,8 @@ def sources(
 
 def _is_wanted(file: PurePath, endings: Sequence[str]) -> bool:
     hidden = any(part.startswith(".") and part not in (".", "..") for part in file.parts)
-    return not hidden and not is_artifact(file) and file.suffix.lower() in endings
+    is_beside = is_artifact(file) or file.match(_TRAIL)
+    return not hidden and not is_beside and file.suffix.lower() in endings
 
 
 def _in_zip(path: Path, endings: Sequence[str], largest: int, opened: ExitStack) -> Iterator[Source]:

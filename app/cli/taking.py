@@ -69,6 +69,12 @@ class How:
         told = [self.format, sorted(self.names.items()), self.called, self.keypoints, self.normalized]
         return [*told, "tracks"] if self.tracks else told  # so that older imports are found again
 
+    @property
+    def ignored(self) -> list[str]:
+        """The options that were given and that the format does not read."""
+        given = (name for name in importers.READ_BY if getattr(self, name) not in (None, False, {}))
+        return importers.unread(self.format, given)
+
 
 @dataclass(frozen=True)
 class Taken:
@@ -207,7 +213,7 @@ def _target(image: Image, analysis_id: UUID, how: How) -> importers.Target:
 
 def _read(target: importers.Target, content: Content, how: How, told: Iterable[Told] = ()) -> Bulk:
     db.session.rollback()  # nothing is held while the file is read
-    return importers.load_found(
+    bulk = importers.load_found(
         chain(told, content.read(target)),
         how.format,
         target,
@@ -217,6 +223,7 @@ def _read(target: importers.Target, content: Content, how: How, told: Iterable[T
         at_most=current_app.config["ML_MAX_BULK_ANNOTATIONS"],
         skips=how.skips,
     )
+    return replace(bulk, ignored=[*how.ignored, *bulk.ignored])
 
 
 def _stored(analysis: Analysis, bulk: Bulk, content: Content, how: How) -> Mapping[str, int]:

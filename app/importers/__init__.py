@@ -1,7 +1,7 @@
 """Files of other tools as annotations: one module for each format.
 
-To add a format: a module with a function that reads it (base.py says what it gives), its line in `FORMATS`, its row in
-`docs/importing.md` and its files in `tests/data/importers/`.
+To add a format: a module with a function that reads it (base.py says what it gives), its line in `FORMATS`, its name
+at the options that it reads in `READ_BY`, its row in `docs/importing.md` and its files in `tests/data/importers/`.
 """
 
 import json
@@ -44,7 +44,18 @@ from app.importers.base import (
 from app.schemas.annotations import Bulk, Unread, load_bulk
 from app.schemas.base import MAX_ERRORS
 
-__all__ = ["FORMATS", "Importer", "Part", "Split", "Target", "load_file", "load_found", "split_file"]
+__all__ = [
+    "FORMATS",
+    "READ_BY",
+    "Importer",
+    "Part",
+    "Split",
+    "Target",
+    "load_file",
+    "load_found",
+    "split_file",
+    "unread",
+]
 
 FORMATS: dict[str, Importer] = {
     "json": loupe.JSON,
@@ -65,12 +76,28 @@ FORMATS: dict[str, Importer] = {
     "azure-vision": azure_vision.FORMAT,
 }
 
+_NUMBERED = {"coco", "coco-results", "ultralytics", "yolo", "supervision", "fiftyone"}
+_COLUMNS = {"torchvision", "detectron2", "mmdetection"}
+READ_BY: dict[str, frozenset[str]] = {
+    "names": frozenset(_NUMBERED | _COLUMNS),
+    "called": frozenset(FORMATS.keys() - {"ultralytics", "yolo", "geojson", "rekognition", "azure-vision"}),
+    "normalized": frozenset({"ultralytics"}),
+    "keypoints": frozenset({"yolo"}),
+    "tracks": frozenset({"yolo"}),
+}
+"""What the caller may say of a file besides its format, and the formats that read it; for others it means nothing."""
+
 MAX_FOUND = 1_000_000  # things in a file, of this image and of others
 MAX_GROWTH = 8  # times its size that a file may become as data, which is repeated where annotations share it
 MAX_SMALL = 16 * 1024 * 1024  # bytes of data that any file may become
 MAX_PLACES = 3  # that are named as examples
 MAX_KINDS = 50
 LONGEST = 200  # characters of a key or place that is repeated
+
+
+def unread(format: str, given: Iterable[str]) -> list[str]:
+    """Which of these parameters are options that the format does not read."""
+    return [name for name in given if name in READ_BY and format not in READ_BY[name]]
 
 
 def load_file(

@@ -60,12 +60,13 @@ def _taken(place: str, name: Any, score: Any, box: Any, field: str, frame: Json,
 
 
 def _tagged(place: str, entry: Json, *, frame: Json) -> Found:
-    """Of 4.0: the likeliest tag is the class, the others are kept."""
+    """Of 4.0: the likeliest tag is the class; all are kept where there is more to them."""
     tags = entry.get("tags")
     if not isinstance(tags, list) or not tags:
         raise Unfit("tags", "must be a list, and not empty")
     first = json_object(tags[0], "tags.0")
-    rest = without(entry, ("boundingBox", "tags")) | ({"tags": tags} if len(tags) > 1 else {})
+    is_all = len(tags) == 1 and not without(first, ("name", "confidence"))
+    rest = without(entry, ("boundingBox", "tags")) | ({} if is_all else {"tags": tags})
     box = entry.get("boundingBox")
     yield _taken(place, first.get("name"), first.get("confidence"), box, "boundingBox", frame, rest)
 

@@ -144,6 +144,7 @@ def read_results(file: Any, target: Target) -> Found:
         calls |= {ids[i] for i, entry in enumerate(_objects(file)) if analysis_of(entry) == target.called}
     if ids and calls.isdisjoint(ids):
         not_this_format(_none_called(calls, ids))
+    _check_names(_classes_of(file), target)
     entries: Entries = []
     for one in objects(file, ""):
         if isinstance(one, Refused):
@@ -169,9 +170,8 @@ def split_results(file: Any, dataset: Any = None) -> Parts:
     for image in _objects(_images_of(dataset) if dataset is not None else ()):
         images[text_of(image.get("id"))].append(image)
     categories = {} if dataset is None else by_id(dataset.get("categories"))
-    read = partial(
-        _result, images={number: some[0] for number, some in images.items()}, categories=categories
-    )
+    first = {number: some[0] for number, some in images.items()}
+    read = partial(_result, images=first, categories=categories, classes=_classes_of(file))
     parts = by_image(file, "", _number_of, read, key_of=lambda entry: analysis_of(entry) or "")
     if dataset is None:
         return (one._replace(bare=True) if isinstance(one, Part) else one for one in parts)
@@ -203,9 +203,36 @@ def _number_of(entry: Json) -> list[str]:
     return [text_of(entry.get("image_id"))]
 
 
+def _classes_of(file: list[Any]) -> set[str]:
+    return {text_of(entry.get("category_id")) for entry in _objects(file)}
+
+
+def _check_names(classes: set[str], target: Target) -> None:
+    """Raises InvalidPayload where the classes are counted from 1 and the names from 0."""
+    count = len(target.names)
+    if (
+        count
+        and "0" not in classes
+        and str(count) in classes
+        and target.names.keys() == {*map(str, range(count))}
+    ):
+        not_this_format(
+            f"The classes seem to be numbered from 1 to {count}, but the names from 0: "
+            'name them with their numbers, `{"1": "leaf"}`.'
+        )
+
+
 def _result(
-    place: str, entry: Json, *, target: Target, images: Mapping[str, Json], categories: Mapping[str, Json]
+    place: str,
+    entry: Json,
+    *,
+    target: Target,
+    images: Mapping[str, Json],
+    categories: Mapping[str, Json],
+    classes: set[str],
 ) -> Found:
+    if not categories:
+        _check_names(classes, target)
     image = images.get(text_of(entry.get("image_id")), {})
     frame = frame_of(image.get("width"), image.get("height"), target.frame)
     return read_entry(place, entry, frame, categories, target, third=None)

@@ -18,6 +18,7 @@ from app.importers.base import (
     Told,
     class_of,
     extra,
+    not_this_format,
     thing,
     third_of_keypoints,
 )
@@ -39,13 +40,17 @@ def text_of(number: Any) -> str:
 
 
 def by_id(categories: Any) -> dict[str, Json]:
-    """The categories, whose skeletons count from 0: all annotations of one share it."""
-    listed = categories if isinstance(categories, list) else []
-    return {
-        text_of(one.get("id")): one | {"skeleton": _from_zero(one.get("skeleton"))}
-        for one in listed
-        if isinstance(one, dict) and "id" in one
-    }
+    """The categories, whose skeletons count from 0: all annotations of one share it.
+
+    Raises InvalidPayload where two that are not the same have one id.
+    """
+    found: dict[str, Json] = {}
+    for index, entry in enumerate(categories if isinstance(categories, list) else ()):
+        if isinstance(entry, dict) and "id" in entry:
+            category = entry | {"skeleton": _from_zero(entry.get("skeleton"))}
+            if found.setdefault(number := text_of(entry["id"]), category) != category:
+                not_this_format(f"The id {number:.40} is that of several categories.", f"categories.{index}")
+    return found
 
 
 def _from_zero(lines: Any) -> Any:

@@ -22,7 +22,7 @@ from app.importers.columns import (
     split_images,
     told_of_mask,
 )
-from app.importers.reading import Unfit, each, head, kept, numbers, one, under, without
+from app.importers.reading import Unfit, each, head, inner, kept, numbers, one, without
 
 MODES: dict[str, Json] = {
     "XYXY_ABS": {"format": "xyxy"},
@@ -72,7 +72,7 @@ def _image(place: str, entry: Json, *, target: Target) -> Found:
     frame = frame_of(entry.get("width"), entry.get("height"), target.frame)
     # annotations of a dataset must say how their boxes are meant; the evaluator always has XYWH_ABS
     mode = None if key == "annotations" else XYWH
-    yield from each(entry[key], under(place, key), partial(_entry, target=target, mode=mode, frame=frame))
+    yield from inner(entry[key], place, key, partial(_entry, target=target, mode=mode, frame=frame))
 
 
 def _flat(entries: list[Any], target: Target) -> Found:

@@ -18,12 +18,26 @@ from app.importers.base import (
     json_file,
     not_this_format,
 )
-from app.importers.reading import Unfit, each, head, json_object, kept, one, under, without
+from app.importers.reading import (
+    Unfit,
+    each,
+    head,
+    inner,
+    is_number,
+    json_object,
+    kept,
+    one,
+    says_nothing,
+    under,
+    without,
+)
 
 CLASSES = ("class_name", "class", "label", "category")
 SCORES = ("confidence", "score", "probability")
 _FEATURE = frozenset({"type", "geometry", "properties", "nucleusGeometry"})
 _GEOMETRY = frozenset({"type", "coordinates"})
+EARTH = "Coordinates are in a reference system of the earth; only pixels are taken."
+NEGATIVE = "has negative coordinates, taken as pixels: are they longitude and latitude?"
 PLANAR = "has a third coordinate, which is left out"
 
 
@@ -33,9 +47,7 @@ def read_features(file: Any, target: Target) -> Found:
         yield from each(file, "", _feature)
     elif isinstance(file, dict) and file.get("type") == "FeatureCollection":
         if file.get("crs") is not None:
-            not_this_format(
-                "Coordinates are in a reference system of the earth; only pixels are taken.", "crs"
-            )
+            not_this_format(EARTH, "crs")
         yield from head(file, ("type", "features"), "", "says something of the collection")
         yield from each(file.get("features"), "features", _feature)
     elif isinstance(file, dict) and file.get("type") == "Feature":
@@ -47,6 +59,8 @@ def read_features(file: Any, target: Target) -> Found:
 def _feature(place: str, feature: Json) -> Found:
     if feature.get("type") != "Feature":
         raise Unfit("type", "must be Feature")
+    if feature.get("crs") is not None:
+        not_this_format(EARTH, under(place, "crs"))
     properties = json_object(feature.get("properties") or {}, "properties")
     about, rest = _about(properties)
     children = rest.pop("childObjects", None)
@@ -55,6 +69,8 @@ def _feature(place: str, feature: Json) -> Found:
     if geometry is not None:
         yield from _annotations(place, json_object(geometry, "geometry"), about, rest)
     elif feature.get("bbox") is not None:
+        if _is_negative(feature["bbox"]):
+            yield Told(place, NEGATIVE)
         box = {"bbox": feature["bbox"], "format": "xyxy"} | kept(without(rest, ("bbox",)))
         yield Taken(place, {**about, "annotation_type": "bounding_box", "data": box})
     elif "root" in (properties.get("objectType"), properties.get("object_type")):
@@ -66,8 +82,8 @@ def _feature(place: str, feature: Json) -> Found:
         yield Told(place, "has a nucleus, which stands beside it with the class nucleus")
         of = {"nucleus_of": feature["id"]} if feature.get("id") is not None else {}
         yield from _annotations(place, nucleus, {"class_name": "nucleus", "confidence": None}, of)
-    if children:
-        yield from each(children, under(place, "properties.childObjects"), _feature)
+    if not says_nothing(children):
+        yield from inner(children, place, "properties.childObjects", _feature)
 
 
 def _about(properties: Json) -> tuple[Json, Json]:
@@ -107,6 +123,8 @@ def _annotations(place: str, geometry: Json, about: Json, rest: Json) -> Found:
     if read is None:
         raise Unfit("geometry.type", f"must be one of {', '.join(GEOMETRIES)} and GeometryCollection")
     beside = {"geometry": beside} if (beside := without(geometry, _GEOMETRY)) else {}
+    if _is_negative(geometry.get("coordinates")):
+        yield Told(place, NEGATIVE)
     for one_kind, data, told in read(geometry.get("coordinates")):
         if told:
             yield Told(place, told)
@@ -185,6 +203,15 @@ def _positions(positions: Any) -> tuple[list[Any], bool]:
     if not all(isinstance(position, list) and len(position) >= 2 for position in found):
         raise Unfit("geometry.coordinates", "must be positions [x, y]")
     return [position[:2] for position in found], any(len(position) > 2 for position in found)
+
+
+def _is_negative(coordinates: Any) -> bool:
+    """Whether a number of a position, or of positions in lists of any depth, is; a height may be."""
+    if not isinstance(coordinates, list):
+        return False
+    return any(is_number(value) and value < 0 for value in coordinates[:2]) or any(
+        map(_is_negative, coordinates)
+    )
 
 
 def _flat(points: list[Any]) -> list[Any]:

@@ -107,9 +107,8 @@ def _face(place: str, face: Json) -> Found:
 def _landmark(landmark: Any, field: str) -> Json:
     landmark = json_object(landmark, field)
     at = json_object(landmark.get("position"), f"{field}.position")
-    return {"name": landmark.get("type"), "x": at.get("x", 0), "y": at.get("y", 0)} | kept(
-        without(at, ("x", "y"))
-    )
+    rest = kept(without(at, ("x", "y")), landmark=without(landmark, ("type", "position")))
+    return {"name": landmark.get("type"), "x": at.get("x", 0), "y": at.get("y", 0)} | rest
 
 
 READERS: dict[str, Callable[[str, Json], Found]] = {

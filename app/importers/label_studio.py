@@ -31,6 +31,8 @@ from app.importers.reading import (
     each,
     each_of_image,
     head,
+    inner,
+    is_number,
     json_object,
     kept,
     number,
@@ -42,6 +44,7 @@ from app.importers.reading import (
 PERCENT = {"image_width": 100, "image_height": 100}
 UPLOADED = re.compile(r"(?<=/)[0-9a-f]{8}-(?=[^/]+$)")
 CORNERS = 64  # of an ellipse as a polygon
+MOST = 100 + 1e-6  # percent; a little more is rounding
 _RESULT = frozenset({"type", "value", "original_width", "original_height", "image_rotation", "score"})
 
 
@@ -86,7 +89,7 @@ def _task(place: str, task: Json, *, target: Target) -> Found:
     predictions = task.get("predictions") or []
     several = isinstance(predictions, list) and len(predictions) > 1
     read = partial(_prediction, target=target, several=several)
-    yield from each(predictions, under(place, "predictions"), read)
+    yield from inner(predictions, place, "predictions", read)
 
 
 def _prediction(place: str, prediction: Json, *, target: Target, several: bool) -> Found:
@@ -94,9 +97,10 @@ def _prediction(place: str, prediction: Json, *, target: Target, several: bool) 
     given = {key: prediction[key] for key in ("model_version",) if several and key in prediction}
     said = "says something of the prediction as a whole"
     yield from head(prediction, ("result", "score", *given), place, said)
-    yield from _results(
-        prediction.get("result"), under(place, "result"), target, given, prediction.get("score")
-    )
+    results = prediction.get("result")
+    if not isinstance(results, list):
+        raise Unfit("result", "must be a list")
+    yield from _results(results, under(place, "result"), target, given, prediction.get("score"))
 
 
 def _results(results: Any, path: str, target: Target, given: Json, score: Any) -> Found:
@@ -168,6 +172,7 @@ def _taken(
 def _rectangle(place: str, entry: Json, value: Json, item: Json, more: Json, target: Target) -> Found:
     known = ("x", "y", "width", "height", "rotation")
     if value.get("rotation") in (None, 0):
+        _check_percents({f"value.{key}": value.get(key) for key in known[:4]})
         data = {key: value[key] for key in known[:4] if key in value} | PERCENT
         yield from _taken(place, "bounding_box", entry, item, data, more, known)
         return
@@ -213,7 +218,16 @@ def _frame(entry: Json, target: Target) -> Frame:
     return Frame(width, height)
 
 
+def _check_percents(values: Json) -> None:
+    """Of what is not turned: raises Unfit for a number above 100, as pixels are."""
+    for field, value in values.items():
+        if is_number(value) and value > MOST:
+            raise Unfit(field, "must be at most 100: it is a percent of the image, not pixels")
+
+
 def _polygon(place: str, entry: Json, value: Json, item: Json, more: Json, target: Target) -> Found:
+    for i, point in enumerate(_listed(value.get("points"))):
+        _check_percents({f"value.points.{i}.{axis}": at for axis, at in enumerate(_listed(point))})
     data = {"points": value.get("points")} | PERCENT
     if value.get("closed") is False:
         yield Told(place, "is an open line, and becomes a closed polygon")
@@ -221,7 +235,13 @@ def _polygon(place: str, entry: Json, value: Json, item: Json, more: Json, targe
     yield from _taken(place, "polygon", entry, item, data, more, known)
 
 
+def _listed(value: Any) -> list[Any]:
+    """What is no list is refused where it is read."""
+    return value if isinstance(value, list) else []
+
+
 def _keypoint(place: str, entry: Json, value: Json, item: Json, more: Json, target: Target) -> Found:
+    _check_percents({f"value.{key}": value.get(key) for key in ("x", "y")})
     point: Json = {key: value[key] for key in ("x", "y") if key in value}
     if names := _names_of(entry):
         point["name"] = names[0]

@@ -106,7 +106,11 @@ def _analysis(place: str, head: Json, lines: list[tuple[str, Json]], target: Tar
 
 
 def _read(lines: list[str]) -> list[tuple[str, Any]]:
-    return [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    """Each line with its place. Raises InvalidPayload where there is none: even of nothing there is an end."""
+    read = [(f"line {number}", _parsed(line)) for number, line in enumerate(lines, 1) if line.strip()]
+    if not read:
+        not_this_format("The file has no line: is it whole?")
+    return read
 
 
 def _heads(read: list[tuple[str, Any]]) -> list[tuple[str, Json]]:

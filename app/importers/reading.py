@@ -42,6 +42,13 @@ def each(values: Any, path: str, read: Callable[[str, Json], Found]) -> Found:
             yield from one(*found, read)
 
 
+def inner(values: Any, place: str, field: str, read: Callable[[str, Json], Found]) -> Found:
+    """The same for a list in the entry at `place`, which alone is unfit where this is none."""
+    if not isinstance(values, list):
+        raise Unfit(field, "must be a list")
+    return each(values, under(place, field), read)
+
+
 def under(place: str, key: str | int) -> str:
     return f"{place}.{key}" if place else str(key)
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from app.importers.base import Found, Json, Taken, Target, Told, json_file, not_this_format
-from app.importers.reading import Unfit, each, head, json_object, kept, percent, under, without
+from app.importers.reading import Unfit, each, head, inner, json_object, kept, percent, says_nothing, without
 
 PERCENTS = "has a confidence from 0 to 100, which is divided by 100"
 NORMALIZED = {"normalized": True}
@@ -52,7 +52,9 @@ def _label(place: str, label: Json) -> Found:
         yield from _scored(at, entry)
         yield Taken(at, _item("bounding_box", name, entry, _box(entry), "BoundingBox", label=of_label))
 
-    yield from each(label.get("Instances") or [], under(place, "Instances"), instance)
+    instances = label.get("Instances")
+    if not says_nothing(instances):
+        yield from inner(instances, place, "Instances", instance)
 
 
 def _class(place: str, label: Json) -> Found:
@@ -87,14 +89,16 @@ def _face(place: str, face: Json) -> Found:
         if not isinstance(landmarks, list):
             raise Unfit("Landmarks", "must be a list")
         points = [json_object(point, f"Landmarks.{i}") for i, point in enumerate(landmarks)]
-        keypoints = [
-            {"name": point.get("Type"), "x": point.get("X"), "y": point.get("Y")} for point in points
-        ]
-        data = {"keypoints": keypoints} | NORMALIZED
+        data = {"keypoints": [*map(_landmark, points)]} | NORMALIZED
         score = percent(face.get("Confidence"))
         yield Taken(
             place, {"annotation_type": "keypoint", "class_name": "Face", "confidence": score, "data": data}
         )
+
+
+def _landmark(point: Json) -> Json:
+    named = {"name": point.get("Type"), "x": point.get("X"), "y": point.get("Y")}
+    return named | kept(without(point, ("Type", "X", "Y")))
 
 
 def _text(place: str, text: Json) -> Found:

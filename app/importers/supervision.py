@@ -33,7 +33,9 @@ def read_detections(file: Any, target: Target) -> Found:
             "These are no rows of a JSONSink, and no Detections: an object with `xyxy` is needed."
         )
     yield from head(file, ("xyxy", "data", *_COLUMNS), "", "says something of the detections as a whole")
-    data = file["data"] if isinstance(file.get("data"), dict) else {}
+    data = {} if says_nothing(file.get("data")) else file["data"]
+    if not isinstance(data, dict):
+        not_this_format("Must be an object of columns.", "data")
     for name in (name for name in data if name in file):
         yield LeftOut(f"data.{name}", "is called like a column that the Detections have themselves")
     own = [*_COLUMNS, *(name for name in data if name not in file)]

@@ -2,7 +2,8 @@
 
 A list of things, in pixels unless it was written with `normalize=True`, which the file does not say: a box by two
 corners or, turned, by four; an outline as `segments`; `keypoints`, whose `visible` is how sure the model is of each.
-What has none of these is a class of the image, and all such together are one classification.
+What has none of these is a class of the image, and all such together are one classification. The number of a class
+that has a name is kept beside it.
 """
 
 from collections.abc import Collection
@@ -15,15 +16,17 @@ from app.importers.base import (
     Taken,
     Target,
     Told,
-    class_of,
     extra,
     json_file,
     not_this_format,
     objects,
     thing,
 )
+from app.importers.columns import class_named
+from app.importers.reading import Unfit, says_nothing
 
-OWN = frozenset({"name", "class", "confidence", "box", "segments", "keypoints"})
+SHAPES = ("box", "segments", "keypoints")
+OWN = frozenset({"name", "class", "confidence", *SHAPES})
 AXES = frozenset({"x", "y", "visible"})
 KNOWN = {
     "box": {f"{axis}{corner}" for axis in "xy" for corner in "1234"},
@@ -45,23 +48,28 @@ def read(file: Any, target: Target) -> Found:
             yield one
             continue
         place, entry = one
-        name, told = (
-            (entry["name"], []) if "name" in entry else class_of(place, entry.get("class"), target.names)
-        )
+        try:
+            name, told, number = class_named(
+                place, entry.get("class"), target.names, "class", entry.get("name")
+            )
+        except Unfit as fault:
+            yield Refused(place, fault.field, fault.reason)
+            continue
         yield from told
         about = {"class_name": name, "confidence": entry.get("confidence")}
-        if any(entry.get(part) for part in ("box", "segments", "keypoints")):
-            yield from _thing(place, about, entry, scale)
+        if not all(says_nothing(entry.get(part)) for part in SHAPES):
+            yield from _thing(place, about, entry, number, scale)
         else:
             first = first or place
-            classes.append({"class": name, "confidence": entry.get("confidence"), **extra(entry, OWN)})
+            rest = extra(entry, OWN, **number)
+            classes.append({"class": name, "confidence": entry.get("confidence"), **rest})
     if classes:
         best = {"class_name": classes[0]["class"], "confidence": classes[0]["confidence"]}
         yield Taken(first, {**best, "annotation_type": "classification", "data": {"topk": classes}})
 
 
-def _thing(place: str, about: Json, entry: Json, scale: Json) -> Found:
-    parts = {part: entry.get(part) or {} for part in ("box", "segments", "keypoints")}
+def _thing(place: str, about: Json, entry: Json, number: Json, scale: Json) -> Found:
+    parts = {part: {} if says_nothing(entry.get(part)) else entry[part] for part in SHAPES}
     for part, value in parts.items():
         if not isinstance(value, dict):
             yield Refused(place, part, "must be an object")
@@ -76,7 +84,8 @@ def _thing(place: str, about: Json, entry: Json, scale: Json) -> Found:
         yield Told(place, "has an empty outline, so its box is taken")
     if box and not scale and all(_is_share(value) for value in box.values()):
         yield Told(place, "has a box within one pixel; if the numbers go from 0 to 1, say `normalized`")
-    more = {part: rest for part, value in parts.items() if (rest := _without(value, KNOWN[part]))}
+    unknown = {part: rest for part, value in parts.items() if (rest := _without(value, KNOWN[part]))}
+    more = number | unknown
     kept = extra(entry, OWN, **more) | scale
     shape = None
     if outline and outline["x"]:

@@ -39,6 +39,7 @@ def import_annotations(analysis_id: UUID) -> Response:
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     query, ignored = load(ImportQuery(), request.args.to_dict())
+    ignored = [*importers.unread(query["format"], request.args), *ignored]
     image = analysis.image
     target = importers.Target(
         analysis_id=analysis_id,

@@ -52,6 +52,26 @@ def test_what_rekognition_says_of_a_thing() -> None:
     assert stored[8]["extra"]["DetectedText"] == "STOP"
 
 
+def test_what_is_said_of_a_landmark_is_kept() -> None:
+    face = {"BoundingBox": BOX, "Landmarks": [{"Type": "nose", "X": 0.25, "Y": 0.5, "Hidden": True}]}
+    (_, points) = data(load({"FaceDetails": [face]}, "rekognition"))
+    assert points["keypoints"][0]["extra"] == {"Hidden": True}
+    landmark = {"type": "NOSE", "position": {"x": 1, "y": 2, "z": 0.5}, "z": 9, "hidden": True}
+    outline = {"vertices": [{}, {"x": 9}, {"x": 9, "y": 9}, {"y": 9}]}
+    face = {"boundingPoly": outline, "landmarks": [landmark]}
+    (_, points) = data(load({"faceAnnotations": [face]}, "google-vision"))
+    assert points["keypoints"][0]["extra"] == {"z": 0.5, "hidden": True, "landmark": {"z": 9}}
+
+
+def test_what_is_said_of_a_tag_is_kept() -> None:
+    tag = {"name": "cat", "confidence": 0.5}
+    entry = {"boundingBox": {"x": 1, "y": 2, "w": 3, "h": 4}, "tags": [tag | {"hint": "pet"}]}
+    (stored,) = data(load({"objectsResult": {"values": [entry]}}, "azure-vision"))
+    assert stored["extra"] == {"tags": [tag | {"hint": "pet"}]}
+    (stored,) = data(load({"objectsResult": {"values": [entry | {"tags": [tag]}]}}, "azure-vision"))
+    assert "extra" not in stored
+
+
 def test_google_vision() -> None:
     bulk = load(Path("google-vision.json"), "google-vision")
     assert rows(bulk) == [
@@ -187,3 +207,10 @@ def test_refused(format: str, file: Any, place: str, field: str) -> None:
 @pytest.mark.parametrize("file", ["x", 5, None, {}, [], {"a": 1}, {"responses": []}, {"objectsResult": 5}])
 def test_what_is_no_file_of_it(format: str, file: Any) -> None:
     assert faults(file, format)
+
+
+def test_instances_that_are_no_list_are_refused_alone() -> None:
+    labels = [{"Name": name, "Confidence": 50, "Instances": at} for name, at in (("a", "x"), ("b", None))]
+    bulk = load({"Labels": labels}, "rekognition", skips=True)
+    assert [row[1] for row in rows(bulk)] == ["a", "b"] and bulk.skipped_count == 1
+    assert bulk.skipped[0]["errors"] == [{"field": "Instances", "reason": "must be a list"}]

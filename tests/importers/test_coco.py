@@ -12,11 +12,13 @@ from pycocotools.coco import COCO
 
 from app.annotations import TYPES
 from app.annotations.keypoint import MAX_LINES
+from app.errors import InvalidPayload
 from app.geometry import Frame
+from app.importers import split_file
 from app.importers.base import LeftOut, Taken, Target
 from app.importers.coco import read_dataset
 from app.schemas.receipts import said_of
-from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, rows, said
+from tests.importers.reading import ANALYSIS, DATA, IMAGE, data, faults, load, load_part, rows, said
 
 # pycocotools 2.0.11 has not caught up with the copy keyword of numpy 2
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -213,6 +215,13 @@ def test_categories_that_say_little() -> None:
     assert faults(dataset([one(keypoints=[1, 2, 2])], categories=[bad]), "coco")
 
 
+def test_two_categories_of_one_id() -> None:
+    categories = [{"id": 1, "name": "leaf"}, {"id": 1.0, "name": "leaf"}]
+    assert rows(load(dataset([one()], categories=categories), "coco"))[0][1] == "leaf"
+    (fault,) = faults(dataset([one()], categories=[*categories, {"id": 1, "name": "stem"}]), "coco")
+    assert fault == {"field": "categories.2", "reason": "The id 1 is that of several categories."}
+
+
 def test_keys_of_its_own_are_kept() -> None:
     bulk = load(dataset([one(attributes={"age": 3}, x_min=5, normalized=True)]), "coco")
     assert data(bulk) == [
@@ -310,3 +319,14 @@ def test_a_line_whose_end_is_the_least_number() -> None:
     entry = {"image_id": 1, "category_id": 1, "keypoints": [1, 1, 2, 5, 5, 2]}
     (fault,) = faults(dataset([entry], categories=[category]), "coco")
     assert (fault["place"], fault["field"]) == ("annotations.0", "data.skeleton.0")
+
+
+def test_names_that_count_from_0_beside_classes_that_count_from_1() -> None:
+    entries = [{"image_id": "leaf.png", "category_id": n, "score": 0.5, "bbox": [1, 2, 3, 4]} for n in (1, 2)]
+    (fault,) = faults(entries, "coco-results", names={"0": "leaf", "1": "stem"})
+    assert fault["reason"].startswith("The classes seem to be numbered from 1 to 2, but the names from 0")
+    for names in ({"1": "leaf", "2": "stem"}, {"0": "none", "1": "leaf", "2": "stem"}):
+        assert [row[1] for row in rows(load(entries, "coco-results", names=names))] == ["leaf", "stem"]
+    (part,) = split_file(json.dumps(entries).encode(), "coco-results").parts  # type: ignore[union-attr]
+    with pytest.raises(InvalidPayload):
+        load_part(part, "coco-results", names={"0": "leaf", "1": "stem"})

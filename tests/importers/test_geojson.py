@@ -154,3 +154,28 @@ def test_refused(entry: Any, field: str, reason: str | None) -> None:
 )
 def test_what_is_no_file_of_it(file: Any) -> None:
     assert faults(file, "geojson")
+
+
+def test_the_earth_is_no_image() -> None:
+    point = {"type": "Point", "coordinates": [1, 2, -3]}
+    feature = {"type": "Feature", "properties": {}, "geometry": point}
+    crs = feature | {"crs": {"type": "name"}}
+    assert faults(crs, "geojson")[0]["field"] == "crs"
+    assert faults([feature, crs], "geojson")[0]["field"] == "1.crs"
+    assert said(load(feature, "geojson"), "told") == {"has a third coordinate, which is left out": 1}
+
+
+def test_negative_coordinates_are_told() -> None:
+    ring = [[1, 2], [9, 2], [9, -3], [1, 2]]
+    shapes = [{"type": "Polygon", "coordinates": [ring]}, {"type": "Point", "coordinates": [-1.5, 2]}]
+    features: list[Any] = [{"type": "Feature", "properties": {}, "geometry": shape} for shape in shapes]
+    features.append({"type": "Feature", "properties": {}, "bbox": [-1, 2, 3, 4]})
+    told = "has negative coordinates, taken as pixels: are they longitude and latitude?"
+    assert said(load(features, "geojson", skips=True), "told")[told] == 3
+
+
+def test_children_that_are_no_list_are_refused_alone() -> None:
+    feature = {"type": "Feature", "properties": {}, "geometry": {"type": "Point", "coordinates": [1, 2]}}
+    bulk = load([feature | {"properties": {"childObjects": 5}}, feature], "geojson", skips=True)
+    assert bulk.skipped[0]["place"] == "0" and bulk.places == ["0", "0", "1"]
+    assert bulk.skipped[0]["errors"] == [{"field": "properties.childObjects", "reason": "must be a list"}]

@@ -212,3 +212,33 @@ def test_the_brushes_of_a_file_share_so_many_pixels() -> None:
     assert load(FILE, "label-studio", pixels=Pixels(64 * 48)).items
     (fault,) = faults(FILE, "label-studio", pixels=Pixels(64 * 48 - 1))
     assert (fault["field"], fault["reason"]) == ("value.rle", NONE_LEFT)
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "field"),
+    [
+        ("rectanglelabels", {"x": 120, "y": 1, "width": 5, "height": 5}, "value.x"),
+        ("rectanglelabels", {"x": 1, "y": 1, "width": 130, "height": 5}, "value.width"),
+        ("polygonlabels", {"points": [[1, 1], [9, 1], [9, 101]]}, "value.points.2.1"),
+        ("keypointlabels", {"x": 1, "y": 100.5, "width": 1}, "value.y"),
+    ],
+)
+def test_more_than_all_of_the_image(kind: str, value: Any, field: str) -> None:
+    result = {"type": kind, "value": {**value, kind: ["leaf"]}}
+    (fault,) = faults([result], "label-studio")
+    assert (fault["place"], fault["field"]) == ("0", field)
+    assert fault["reason"].startswith("must be at most 100")
+
+
+def test_a_percent_that_was_rounded_up() -> None:
+    value = {"x": 0, "y": 0, "width": 100.00000000000001, "height": 5, "rectanglelabels": ["leaf"]}
+    assert load([{"type": "rectanglelabels", "value": value}], "label-studio").items
+
+
+def test_predictions_that_are_no_list_are_refused_alone() -> None:
+    point = {"type": "keypointlabels", "value": {"x": 1, "y": 2, "keypointlabels": ["tip"]}}
+    sent: tuple[Any, ...] = ("x", [{"result": 5}, {"result": [point]}])
+    tasks = [{"data": {"image": "leaf.png"}, "predictions": predictions} for predictions in sent]
+    bulk = load(tasks, "label-studio", skips=True)
+    assert bulk.places == ["0", "1.predictions.0", "1.predictions.1.result.0"] and len(bulk.items) == 1
+    assert [one["errors"][0]["field"] for one in bulk.skipped] == ["predictions", "result"]

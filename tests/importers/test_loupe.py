@@ -151,6 +151,14 @@ def test_lines_that_broke_off() -> None:
     assert faults(whole[:-60], "ndjson")
 
 
+@pytest.mark.parametrize("file", [b"", b"\n", b"\xef\xbb\xbf\r\n \n"])
+def test_a_file_without_a_line_is_not_whole(file: bytes) -> None:
+    """An export of nothing has its end."""
+    (fault,) = faults(file, "ndjson")
+    assert fault["reason"] == "The file has no line: is it whole?"
+    assert not load(as_lines([]), "ndjson").items
+
+
 def test_lines_of_many_analyses() -> None:
     heads = [{"kind": "analysis", **analysis(n, image)} for n, image in ((1, ANALYSIS), (2, IMAGE))]
     ones = [{"kind": "annotation", "analysis_id": head["id"], **head.pop("annotations")[0]} for head in heads]

@@ -1,5 +1,6 @@
 """What `flask annotations import --project` does not take: it is named, and the rest is taken."""
 
+import json
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,19 @@ def test_hidden_files_are_named(run: Any, leaves: Any, tmp_path: Path) -> None:
         "/labels.zip/__MACOSX/labels/._a.txt",
         "/.labels/.old/a.txt",
     ]
+
+
+def test_the_trail_in_a_bundle_is_named(run: Any, world: Any, leaves: Any, tmp_path: Path) -> None:
+    path = tmp_path / "bundle.zip"
+    box = {"annotation_type": "bounding_box", "data": {"x_min": 1, "y_min": 2, "x_max": 9, "y_max": 9}}
+    head = {"kind": "analysis", "id": "a1", "filename": "a.png", "model_name": "leaf-net"}
+    told = (head, {"kind": "annotation", "analysis_id": "a1", **box}, {"kind": "end", "annotation_count": 1})
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("analyses/a1/annotations.ndjson", "\n".join(map(json.dumps, told)))
+        archive.writestr("analyses/a1/audit.ndjson", json.dumps({"action": "analysis.created"}))
+    said = run("ndjson", path)
+    assert taken(said) == {"a.png": 1} and "unmatched" not in said
+    assert [one["source"] for one in said["other"]] == [f"{path}/analyses/a1/audit.ndjson"]
 
 
 def test_a_zip_that_cannot_be_opened_is_not_the_end(

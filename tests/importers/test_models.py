@@ -71,6 +71,9 @@ def test_detections_without_names() -> None:
     assert data(bulk)[0]["extra"] == {"class_id": 1, "size": 5}
     assert said(bulk, "left_out") == {"is called like a column that the Detections have themselves": 1}
     assert said(load(sent, "supervision"), "told") == {UNNAMED: 1}
+    assert load(sent | {"data": []}, "supervision").items
+    (fault,) = faults(sent | {"data": [{"class_name": "leaf"}]}, "supervision")
+    assert fault == {"field": "data", "reason": "Must be an object of columns."}
 
 
 # --- torchvision, MMDetection ------------------------------------------------------------------------------------
@@ -287,3 +290,11 @@ def test_columns_of_different_lengths(format: str, first: str) -> None:
 def test_what_is_no_file_of_it(format: str, file: Any) -> None:
     assert faults(file, format)
     assert not load([], format).items
+
+
+def test_annotations_that_are_no_list_are_refused_alone() -> None:
+    box = {"bbox": [1, 2, 3, 4], "bbox_mode": 0}
+    sent = [{"file_name": "leaf.png", "annotations": found} for found in (5, [box])]
+    bulk = load(sent, "detectron2", skips=True)
+    assert len(bulk.items) == 1
+    assert bulk.skipped[0]["errors"] == [{"field": "annotations", "reason": "must be a list"}]

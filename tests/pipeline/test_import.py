@@ -70,6 +70,12 @@ def test_modes(send):
     assert (replaced["removed"], replaced["total"]) == (1, 1)
 
 
+def test_an_empty_file_replaces_nothing(send, world):
+    send({"annotations": [item()]})
+    check_problem(send(b"", "?format=ndjson&mode=replace"), 422, "invalid-payload")
+    assert world.count(Annotation) == 1
+
+
 def test_a_dry_run_stores_nothing(send, world):
     assert send({"annotations": [item()]}, "?format=json&dry_run=1").json["inserted"] == 1
     assert world.count(Annotation) == world.count(Receipt) == 0
