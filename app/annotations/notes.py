@@ -6,6 +6,7 @@ its entry in `KINDS`, which `docs/annotation-types.md` has too.
 """
 
 from collections.abc import Iterator
+from decimal import Decimal
 from typing import Any, NamedTuple
 from unicodedata import normalize
 
@@ -90,8 +91,16 @@ def _of_value(sent: Any, kept: Any, path: str, *, scaled: bool) -> Iterator[Note
         yield Note(path, "text", sent, kept)
     elif sent is None:
         yield Note(path, "filled", kept=kept)
-    elif not scaled:  # else all numbers are others, which is said once
+    elif not scaled and not _is_spelled(sent, kept):  # scaled, all numbers are others, which is said once
         yield Note(path, "rounded", sent, kept)
+
+
+def _is_spelled(sent: Any, kept: Any) -> bool:
+    """Whether a whole number is the float as it is written, with the fewest digits that find it again.
+
+    Beyond 2**53 that is another number, and the one that PostgreSQL keeps and an export has.
+    """
+    return isinstance(sent, int) and isinstance(kept, float) and sent == Decimal(repr(kept))
 
 
 def _of_names(keys: list[str], sent: Data, path: str) -> Iterator[Note]:

@@ -266,9 +266,10 @@ class _Loader:
         """Says what was changed of an item; what came in another frame also by itself."""
         if loaded.scaled_from is not None:
             self.scaled.append({"index": index, "from": [*loaded.scaled_from], "to": [*self.frame]})
-        self.normalised_count += 1
-        if len(self.normalised) < MAX_ERRORS:
-            found = notes_of(sent, values, loaded, self.frame)
+        if len(self.normalised) >= MAX_ERRORS:  # the others are counted only
+            self.normalised_count += 1
+        elif found := notes_of(sent, values, loaded, self.frame):
+            self.normalised_count += 1
             self.normalised.append({"index": index, "client_id": client_id, "notes": found})
 
 

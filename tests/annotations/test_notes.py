@@ -107,6 +107,8 @@ CASES: list[tuple[str, dict[str, Any], list[tuple[Any, ...]]]] = [
         [("unit", "text", NFD, NFC), ("vmin", "omitted")],
     ),
     ("heatmap", {"width": 64, "height": 48, "vmax": 2**53 + 1}, [("vmax", "rounded", 2**53 + 1, 2.0**53)]),
+    # as PostgreSQL has 4.867403759409229e16, which is 48674037594092288
+    ("heatmap", {"width": 64, "height": 48, "vmax": 48674037594092290}, []),
     ("segmentation", {"format": "rle", "counts": [640 * 480]}, [("size", "filled", None, [480, 640])]),
     (
         "segmentation",

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from app import exports
@@ -190,6 +190,14 @@ def test_an_export_is_taken_back(send, pipeline, viewer, world, image, analysis)
     assert pipeline.post(path, raw=again.data).json["unchanged"] == 3
 
 
+# beyond 2**53 PostgreSQL keeps another whole number than the float is, and spells it
+LARGE = {
+    "annotation_type": "heatmap",
+    "data": {"width": 1, "height": 1, "vmin": 48674037594092284},
+    "storage_path": f"ml_outputs/{ANALYSIS}/a.png",
+}
+
+
 @pytest.mark.parametrize("form", [form for form in ("json", "ndjson") if form in exports.FORMATS])
 @settings(
     max_examples=15,
@@ -197,6 +205,7 @@ def test_an_export_is_taken_back(send, pipeline, viewer, world, image, analysis)
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(made=st.lists(annotation(), min_size=1, max_size=6))
+@example(made=[LARGE])
 def test_whatever_is_exported_comes_back(form, made, pipeline, viewer, world, image):
     """Through both endpoints and the database, by a name and a place of its own each."""
     first, second = (world.analysis(image, "processing") for _ in range(2))
