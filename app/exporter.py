@@ -104,7 +104,8 @@ def _pieces(files: Storage, job: Job, progress: Progress) -> Generator[bytes]:
 
 
 def _done(progress: Progress, writer: Writer) -> Done:
-    return Done(progress.analyses, progress.annotations, writer.bytes_written)
+    dropped = progress.losses.as_json()
+    return Done(progress.analyses, progress.annotations, writer.bytes_written, dropped)
 
 
 def _give_up(writer: Writer) -> None:

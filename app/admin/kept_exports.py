@@ -79,7 +79,7 @@ def download_export(export_id: UUID) -> Response:
     if request.method == "GET" and not ranges.is_known(file):
         asked = f"{part[0]}-{part[1] - 1}" if part else None
         kept_exports.record_download(export, asked, by=principal())
-    dropped = exports.losses_of_kept(export.format, export.selection, export.columns or ())
+    dropped = exports.losses_of_kept(export)
     db.session.commit()
     g.writes = False
     response = ranges.send(storage.current(), file, part)

@@ -36,7 +36,7 @@ from app.exports.parts import begun
 from app.exports.reading import PAGE, as_found
 from app.exports.stored import size_of_artifacts, size_of_images
 from app.extensions import db
-from app.models import Analysis
+from app.models import Analysis, Export
 from app.schemas.base import moment
 from app.storage import Storage
 
@@ -150,10 +150,12 @@ def of_selection(
 
 
 def _dropped(of: UUID | Selection, format: Format, annotations: int) -> Mapping[str, int] | None:
-    """How many the format drops of each type; None where counting these would keep the first byte waiting."""
+    """What befalls how many by their type alone; None where counting these would keep the first byte waiting."""
     if not annotations or not format.drops:
         return {}
-    return manifests.by_type(of, format.drops) if annotations <= manifests.COUNTED else None
+    if annotations > manifests.COUNTED:
+        return None
+    return {format.drops[kind]: number for kind, number in manifests.by_type(of, format.drops).items()}
 
 
 def name_of_selection(project_name: str | None, form: str, now: datetime) -> tuple[str, str]:
@@ -199,14 +201,16 @@ def _chunks(
     found = progress.over(entries(selection, now, storage if format.shows_artifacts else None))
     # what has columns takes one argument more than the others
     write: Write = partial(format.write, columns=columns) if format.has_columns else format.write  # type: ignore[call-arg]
-    return write(_head(selection, form, now, columns), found, Losses())
+    return write(_head(selection, form, now, columns), found, progress.losses)
 
 
-def losses_of_kept(form: str, kept: Mapping[str, Any], columns: Collection[str]) -> Mapping[str, str]:
-    """The headers of a file that is kept: what its format cannot carry, without numbers."""
-    if form in KEPT_ONLY or FORMATS[form].is_lossless:
+def losses_of_kept(kept: Export) -> Mapping[str, str]:
+    """The headers of a file that is kept: what its format could not carry, counted where that was written down."""
+    if kept.format in KEPT_ONLY or FORMATS[kept.format].is_lossless:
         return {}
-    return manifests.header(FORMATS[form], None, _scope(Selection.of_json(kept), columns))
+    counts = None if kept.dropped is None else {one["what"]: one["count"] for one in kept.dropped}
+    scope = _scope(Selection.of_json(kept.selection), kept.columns or ())
+    return manifests.header(FORMATS[kept.format], counts, scope)
 
 
 def manifest_of_selection(selection: Selection, form: str, now: datetime) -> dict[str, Any]:

@@ -49,16 +49,13 @@ def by_type(scope: UUID | Selection, types: Collection[str]) -> dict[str, int]:
     return {kind: number for kind, number in rows if kind in types}
 
 
-def header(format: Format, numbers: Mapping[str, int] | None, scope: Scope) -> dict[str, str]:
+def header(format: Format, counts: Mapping[str, int] | None, scope: Scope) -> dict[str, str]:
     """`heatmap=12, polygon_shape=3, fields="parameters provenance"` (RFC 9651); absent where nothing is dropped.
 
-    Tells by type: what depends on the single annotation is only in the manifest. `numbers` None is too many.
+    `counts` are keys of losses.REASONS with the number of annotations; None is not counted.
     """
-    counts: dict[str, int] = {}
-    for kind, number in (numbers or {}).items():
-        counts[format.drops[kind]] = number
-    parts = [f"{what}={number}" for what, number in counts.items() if number]
-    if numbers is None and format.drops:
+    parts = [f"{what}={number}" for what, number in (counts or {}).items() if number]
+    if counts is None and format.drops:
         parts.append("uncounted")
     if never := missing(format, scope):
         parts.append(f'fields="{" ".join(never)}"')

@@ -2,7 +2,7 @@
 
 import time as clock
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from sqlalchemy.engine import Row
 from sqlalchemy.orm import aliased
 
 from app.errors import Deleted
+from app.exports.losses import Losses
 from app.exports.reading import (
     COLUMNS,
     PAGE,
@@ -131,10 +132,11 @@ class Entry:
 
 @dataclass
 class Progress:
-    """How much has been read for an export so far."""
+    """How much has been read for an export so far, and what its format could not carry of that."""
 
     analyses: int = 0
     annotations: int = 0
+    losses: Losses = field(default_factory=Losses)
 
     def over(self, found: Iterable[Entry]) -> Iterator[Entry]:
         """The same entries, counted as they are taken."""
@@ -152,8 +154,8 @@ def entries(selection: Selection, moment: datetime, storage: Storage | None) -> 
     """What matches and was there at `moment`, oldest first. Without a storage no artifacts are looked up.
 
     What is deleted meanwhile is left out, up to FRESH before its entry is taken; annotations of one that has ended that
-    are gone after that raise Deleted from its pages. No transaction is open while an
-    entry is used or the storage is asked.
+    are gone after that raise Deleted from its pages. No transaction is open while an entry is used or the storage is
+    asked.
     """
     asked = clock.monotonic()
     for rows in analyses_of(selection, moment):

@@ -29,9 +29,10 @@ class Export(Base):
     """What was asked for, how far it is, and where the file is.
 
     `selection` is that of `exports.Selection`; `columns` names those of a CSV, None is all. The totals and
-    `estimated_bytes` are from when it was asked for. Whoever writes it holds the lease of this `attempt` until
-    `lease_expires_at`; after that another one begins anew, with the next attempt, and after a process that was told to
-    stop with the same. `due_at` is when it may begin.
+    `estimated_bytes` are from when it was asked for, `dropped` from when it is done: what the format could not carry,
+    as `exports.losses` has it. Whoever writes it holds the lease of this `attempt` until `lease_expires_at`; after that
+    another one begins anew, with the next attempt, and after a process that was told to stop with the same. `due_at` is
+    when it may begin.
     """
 
     __tablename__ = "exports"
@@ -60,6 +61,7 @@ class Export(Base):
     storage_path: Mapped[str | None] = mapped_column(String(255))
     size_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sha256: Mapped[str | None] = mapped_column(String(64))
+    dropped: Mapped[list[dict[str, Any]] | None] = mapped_column(Json)
     requested_by_id: Mapped[UUID | None] = mapped_column(ForeignKey("users.id", ondelete="SET NULL"))
     created_at: Mapped[Time] = mapped_column(default=now)
     started_at: Mapped[Time | None]

@@ -6,7 +6,7 @@ open, so a process may die there: when its lease is over, another begins anew. A
 whether it is still the same attempt, so whoever was thought dead and comes back changes nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -65,11 +65,12 @@ class Job:
 
 @dataclass(frozen=True)
 class Done:
-    """How much of it is written."""
+    """How much of it is written, and what its format could not carry of that."""
 
     analyses: int
     annotations: int
     size: int
+    dropped: Sequence[Mapping[str, object]]
 
     def columns(self) -> dict[str, int]:
         return {
@@ -160,6 +161,7 @@ def finish(job: Job, done: Done, stored: StoredObject, at: datetime, keep: timed
     for name, value in done.columns().items():
         setattr(export, name, value)
     export.storage_path, export.size_bytes, export.sha256 = stored.key, stored.size, stored.sha256
+    export.dropped = [dict(one) for one in done.dropped]
     export.ends(ExportState.DONE, at, at + keep)
     after = {
         "filename": export.filename,

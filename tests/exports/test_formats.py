@@ -16,7 +16,7 @@ from app.annotations import TYPES
 from app.exports import FORMATS, Selection, manifests
 from app.exports.losses import REASONS
 from app.extensions import db
-from app.models import Analysis, Annotation, Image, Project
+from app.models import Analysis, Annotation, Export, Image, Project
 from app.schemas.analyses import ExportOut
 from app.schemas.annotations import AnnotationOut
 from app.schemas.queries import EXPORT_FORMATS
@@ -181,7 +181,8 @@ def test_the_fields_that_a_csv_of_many_says_it_lacks(
         now = datetime.now(UTC) + timedelta(days=1)
         file = exports.of_selection(selection, "P", "csv", app.extensions["storage"], now, columns)
         header = b"".join(file.chunks).decode().splitlines()[0].split(",")
-        kept = exports.losses_of_kept("csv", selection.as_json(), columns)
+        made = Export(format="csv", selection=selection.as_json(), columns=list(columns) or None)
+        kept = exports.losses_of_kept(made)
     fields = set(ExportOut().fields) - {"schema_version", "annotations"} - {"id", "created_at"}
     fields |= {"analysis_id", "analysis_created_at"}
     if annotations:

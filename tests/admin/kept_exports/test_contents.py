@@ -11,6 +11,7 @@ import pytest
 from flask import Flask
 
 from app import exports
+from app.annotations import TYPES
 from app.bundles.verifying import verify
 from app.models import Analysis, AuditEvent, Export, Image, Project
 from tests.cast import Person, Pipeline
@@ -138,3 +139,33 @@ def test_it_outlives_what_it_holds_and_the_page_says_so(
     text = admin.client.get(EXPORTS).text
     assert "also when what it holds is deleted meanwhile" in text
     assert "What members export themselves is not" in text
+
+
+def test_what_its_format_could_not_carry(
+    app: Flask, admin: Person, pipeline: Pipeline, world: World, image: Image, ask: Callable[..., Export]
+) -> None:
+    """Counted as in the manifest beside a download, also where the file has no place for it."""
+    analysis = world.analysis(image, "processing", group_id="lossy")
+    ranked = {"annotation_type": "classification", "data": TYPES["classification"].example}
+    store(pipeline, analysis, [box(confidence=None), ranked, ranked, {"annotation_type": "custom"}])
+    finalize(pipeline, analysis)
+    export = ask(format="coco-results", group="lossy")
+    run(app)
+    dropped = admin.client.get(file_of(export)).headers["X-ML-Export-Dropped"]
+    assert dropped.startswith("classification=2, custom=1, no_score=1, fields=")
+    made = world.reload(export).dropped
+    path = f"/api/projects/{image.project_id}/export?format=coco-results&group_id=lossy&manifest=1"
+    assert made == admin.api("GET", path).json["dropped"] and len(made) == 3
+    text = admin.client.get(EXPORTS).text
+    assert "What COCO results could not carry" in text
+    for one in made:
+        assert f"{one['meaning']} ({one['count']})" in text
+
+
+@pytest.mark.parametrize("form", ["json", "csv", "bundle"])
+def test_nothing_is_said_of_what_carries_all(
+    app: Flask, admin: Person, said: Analysis, ask: Callable[..., Export], form: str
+) -> None:
+    ask(format=form)
+    run(app)
+    assert "could not carry" not in admin.client.get(EXPORTS).text
