@@ -91,7 +91,8 @@ def test_the_shell_example_of_importing(reader, tmp_path):
     (example,) = blocks(IMPORTING, "sh")
     script = ": " + blocks(GUIDE, "sh")[0].removeprefix(": ") + example
     said = run(["bash", "-euo", "pipefail", "-c", script], reader, tmp_path)
-    assert said.splitlines() == ["{'format': 'ultralytics', 'annotations': 2}", "completed"]
+    found = "{'format': 'ultralytics', 'annotations': 2, 'extra': [{'key': 'class', 'count': 2}], 'extra_count': 1}"
+    assert said.splitlines() == [found, "completed"]
 
 
 def test_the_python_example_of_importing(reader, tmp_path):
