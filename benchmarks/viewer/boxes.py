@@ -15,7 +15,7 @@ from uuid_utils import uuid7
 
 from app.models import Analysis
 from app.models.columns import now
-from benchmarks.baseline import insert
+from benchmarks.baseline.annotations import insert
 
 CLASSES = (
     *("car", "truck", "bus", "bicycle", "pedestrian", "dog"),

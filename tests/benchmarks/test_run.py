@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from app.schemas.annotations import AnnotationOut
-from benchmarks import baseline, load, run
+from benchmarks import load, run
+from benchmarks.baseline import annotations
 from tests.benchmarks.test_load import SMALL
 
 pytestmark = pytest.mark.one_database
@@ -39,4 +40,4 @@ def test_the_whole_command(
 
 
 def test_the_baseline_sends_the_fields_that_loupe_sends() -> None:
-    assert list(AnnotationOut().fields) == baseline.NAMES
+    assert list(AnnotationOut().fields) == annotations.NAMES

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from app.extensions import db
 from app.models import Annotation
-from benchmarks import baseline
+from benchmarks.baseline import annotations
 from benchmarks.serve import served
 from benchmarks.viewer import __main__ as viewer
 from benchmarks.viewer import boxes, tables
@@ -189,7 +189,7 @@ def test_the_boxes_are_as_the_service_would_have_stored_them(live_server: LiveSe
 def test_the_same_number_gives_the_same_boxes() -> None:
     def made() -> list[tuple[Any, ...]]:
         named = [
-            dict(zip(baseline.COLUMNS, row, strict=True)) for row in boxes.rows(UUID(int=1), 50, 400, 300)
+            dict(zip(annotations.COLUMNS, row, strict=True)) for row in boxes.rows(UUID(int=1), 50, 400, 300)
         ]
         return [(row["data"], row["class_name"], row["confidence"]) for row in named]
 

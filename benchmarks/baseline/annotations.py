@@ -1,25 +1,16 @@
-"""The bare baseline: what the same work costs in Flask, gunicorn and SQL with nothing else around it.
-
-It stands on Loupe's own tables, with their indexes, under Loupe's own gunicorn settings, and does the least that can
-be called the same: it checks the signature, parses, inserts, reads, dumps. It validates nothing, knows no access, no
-states, no locks, no audit, no duplicates. Never serve it. Figures are given beside its own, so that those of another
-machine can be compared.
-"""
+"""Annotations on the bare baseline: stored, read, exported."""
 
 import csv
-import hashlib
-import hmac
 import io
-import os
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
-from flask import Flask, Response, abort, request
-from sqlalchemy import Connection, create_engine
+from flask import Flask, Response, request
+from sqlalchemy import Connection
 from uuid_utils import uuid7
 
-from app import dialect
+from benchmarks.baseline.bare import Bare, answer
 
 COLUMNS = (
     *("id", "analysis_id", "annotation_type", "class_name", "confidence", "data", "ordering", "created_at"),
@@ -34,63 +25,36 @@ NAMES = [column.replace("CAST(data AS TEXT)", "data") for column in READ]
 CONFIDENCE, DATA = NAMES.index("confidence"), NAMES.index("data")
 
 
-def make_app() -> Flask:
-    """Settings: DATABASE_URL and ML_CALLBACK_HMAC_SECRET, as Loupe's."""
-    app = Flask("baseline")
-    app.config["BACKGROUND_LOOP"] = False  # deploy/gunicorn.conf.py asks for it
-    secret = os.environ["ML_CALLBACK_HMAC_SECRET"].encode()
-    engine = create_engine(os.environ["DATABASE_URL"], json_deserializer=orjson.loads)
-    dialect.prepare(engine)
-    mark = "?" if engine.dialect.name == "sqlite" else "%s"
+def register(app: Flask, bare: Bare) -> None:
+    engine, mark = bare.engine, bare.mark
     select = f"SELECT {', '.join(READ)} FROM ml_annotations WHERE analysis_id = {mark} ORDER BY position"
-
-    def body() -> Any:
-        raw, moment = request.get_data(), request.headers["X-ML-Timestamp"].encode()
-        right = "sha256=" + hmac.new(secret, moment + b"." + raw, hashlib.sha256).hexdigest()
-        if not hmac.compare_digest(right, request.headers["X-ML-Signature"]):
-            abort(401)
-        return orjson.loads(raw)
-
-    @app.get("/healthz")
-    def healthz() -> str:
-        return "ok"
 
     @app.post("/api/analyses/<uuid:analysis_id>/annotations:bulk")
     def store(analysis_id: Any) -> Response:
         moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
-        sent = body()["annotations"]
+        sent = bare.body()["annotations"]
         rows = [_row(item, analysis_id.hex, moment) for item in sent]
         with engine.begin() as connection:
             insert(connection, rows)
         named = [{"id": row[0], "client_id": row[8], "index": index} for index, row in enumerate(rows)]
-        return _json({"inserted": len(rows), "annotations": named})
+        return answer({"inserted": len(rows), "annotations": named})
 
     @app.get("/api/analyses/<uuid:analysis_id>")
     def show(analysis_id: Any) -> Response:
         with engine.connect() as connection:
-            return _json(_whole(connection, select, mark, analysis_id.hex))
-
-    @app.patch("/api/analyses/<uuid:analysis_id>/status")
-    def change(analysis_id: Any) -> Response:
-        status = body()["status"]
-        statement = f"UPDATE ml_analyses SET status = {mark} WHERE id = {mark}"
-        with engine.begin() as connection:
-            connection.exec_driver_sql(statement, (status, analysis_id.hex))
-        return _json({"status": status})
+            return answer(_whole(connection, select, mark, analysis_id.hex))
 
     @app.get("/api/analyses/<uuid:analysis_id>/export")
     def export(analysis_id: Any) -> Response:
         with engine.connect() as connection:
             if request.args["format"] == "json":
-                return _json(_whole(connection, select, mark, analysis_id.hex))
+                return answer(_whole(connection, select, mark, analysis_id.hex))
             rows = _read(connection, select, analysis_id.hex)
         file = io.StringIO()
         lines = csv.writer(file)
         lines.writerow(["data_json" if name == "data" else name for name in NAMES])
         lines.writerows(rows)
         return Response(file.getvalue(), content_type="text/csv")
-
-    return app
 
 
 def _row(item: dict[str, Any], analysis_id: str, moment: str) -> tuple[Any, ...]:
@@ -141,7 +105,3 @@ def _whole(connection: Connection, select: str, mark: str, analysis_id: str) -> 
     ]
     named = {name: str(value) for name, value in about._mapping.items()}
     return named | {"annotation_count": len(annotations), "annotations": annotations}
-
-
-def _json(value: dict[str, Any]) -> Response:
-    return Response(orjson.dumps(value), content_type="application/json")
