@@ -8,10 +8,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
-from marshmallow import EXCLUDE, Schema, ValidationError
+from marshmallow import Schema, ValidationError
 
+from app.annotations.compiled import compiled
 from app.annotations.extra import gather_extra
-from app.annotations.fields import Flag, Whole
+from app.annotations.fields import Flag, Whole, known_keys
 from app.geometry import Frame, Rect, Shape, far_outside
 
 Data: TypeAlias = dict[str, Any]
@@ -66,6 +67,8 @@ def scale_of(values: Mapping[str, Any], frame: Frame) -> Scale:
     if values.get("normalized"):
         return Scale(frame.width, frame.height, frame)
     width, height = values.get("image_width"), values.get("image_height")
+    if width is None and height is None:
+        return Scale(1.0, 1.0, frame)
     sent = Frame(width or frame.width, height or frame.height)
     if sent == frame:
         return Scale(1.0, 1.0, frame)
@@ -158,8 +161,14 @@ def require_artifact(storage_path: str | None, what: str) -> None:
         raise ValidationError({"storage_path": [f"is needed: {what} is a PNG artifact"]})
 
 
-def load_part(schema: Schema, known: frozenset[str], data: Data) -> tuple[Data, Data]:
-    """The validated values of the schema's own keys, and the extra keys."""
-    values = schema.load(data, unknown=EXCLUDE)
-    extra = {} if known.issuperset(data) else gather_extra(data, known)
-    return values, extra
+class Part:
+    """What a schema knows of a `data`, and all the rest."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema, self.known, self._load = schema, known_keys(schema), compiled(schema)
+
+    def load(self, data: Data) -> tuple[Data, Data]:
+        """The validated values of the schema's own keys, and the extra keys."""
+        values = self._load(data)
+        extra = {} if self.known.issuperset(data) else gather_extra(data, self.known)
+        return values, extra

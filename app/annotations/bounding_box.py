@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeAlias
 
-from marshmallow import Schema, ValidationError
+from marshmallow import ValidationError
 
 from app.annotations.base import (
     FAR,
@@ -11,12 +11,12 @@ from app.annotations.base import (
     Data,
     FrameFields,
     Loaded,
+    Part,
     Scale,
     frame_keys,
-    load_part,
     scale_of,
 )
-from app.annotations.fields import Choice, Numbers, Real, known_keys
+from app.annotations.fields import Choice, Numbers, Real
 from app.geometry import Frame, Rect, Shape, far_outside
 
 Corners: TypeAlias = tuple[float, float, float, float]
@@ -84,8 +84,7 @@ class ListPayload(FrameFields):
 
 class _Form:
     def __init__(self, payload: type[Any], *own: str) -> None:
-        self.schema: Schema = payload()
-        self.known = known_keys(self.schema)
+        self.part = Part(payload())
         self.own = frozenset(own)
         self.names: tuple[str, str, str, str] = payload.names
         self.corners = payload.corners
@@ -119,7 +118,7 @@ class BoundingBox(AnnotationType):
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
         form = _form_of(data)
-        values, extra = load_part(form.schema, form.known, data)
+        values, extra = form.part.load(data)
         scale = scale_of(values, frame)
         x_min, y_min, x_max, y_max = _checked(form, values, scale)
         out: Data = {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
@@ -139,17 +138,29 @@ def _checked(form: _Form, values: Data, scale: Scale) -> Corners:
     across, down, frame, _ = scale
     if across != 1.0 or down != 1.0:
         x_min, y_min, x_max, y_max = x_min * across, y_min * down, x_max * across, y_max * down
+    corners = x_min, y_min, x_max, y_max
+    width, height = frame
+    in_order = x_max > x_min and y_max > y_min
+    if (
+        not in_order
+        or far_outside(x_min, width)
+        or far_outside(x_max, width)
+        or far_outside(y_min, height)
+        or far_outside(y_max, height)
+    ):
+        raise ValidationError(_faults(form, corners, frame))
+    return corners
+
+
+def _faults(form: _Form, corners: Corners, frame: Frame) -> dict[str, list[str]]:
+    x_min, y_min, x_max, y_max = corners
     sides = (frame.width, frame.height, frame.width, frame.height)
     far = [
-        name
-        for name, value, side in zip(form.names, (x_min, y_min, x_max, y_max), sides, strict=True)
-        if far_outside(value, side)
+        name for name, value, side in zip(form.names, corners, sides, strict=True) if far_outside(value, side)
     ]
     errors = {name: [FAR] for name in far}
     if not x_max > x_min:
         errors.setdefault(form.names[2], []).append("must lie right of the left edge")
     if not y_max > y_min:
         errors.setdefault(form.names[3], []).append("must lie below the top edge")
-    if errors:
-        raise ValidationError(errors)
-    return x_min, y_min, x_max, y_max
+    return errors

@@ -4,8 +4,8 @@ from typing import Any, ClassVar
 
 from marshmallow import Schema, ValidationError, fields
 
-from app.annotations.base import AnnotationType, Data, Loaded, load_part
-from app.annotations.fields import Entries, Name, Real, clean_name, known_keys
+from app.annotations.base import AnnotationType, Data, Loaded, Part
+from app.annotations.fields import Entries, Name, Real, clean_name
 from app.geometry import Frame
 
 MAX_CLASSES = 1000
@@ -53,8 +53,7 @@ class ScoresPayload(Schema):
     scores = _Scores(required=True, data_key="scores", attribute="topk")
 
 
-_CANONICAL, _SCORES = ClassificationPayload(), ScoresPayload()
-_KNOWN = {schema: known_keys(schema) for schema in (_CANONICAL, _SCORES)}
+_CANONICAL, _SCORES = Part(ClassificationPayload()), Part(ScoresPayload())
 
 
 class Classification(AnnotationType):
@@ -69,8 +68,8 @@ class Classification(AnnotationType):
     columns = ("top_class", "top_confidence", "class_count")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
-        schema = _SCORES if "scores" in data and "topk" not in data else _CANONICAL
-        values, extra = load_part(schema, _KNOWN[schema], data)
+        part = _SCORES if "scores" in data and "topk" not in data else _CANONICAL
+        values, extra = part.load(data)
         return Loaded({"topk": values["topk"], **({"extra": extra} if extra else {})}, None)
 
     def row(self, data: Data) -> Data:

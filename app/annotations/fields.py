@@ -12,8 +12,9 @@ from collections.abc import Callable, Collection
 from functools import cached_property
 from typing import Any, TypeVar
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields, validate
 
+from app.annotations.compiled import compiled
 from app.annotations.extra import gather_extra
 
 MAX_POINTS = 100_000
@@ -159,6 +160,7 @@ class Entries(fields.Field[list[dict[str, Any]]]):
     def __init__(self, schema: Schema, most: int, **more: Any) -> None:
         super().__init__(**more)
         self.schema, self.most, self.known = schema, most, known_keys(schema)
+        self._load = compiled(schema)
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> list[dict[str, Any]]:
         if not isinstance(value, (list, tuple)):
@@ -172,7 +174,7 @@ class Entries(fields.Field[list[dict[str, Any]]]):
 
     def _entry(self, i: int, entry: Any) -> dict[str, Any]:
         try:
-            values = self.schema.load(entry, unknown=EXCLUDE)
+            values = self._load(entry)
             out = {key: item for key, item in values.items() if item is not None}
             if not self.known.issuperset(entry) and (extra := gather_extra(entry, self.known)):
                 out["extra"] = extra

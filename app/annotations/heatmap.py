@@ -4,8 +4,8 @@ from typing import ClassVar
 
 from marshmallow import Schema, ValidationError
 
-from app.annotations.base import AnnotationType, Data, Loaded, load_part, present, require_artifact
-from app.annotations.fields import Name, Real, Whole, known_keys
+from app.annotations.base import AnnotationType, Data, Loaded, Part, present, require_artifact
+from app.annotations.fields import Name, Real, Whole
 from app.geometry import Frame, Raster, Shape, raster_bounds
 
 MAX_PIXELS = 100_000_000
@@ -23,8 +23,7 @@ class HeatmapPayload(Schema):
     unit = Name(64, allow_none=True)
 
 
-_PAYLOAD = HeatmapPayload()
-_KNOWN = known_keys(_PAYLOAD)
+_PAYLOAD = Part(HeatmapPayload())
 
 
 class Heatmap(AnnotationType):
@@ -43,7 +42,7 @@ class Heatmap(AnnotationType):
     columns = ("width", "height", "color_map", "vmin", "vmax", "unit")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
-        values, extra = load_part(_PAYLOAD, _KNOWN, data)
+        values, extra = _PAYLOAD.load(data)
         if values["width"] * values["height"] > MAX_PIXELS:
             raise ValidationError({"width": [f"times height must be at most {MAX_PIXELS} pixels"]})
         require_artifact(storage_path, "a heatmap")

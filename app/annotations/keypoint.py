@@ -10,12 +10,12 @@ from app.annotations.base import (
     Data,
     FrameFields,
     Loaded,
+    Part,
     Scale,
     frame_keys,
-    load_part,
     scale_of,
 )
-from app.annotations.fields import Entries, Name, Real, known_keys, whole
+from app.annotations.fields import Entries, Name, Real, whole
 from app.geometry import Frame, Points, Shape, bounds, far_outside
 
 MAX_KEYPOINTS = 10_000
@@ -76,8 +76,7 @@ class KeypointPayload(FrameFields):
     skeleton = _Skeleton(allow_none=True)
 
 
-_PAYLOAD = KeypointPayload()
-_KNOWN = known_keys(_PAYLOAD)
+_PAYLOAD = Part(KeypointPayload())
 
 
 class Keypoint(AnnotationType):
@@ -96,7 +95,7 @@ class Keypoint(AnnotationType):
     columns = ("x_min", "y_min", "x_max", "y_max", "keypoint_count", "visible_count")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
-        values, extra = load_part(_PAYLOAD, _KNOWN, data)
+        values, extra = _PAYLOAD.load(data)
         scale = scale_of(values, frame)
         keypoints = [_placed(i, point, scale) for i, point in enumerate(values["keypoints"])]
         out: Data = {"keypoints": keypoints}

@@ -9,12 +9,12 @@ from app.annotations.base import (
     Data,
     FrameFields,
     Loaded,
+    Part,
     frame_keys,
-    load_part,
     place,
     scale_of,
 )
-from app.annotations.fields import MAX_POINTS, POINTS, PointPairs, known_keys, pairs
+from app.annotations.fields import MAX_POINTS, POINTS, PointPairs, pairs
 from app.geometry import Frame, Polygon, Shape, bounds, polygon_area
 
 MAX_HOLES = 10_000
@@ -47,8 +47,7 @@ class PolygonPayload(FrameFields):
     holes = _Holes(allow_none=True)
 
 
-_PAYLOAD = PolygonPayload()
-_KNOWN = known_keys(_PAYLOAD)
+_PAYLOAD = Part(PolygonPayload())
 
 
 class PolygonType(AnnotationType):
@@ -63,7 +62,7 @@ class PolygonType(AnnotationType):
     columns = ("x_min", "y_min", "x_max", "y_max", "point_count", "hole_count", "area")
 
     def _load(self, data: Data, frame: Frame, storage_path: str | None) -> Loaded:
-        values, extra = load_part(_PAYLOAD, _KNOWN, data)
+        values, extra = _PAYLOAD.load(data)
         scale = scale_of(values, frame)
         out: Data = {"points": place(values["points"], scale, "points")}
         if values.get("holes"):

@@ -4,28 +4,28 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from marshmallow import EXCLUDE, Schema, ValidationError, fields
+from marshmallow import Schema, ValidationError, fields
 
 from app.annotations.base import (
     AnnotationType,
     Data,
     FrameFields,
     Loaded,
+    Part,
     Scale,
     frame_keys,
-    load_part,
     place,
     present,
     require_artifact,
     scale_of,
 )
+from app.annotations.compiled import compiled
 from app.annotations.fields import (
     MAX_POINTS,
     NUMBER,
     Choice,
     Numbers,
     Real,
-    known_keys,
     numbers,
     whole,
 )
@@ -165,9 +165,9 @@ class Segmentation(AnnotationType):
         named = data.get("format")
         form = _FORMS.get(named) if isinstance(named, str) else None
         if form is None:
-            _PNG.schema.load(data, unknown=EXCLUDE)  # says what is wrong with the format
+            _PNG.part.load(data)  # says what is wrong with the format
             raise AssertionError("a format that is in FORMATS has a form")
-        values, extra = load_part(form.schema, form.known, data)
+        values, extra = form.part.load(data)
         loaded = form.build(values, data, frame)
         if named == "png":
             require_artifact(storage_path, "a segmentation of this format")
@@ -216,8 +216,7 @@ class MaskAlias(Segmentation):
 class _Form(NamedTuple):
     """How one format is validated and made canonical."""
 
-    schema: Schema
-    known: frozenset[str]
+    part: Part
     build: Callable[[Data, Data, Frame], Loaded]
 
 
@@ -236,7 +235,7 @@ def _rle(values: Data, sent: Data, frame: Frame) -> Loaded:
 
 def _default_size(sent: Data, frame: Frame) -> list[int]:
     """`image_width` and `image_height` stay in `extra` of a mask; here they only say how large it is."""
-    named = FrameFields(only=("image_width", "image_height")).load(sent, unknown=EXCLUDE)
+    named = _SIZE(sent)
     width, height = named.get("image_width") or frame.width, named.get("image_height") or frame.height
     return [height, width]
 
@@ -257,13 +256,13 @@ def _png(values: Data, sent: Data, frame: Frame) -> Loaded:
     return Loaded({"format": "png"}, Rect(0.0, 0.0, float(frame.width), float(frame.height)))
 
 
-def _form(payload: type[Schema], build: Callable[[Data, Data, Frame], Loaded]) -> _Form:
-    schema = payload()
-    return _Form(schema, known_keys(schema), build)
-
-
-_PNG = _form(SegmentationPayload, _png)
-_FORMS = {"rle": _form(RlePayload, _rle), "polygon": _form(PolygonsPayload, _polygons), "png": _PNG}
+_PNG = _Form(Part(SegmentationPayload()), _png)
+_FORMS = {
+    "rle": _Form(Part(RlePayload()), _rle),
+    "polygon": _Form(Part(PolygonsPayload()), _polygons),
+    "png": _PNG,
+}
+_SIZE = compiled(FrameFields(only=("image_width", "image_height")))
 
 
 def _raster(data: Data) -> Raster:

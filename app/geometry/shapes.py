@@ -20,8 +20,7 @@ class Frame(NamedTuple):
     height: int
 
 
-@dataclass(frozen=True, slots=True)
-class Rect:
+class Rect(NamedTuple):
     x_min: float
     y_min: float
     x_max: float

@@ -11,6 +11,7 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 from app.annotations import ALIASES, TYPES, Loaded
+from app.annotations.compiled import compiled
 from app.annotations.fields import Lean, known_keys
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
@@ -37,6 +38,9 @@ class Confidence(Lean[float], fields.Float):
 
 class Word(Lean[str], fields.String):
     """A text that its validators say all about."""
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
+        return value if type(value) is str else super()._deserialize(value, attr, data, **more)
 
 
 class AnnotationIn(Schema):
@@ -100,14 +104,16 @@ class AnnotationsPageOut(Noted):
     )
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Item:
-    """One annotation in canonical form, ready to be stored: `values` are the columns of its row."""
+    """One annotation in canonical form, ready to be stored: `values` are the columns of its row, `data_text` is the
+    JSON of its `data`."""
 
     index: int
     client_id: str
     content_hash: str
     values: dict[str, Any]
+    data_text: str
 
 
 class Unread(NamedTuple):
@@ -138,8 +144,9 @@ class Bulk:
     file: dict[str, Any] | None = None
 
 
-_ITEM = AnnotationIn()
-_KNOWN = known_keys(_ITEM)
+_KNOWN = known_keys(AnnotationIn())
+_NOWHERE = (None, None, None, None)
+_load = compiled(AnnotationIn())
 
 
 def load_bulk(
@@ -229,7 +236,7 @@ class _Loader:
             self.first.setdefault(name, index)
 
     def _item(self, index: int, sent: Any) -> Item:
-        values: dict[str, Any] = _ITEM.load(sent)
+        values = _load(sent)
         if not _KNOWN.issuperset(sent):
             self.ignored |= {f"annotations.{name}" for name in sent.keys() - _KNOWN}
         data, kind, path = values.pop("data"), values["annotation_type"], values["storage_path"]
@@ -253,12 +260,8 @@ class _Loader:
             self._note(index, client_id, sent, values, loaded)
         values["data"] = loaded.data
         digest = hashlib.sha256(orjson.dumps(values, option=orjson.OPT_SORT_KEYS)).hexdigest()
-        bounds = loaded.bounds
-        x_min, y_min, x_max, y_max = (
-            (bounds.x_min, bounds.y_min, bounds.x_max, bounds.y_max) if bounds else [None] * 4
-        )
-        values |= {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
-        return Item(index, client_id, digest, values)
+        values["x_min"], values["y_min"], values["x_max"], values["y_max"] = loaded.bounds or _NOWHERE
+        return Item(index, client_id, digest, values, orjson.dumps(loaded.data).decode())
 
     def _note(
         self, index: int, client_id: str, sent: dict[str, Any], values: dict[str, Any], loaded: Loaded

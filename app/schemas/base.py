@@ -88,7 +88,7 @@ class Text(Lean[str], fields.String):
         self.several_lines = several_lines
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
-        text = super()._deserialize(value, attr, data, **more)
+        text = value if type(value) is str else super()._deserialize(value, attr, data, **more)
         if text.isascii() and text.isprintable():  # most are: nothing to normalise, nothing to look for
             return text
         text = normalize("NFC", text)
@@ -123,6 +123,8 @@ class StrictInteger(Lean[int], fields.Integer):
         super().__init__(strict=True, validate=validate.Range(low, high), **more)
 
     def _validated(self, value: Any) -> Any:
+        if type(value) is int:
+            return value
         if isinstance(value, str | bool):
             raise self.make_error("invalid", input=value)
         return super()._validated(value)

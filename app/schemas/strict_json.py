@@ -9,18 +9,49 @@ import math
 import re
 from typing import Any
 
+import orjson
+
 from app.errors import MalformedRequest
 
 MAX_DEPTH = 32
 MAX_CONTAINERS = 2_500_000  # an empty list is two bytes on the wire and more than sixty in memory
 # only a body that shows one of these can hold a forbidden string, key or number, so only that one is walked whole
 _SUSPICIOUS = re.compile(rb"\\u|[eE]\+?[0-9]{3}|[0-9]{19}|__proto__")
+# an escape of anything but a character beyond ASCII
+_ESCAPED_ASCII = re.compile(rb"\\(?!u(?:00[89a-fA-F]|0[1-9a-fA-F]|[1-9a-fA-F]))")
+_DIGITS_AS_0 = bytes.maketrans(b"123456789", b"000000000")
+_TOO_LONG = b"0" * 19  # fewer digits fit into 64 bits
 
 
 def parse(body: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises MalformedRequest with the reason."""
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
         raise MalformedRequest(f"The JSON has more than {MAX_CONTAINERS} lists and objects.")
+    try:
+        value = _parse_plain(body)
+    except (ValueError, orjson.JSONEncodeError):  # the latter for what is nested deeper than orjson writes
+        return _parse_strictly(body, depth)
+    _check_depth(value, depth)
+    return value
+
+
+def _parse_plain(body: bytes) -> Any:
+    """The value of a body that holds nothing forbidden, by orjson; ValueError where that is not certain.
+
+    7.7 -> 1.9 us a box. orjson refuses what overflows, NaN, lone surrogates, byte order marks and what is not UTF-8,
+    but keeps the last of two equal keys in silence. Without an escaped quote each string has two quotes: where all
+    that were sent are there when the value is written again, no key was lost.
+    """
+    if b"__proto__" in body or _ESCAPED_ASCII.search(body) or _TOO_LONG in body.translate(_DIGITS_AS_0):
+        raise ValueError("may hold what is forbidden")
+    value = orjson.loads(body)
+    if orjson.dumps(value).count(b'"') != body.count(b'"'):
+        raise ValueError("holds a key twice")
+    return value
+
+
+def _parse_strictly(body: bytes, depth: int) -> Any:
+    """The value of any body; the reason why there is none."""
     try:
         text = body.decode("utf-8")
         value = _DECODER.decode(text)
