@@ -48,8 +48,8 @@ class Figure:
 
 
 def rows(figures: dict[str, dict[str, Any]]) -> Iterable[tuple[str, ...]]:
-    """Cells of text: the figure, its unit, median and range, the baseline's median, times as long as the baseline."""
-    yield "what", "unit", "median", "min to max", "bare baseline", "× baseline"
+    """Cells of text: the figure, its unit, median and range, the baseline's median, its part of that speed."""
+    yield "what", "unit", "median", "min to max", "bare baseline", "of its speed"
     for name, figure in figures.items():
         own, bare, cost = figure["loupe"], figure.get("baseline"), figure["times_baseline"]
         yield (
@@ -58,7 +58,7 @@ def rows(figures: dict[str, dict[str, Any]]) -> Iterable[tuple[str, ...]]:
             number(own["median"]),
             f"{number(own['min'])} to {number(own['max'])}",
             number(bare["median"]) if bare else "",
-            f"{cost:.2f}" if cost is not None else "",
+            f"{1 / cost:.0%}" if cost is not None else "",
         )
 
 

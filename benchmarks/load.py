@@ -18,11 +18,10 @@ import orjson
 
 from benchmarks.bench import QUICK, Bench, Sizes
 from benchmarks.figures import markdown, remarks, table
+from benchmarks.floors import floors
 from benchmarks.measures import MEASURES
 from benchmarks.watch import Watch
 from benchmarks.wire import Target, Wrong
-
-FLOOR_RATE, FLOOR_GROWTH_MB = 8000, 40
 
 
 def measure(bench: Bench, names: Iterable[str] = MEASURES) -> dict[str, dict[str, Any]]:
@@ -33,23 +32,6 @@ def measure(bench: Bench, names: Iterable[str] = MEASURES) -> dict[str, dict[str
             print(f"  {figure.name} …", file=sys.stderr, flush=True)
             figures[figure.name] = figure.out()
     return figures
-
-
-def floors(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    """What must hold on one core with PostgreSQL, and whether it did."""
-    found = []
-    for name, figure in figures.items():
-        if name.startswith("bulk"):
-            met = figure["loupe"]["median"] >= FLOOR_RATE
-            found.append({"what": name, "wanted": f"{FLOOR_RATE:,} annotations/s", "met": met})
-        if "flat" in figure:
-            found.append({"what": name, "wanted": "flat", "met": figure["flat"]})
-        if grown := figure.get("peak_growth_mb"):
-            met = grown["loupe"] < FLOOR_GROWTH_MB
-            found.append(
-                {"what": name, "wanted": f"memory grows by less than {FLOOR_GROWTH_MB} MB", "met": met}
-            )
-    return found
 
 
 def add_common(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
 from benchmarks.wire import Answer, expect
 
-FLAT = 0.8  # the last tenth of a growing analysis runs at least at this part of the first
+FLAT = 0.9  # the last tenth of a growing analysis runs at least at this part of the first
 
 
 def bulk(bench: Bench) -> Iterator[Figure]:

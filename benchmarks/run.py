@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench import Bench
-from benchmarks.load import add_common, floors, measure, report, sizes_of
+from benchmarks.floors import floors
+from benchmarks.load import add_common, measure, report, sizes_of
 from benchmarks.serve import CLIENT_CORE, ROOT, Servers, served
 from benchmarks.watch import CORES, pin, unpin
 from benchmarks.wire import Wrong
