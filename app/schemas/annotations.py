@@ -100,14 +100,17 @@ class AnnotationsPageOut(Noted):
     )
 
 
-@dataclass(frozen=True)
-class Item:
-    """One annotation in canonical form, ready to be stored: `values` are the columns of its row."""
+class Item(NamedTuple):
+    """One annotation in canonical form, ready to be stored: `values` are the columns of its row.
 
-    index: int
+    `data_text` is `values["data"]` as orjson writes it.
+    """
+
+    index: int  # type: ignore[assignment]  # which hides tuple.index
     client_id: str
     content_hash: str
     values: dict[str, Any]
+    data_text: str
 
 
 class Unread(NamedTuple):
@@ -258,7 +261,7 @@ class _Loader:
             (bounds.x_min, bounds.y_min, bounds.x_max, bounds.y_max) if bounds else [None] * 4
         )
         values |= {"x_min": x_min, "y_min": y_min, "x_max": x_max, "y_max": y_max}
-        return Item(index, client_id, digest, values)
+        return Item(index, client_id, digest, values, orjson.dumps(loaded.data).decode())
 
     def _note(
         self, index: int, client_id: str, sent: dict[str, Any], values: dict[str, Any], loaded: Loaded
