@@ -39,6 +39,11 @@ def new_id() -> UUID:
     return UUID(int=uuid_utils.uuid7().int)
 
 
+def new_ids(count: int) -> list[uuid_utils.UUID]:
+    """As many of them, at a fifth of the cost: without the standard library's object of each."""
+    return [uuid_utils.uuid7() for _ in range(count)]
+
+
 def now() -> datetime:
     return datetime.now(UTC)
 

@@ -106,8 +106,10 @@ class AnnotationsPageOut(Noted):
 
 @dataclass(slots=True)
 class Item:
-    """One annotation in canonical form, ready to be stored: `values` are the columns of its row, `data_text` is the
-    JSON of its `data`."""
+    """One annotation in canonical form, ready to be stored: `values` are the columns of its row.
+
+    `data_text` is `values["data"]` as orjson writes it.
+    """
 
     index: int
     client_id: str

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 import orjson
 from marshmallow import fields
@@ -121,12 +120,15 @@ class KeptReceiptsOut(Noted):
 
 
 def receipt_out(
-    counts: Mapping[str, int], ids: Mapping[str, UUID], bulk: Bulk, ignored: Sequence[str] = ()
+    counts: Mapping[str, int], ids: Sequence[object], bulk: Bulk, ignored: Sequence[str] = ()
 ) -> Json:
-    """The answer to a bulk request; its size depends on this request only. `ignored` are parameters of the query."""
+    """The answer to a bulk request; its size depends on this request only.
+
+    `ids` are those of the items, in their order; `ignored` are parameters of the query.
+    """
     named: list[Json] = [
-        {"id": str(ids[item.client_id]), "client_id": item.client_id, "index": item.index}
-        for item in bulk.items
+        {"id": str(id), "client_id": item.client_id, "index": item.index}
+        for id, item in zip(ids, bulk.items, strict=True)
     ]
     if bulk.places is not None:
         for one in named:

@@ -6,6 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Select, inspect, select
 from sqlalchemy.orm import contains_eager
+from sqlalchemy.orm.attributes import set_committed_value
 
 from app.errors import Deleted, NotFound
 from app.extensions import db
@@ -48,10 +49,14 @@ def lock_all(analysis_ids: Sequence[UUID]) -> Sequence[Analysis]:
 
 def _is_of_deleted(row: Any) -> bool:
     """Whether it is an analysis of a deleted image. Asked once the analysis is held, not with a join: a statement that
-    waited sees what it joined as it was before."""
+    waited sees what it joined as it was before. The image comes with it, as whoever writes down what was done needs it.
+    """
     if not isinstance(row, Analysis):
         return False
-    return db.session.scalar(select(Image.deleted_at).where(Image.id == row.image_id)) is not None
+    statement = select(Image).where(Image.id == row.image_id)
+    image = db.session.scalar(statement, execution_options={"populate_existing": True})
+    set_committed_value(row, "image", image)
+    return image is not None and image.deleted_at is not None
 
 
 def lock_first(statement: Select[Row], *, of: type[Any]) -> Row | None:

@@ -1,10 +1,10 @@
 """Receipts: what the last bulk requests of an analysis brought, kept with it."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import delete, select
+from sqlalchemy import Table, bindparam, delete, select
 from sqlalchemy.engine import Row
 
 from app.extensions import db
@@ -23,9 +23,7 @@ def record(
     notes: dict[str, Any] | None,
 ) -> None:
     """Keeps a receipt and lets go of the oldest beyond `KEPT`. The caller holds the lock of the analysis."""
-    newest = _newest_first(analysis.id, KEPT - 1, Receipt.id)
-    old = delete(Receipt).where(Receipt.analysis_id == analysis.id, Receipt.id.not_in(newest))
-    db.session.execute(old, execution_options={"synchronize_session": False})
+    db.session.connection().execute(_LET_GO, {"analysis_id": analysis.id})
     db.session.add(
         Receipt(
             analysis_id=analysis.id,
@@ -44,6 +42,14 @@ def of_analysis(analysis_id: UUID, limit: int = KEPT) -> Sequence[Row[Any]]:
     return db.session.execute(_newest_first(analysis_id, limit, *Receipt.__table__.columns)).all()
 
 
-def _newest_first(analysis_id: UUID, limit: int, *columns: Any) -> Any:
+def _newest_first(analysis_id: Any, limit: int, *columns: Any) -> Any:
     statement = select(*columns).where(Receipt.analysis_id == analysis_id)
     return statement.order_by(Receipt.created_at.desc(), Receipt.id.desc()).limit(limit)
+
+
+_TABLE = cast(Table, Receipt.__table__)
+# past the ORM, which would first write what the session holds: it is written at once at the end
+_LET_GO = delete(_TABLE).where(
+    _TABLE.c.analysis_id == bindparam("analysis_id"),
+    _TABLE.c.id.not_in(_newest_first(bindparam("analysis_id"), KEPT - 1, _TABLE.c.id)),
+)
