@@ -35,6 +35,7 @@ from sqlalchemy import (
     func,
     insert,
     inspect,
+    null,
     select,
     text,
     true,
@@ -230,6 +231,11 @@ def clock() -> datetime:
         return datetime.now(UTC)
     moment: datetime = db.session.execute(select(func.clock_timestamp())).scalar_one()
     return moment
+
+
+def clock_column() -> ColumnElement[Any]:
+    """The same as a column of a statement; NULL on SQLite, where `clock` asks nobody."""
+    return null() if db.engine.dialect.name == "sqlite" else func.clock_timestamp()
 
 
 class RetryingFlask(Flask):
