@@ -7,7 +7,7 @@ from functools import cache
 from typing import Any, TypeVar
 from uuid import UUID
 
-from sqlalchemy import Select, Table, bindparam, inspect, select, update
+from sqlalchemy import Select, Table, Update, bindparam, inspect, select, update
 from sqlalchemy.orm import SessionTransaction, contains_eager
 
 from app.dialect import clock, clock_column
@@ -93,10 +93,14 @@ def write(row: Any) -> None:
     table: Table = state.mapper.local_table
     changed = {name: state.dict[name] for name in state.committed_state}
     if changed:
-        statement = update(table).where(table.c.id == bindparam("row_id"))
-        db.session.connection().execute(statement, {"row_id": row.id, **changed})
+        db.session.connection().execute(_update(table), {"row_id": row.id, **changed})
         # how a flush ends, for which SQLAlchemy has no public name
         state._commit_all(state.dict, db.session().identity_map)
+
+
+@cache
+def _update(table: Table) -> Update:
+    return update(table).where(table.c.id == bindparam("row_id"))
 
 
 def lock_all(analysis_ids: Sequence[UUID]) -> Sequence[Analysis]:
