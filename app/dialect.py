@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from select import POLLIN, poll
 from typing import Any, TypeAlias
@@ -26,6 +26,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     Engine,
+    Executable,
     Integer,
     Select,
     SQLColumnExpression,
@@ -208,10 +209,15 @@ def _copy(cursor: Any, _statement: str, parameters: Sequence[dict[str, Any]], co
 
 def insert_missing(model: type[Any], columns: Mapping[str, Any]) -> bool:
     """Inserts a row unless there is one with its primary key; whether it did. Waits for whoever inserts the same."""
-    inserts: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.engine.dialect.name]
-    table: Table = inspect(model).local_table
-    statement = inserts(table).values(**columns).on_conflict_do_nothing().returning(*table.primary_key)
-    return db.session.execute(statement).first() is not None
+    statement = _insert_missing(inspect(model).local_table, db.engine.dialect.name)
+    return db.session.connection().execute(statement, columns).first() is not None
+
+
+@cache
+def _insert_missing(table: Table, database: str) -> Executable:
+    inserts: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[database]
+    statement: Executable = inserts(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return statement
 
 
 def found_by_key(

@@ -116,9 +116,9 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "show": show,
     "list": list_analyses,
     "patch": changes.change_status,
+    "export": export,
+    "pipeline": pipeline_run,
     "heartbeat": changes.keep,
     "presign": changes.presign,
     "finalize": changes.finalize,
-    "export": export,
-    "pipeline": pipeline_run,
 }
