@@ -23,6 +23,7 @@ from app.models import (
     UserKey,
     WebhookDelivery,
 )
+from app.services.locking import hold_at_once
 
 
 def role_in(principal: Principal, project_id: UUID) -> Role | None:
@@ -102,10 +103,20 @@ def image_for(
 
 
 def analysis_for(
-    principal: Principal, analysis_id: UUID, role: Role = Role.VIEWER, *, deleted: bool = False
+    principal: Principal,
+    analysis_id: UUID,
+    role: Role = Role.VIEWER,
+    *,
+    deleted: bool = False,
+    hold: bool = False,
 ) -> Analysis:
-    """Also one that was deleted, and is not purged yet, if `deleted`; but none of an image that was."""
-    analysis = db.session.get(Analysis, analysis_id, options=[joinedload(Analysis.image)])
+    """Also one that was deleted, and is not purged yet, if `deleted`; but none of an image that was.
+
+    `hold` is for who is about to lock it: it comes locked where nobody else holds it just now.
+    """
+    analysis = hold_at_once(analysis_id) if hold else None
+    if analysis is None:
+        analysis = db.session.get(Analysis, analysis_id, options=[joinedload(Analysis.image)])
     if analysis is None:
         raise NotFound("There is no such analysis.")
     _require(principal, analysis.image.project_id, role)

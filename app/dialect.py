@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cache, partial
+from select import POLLIN, poll
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,7 +24,9 @@ from sqlalchemy import (
     REAL,
     ColumnElement,
     Connection,
+    Dialect,
     Engine,
+    Executable,
     Integer,
     Select,
     SQLColumnExpression,
@@ -34,6 +38,7 @@ from sqlalchemy import (
     event,
     func,
     inspect,
+    null,
     select,
     text,
     true,
@@ -41,8 +46,8 @@ from sqlalchemy import (
     values,
 )
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
+from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 from sqlalchemy.types import TypeEngine
 
 from app.extensions import db
@@ -56,6 +61,7 @@ TRIES = 3
 PATIENCE = {"connect_timeout": 3, "tcp_user_timeout": 5000, "keepalives_idle": 10, "keepalives_interval": 5}
 # serialization_failure and deadlock_detected: PostgreSQL undid the transaction, and the same one may now succeed
 RETRYABLE = frozenset({"40001", "40P01"})
+ASKED_AFTER_SECONDS = 1.0  # in the pool, until a connection is asked whether it lives
 READING = "reading"  # the execution option of a connection that writes nothing
 COPYING = "copying"  # the execution option of a COPY
 AS_LINES = " WITH (FORMAT csv, NULL 'null', ESCAPE E'\\\\', ENCODING 'UTF8')"
@@ -75,6 +81,8 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "do_connect", _limit_patience)
         event.listen(engine, "connect", _set_up_postgresql)
         event.listen(engine, "do_execute", _copy)
+        event.listen(engine, "checkin", _note_when)
+        event.listen(engine, "checkout", partial(_refuse_dead, engine.dialect))
 
 
 def probe(engine: Engine) -> None:
@@ -117,6 +125,31 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET timezone = 'UTC'")
     connection.commit()
+
+
+def _note_when(_connection: Any, record: ConnectionPoolEntry) -> None:
+    record.info["laid_down_at"] = time.monotonic()
+
+
+def _refuse_dead(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
+    """A connection that died while it lay in the pool is replaced before it is used, as are all of its age.
+
+    What a server says when it ends has arrived by then, and nothing else is ever there to be read: a look at the socket
+    (3 µs) tells as much as a question (0.2 ms), but for a machine or a network that vanished. Whoever asks often finds
+    that out with the statement itself; what lay for longer is asked.
+    """
+    laid_down_at = record.info.get("laid_down_at")
+    if laid_down_at is None:  # new
+        return
+    try:
+        socket = poll()
+        socket.register(connection.fileno(), POLLIN)
+        if socket.poll(0):
+            raise InvalidatePoolError
+        if time.monotonic() - laid_down_at > ASKED_AFTER_SECONDS:
+            dialect.do_ping(connection)
+    except dialect.loaded_dbapi.Error as error:
+        raise InvalidatePoolError from error
 
 
 def rows_in_order(connection: Connection, statement: Select[Any]) -> Sequence[tuple[Any, ...]]:
@@ -222,10 +255,15 @@ def _copy(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
 
 def insert_missing(model: type[Any], columns: Mapping[str, Any]) -> bool:
     """Inserts a row unless there is one with its primary key; whether it did. Waits for whoever inserts the same."""
-    inserts: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[db.engine.dialect.name]
-    table: Table = inspect(model).local_table
-    statement = inserts(table).values(**columns).on_conflict_do_nothing().returning(*table.primary_key)
-    return db.session.execute(statement).first() is not None
+    statement = _insert_missing(inspect(model).local_table, db.engine.dialect.name)
+    return db.session.connection().execute(statement, columns).first() is not None
+
+
+@cache
+def _insert_missing(table: Table, database: str) -> Executable:
+    inserts: Any = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[database]
+    statement: Executable = inserts(table).on_conflict_do_nothing().returning(*table.primary_key)
+    return statement
 
 
 def found_by_key(
@@ -278,6 +316,11 @@ def clock() -> datetime:
         return datetime.now(UTC)
     moment: datetime = db.session.execute(select(func.clock_timestamp())).scalar_one()
     return moment
+
+
+def clock_column() -> ColumnElement[Any]:
+    """The same as a column of a statement; NULL on SQLite, where `clock` asks nobody."""
+    return null() if db.engine.dialect.name == "sqlite" else func.clock_timestamp()
 
 
 class RetryingFlask(Flask):

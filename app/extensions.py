@@ -33,8 +33,6 @@ db = SQLAlchemy(
     engine_options={
         "json_serializer": _json_text,
         "json_deserializer": orjson.loads,
-        # a connection that died while it lay in the pool is replaced before it is used
-        "pool_pre_ping": True,
         # seconds; a request that gets no connection by then is answered 503 rather than kept waiting
         "pool_timeout": 5,
         # what people and pipelines sent must not come into the log with an exception

@@ -118,6 +118,8 @@ def _as_text(value: object) -> str:
 
 def _plain(value: Any) -> Any:
     """The value in what JSON has. A lone surrogate, which many readers of JSON refuse, becomes U+FFFD."""
+    if value.__class__ is str and len(value) <= LONGEST and value.isascii():  # most are
+        return value
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     if isinstance(value, Mapping):

@@ -7,7 +7,7 @@ for htmx, a page for people.
 import errno
 import time
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -315,6 +315,7 @@ def begin_request() -> None:
     g.request_id = sent if sane else uuid4().hex
 
 
+@cache
 def content_security_policy(bucket: str | None) -> str:
     """Nothing but this origin, and the object store's for pictures."""
     extra = f" {bucket}" if bucket else ""

@@ -27,11 +27,12 @@ class Sizes:
     shown: int = 10_000
     listed: int = 50
     changes: int = 50
+    small: int = 200  # requests that change one row
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
 
 
-QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000)
+QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, small=10, exported=10_000)
 
 
 @dataclass

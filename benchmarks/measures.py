@@ -3,7 +3,7 @@
 import statistics
 from collections.abc import Callable, Iterator
 
-from benchmarks import bodies
+from benchmarks import bodies, changes
 from benchmarks.bench import Bench, Burst, bulk_requests, timed, together
 from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
@@ -110,27 +110,15 @@ def list_analyses(bench: Bench) -> Iterator[Figure]:
     yield figure
 
 
-def change_status(bench: Bench) -> Iterator[Figure]:
-    """PATCH from queued to processing, each of another analysis."""
-    figure = Figure("PATCH status", MILLISECONDS)
-    made = iter(bench.new_analyses(bench.sizes.changes * len(bench.targets)))
-    for _ in range(bench.sizes.changes):
-        for target in bench.targets:
-            analysis = next(made)
-            request = target.signed("PATCH", f"/api/analyses/{analysis}/status", b'{"status":"processing"}')
-            taken, answer = timed(target, request)
-            expect("status answered", answer.json()["status"], "processing")
-            expect("status", bench.loupe.read(f"/api/analyses/{analysis}")["status"], "processing")
-            figure.add(target.name, taken * 1000)
-    yield figure
-
-
 MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "bulk": bulk,
     "growth": growth,
     "show": show,
     "list": list_analyses,
-    "patch": change_status,
+    "patch": changes.change_status,
     "export": export,
     "pipeline": pipeline_run,
+    "heartbeat": changes.keep,
+    "presign": changes.presign,
+    "finalize": changes.finalize,
 }

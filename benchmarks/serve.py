@@ -155,6 +155,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "DATABASE_URL": url,
         "SECRET_KEY": secrets.token_urlsafe(32),
         "ML_CALLBACK_HMAC_SECRET": secrets.token_urlsafe(32),
+        "ML_PIPELINE_PULL_ENABLED": "true",  # for leases
         # counted, and never met
         "RATE_LIMIT_PIPELINE_PER_IP": "1000000/minute",
         "RATE_LIMIT_PIPELINE_PER_KEY": "1000000/minute",

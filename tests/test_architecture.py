@@ -35,7 +35,7 @@ ARROWS = {
     "overlay": "annotations geometry lettering",
     "pyramids": "geometry imaging overlay",
     "schemas": "annotations errors geometry models",
-    "access": "errors extensions models",
+    "access": "errors extensions models services",
     "outgoing": "",
     "services": "annotations bitmaps dialect errors extensions geometry imaging kept models outgoing overlay pyramids "
     "sealing signing storage",

@@ -55,7 +55,7 @@ def create_analysis(image_id: UUID) -> Response:
     conflict.
     """
     image = access.image_for(principal(), image_id, Role.EDITOR)
-    values, ignored = load(CreateAnalysis(), g.body)
+    values, ignored = load(CreateAnalysis, g.body)
     if values["image_id"] not in (None, image.id):
         raise ImageMismatch(f"The body names the image {values['image_id']}.")
     analysis, is_new = analyses.create(
@@ -87,8 +87,8 @@ def set_status(analysis_id: UUID) -> Response:
     `queued` may become `processing` or `canceled`; `processing` may become `completed`, `failed` or `canceled`. The
     same status again changes nothing.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
-    values, ignored = load(SetStatus(), g.body)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    values, ignored = load(SetStatus, g.body)
     unsigned = not principal().signed and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
     if unsigned and values["status"] is not Status.CANCELED:
         raise Forbidden("Without a signature an analysis can only be canceled.")
@@ -112,16 +112,20 @@ def finalize_analysis(analysis_id: UUID) -> Response:
 
     Every artifact that an annotation names must have been uploaded. The same end again changes nothing.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
-    values, ignored = load(Finalize(), g.body)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    values, ignored = load(Finalize, g.body)
     found = _look_up_artifacts(analysis)
     analyses.finalize(analysis, **values, found=found, by=principal(), proof=lease_proof())
     return _committed(analysis, ignored)
 
 
 def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found]:
-    """What the storage holds of the artifacts; nothing is held in the database while it is asked."""
+    """What the storage holds of the artifacts; nothing is held in the database while it is asked.
+
+    Where there are none it is not asked, and the analysis stays held, so that none can come."""
     wanted = artifacts.paths(analysis.id)
+    if not wanted:
+        return {}
     db.session.rollback()
     return artifacts.look_up(wanted, storage.current())
 

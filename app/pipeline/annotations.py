@@ -54,7 +54,7 @@ def store_annotations(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
     frame = Frame(analysis.image.width, analysis.image.height)
     db.session.rollback()  # nothing is held while the payload is validated
-    query, ignored = load(BulkQuery(), request.args.to_dict())
+    query, ignored = load(BulkQuery, request.args.to_dict())
     batch = name_of_batch()
     most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
     skips = query["on_invalid"] == "skip"

@@ -38,7 +38,7 @@ def import_annotations(analysis_id: UUID) -> Response:
     it is kept otherwise than it was sent, what is refused, what is left out, and why.
     """
     analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
-    query, ignored = load(ImportQuery(), request.args.to_dict())
+    query, ignored = load(ImportQuery, request.args.to_dict())
     ignored = [*importers.unread(query["format"], request.args), *ignored]
     image = analysis.image
     target = importers.Target(

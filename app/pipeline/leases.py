@@ -45,8 +45,8 @@ def claim_analysis(analysis_id: UUID) -> Response:
 
     The same worker with the same request again gets the same lease, while it holds.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
-    values, ignored = load(Claim(), g.body)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    values, ignored = load(Claim, g.body)
     [body] = _claimed([leases.claim(analysis, _wanted(values))])
     return answer(body | _noted(ignored))
 
@@ -67,7 +67,7 @@ def claim_analyses() -> Response:
 
     The same `Idempotency-Key` again gets the same leases, those that still hold.
     """
-    values, ignored = load(ClaimNext(), g.body)
+    values, ignored = load(ClaimNext, g.body)
     among, most = access.claimable(principal()), values["max"] or 1
     found = leases.claim_next(_wanted(values), among, models=values["models"], most=most)
     return answer({"analyses": _claimed(found)} | _noted(ignored))
@@ -88,8 +88,8 @@ def keep_analysis(analysis_id: UUID) -> Response:
 
     Where somebody canceled the analysis meanwhile, the answer says so and nothing is extended.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR)
-    _, ignored = load(Heartbeat(), g.body)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    _, ignored = load(Heartbeat, g.body)
     ends, canceled = leases.heartbeat(analysis, lease_proof())
     commit()
     return answer(heartbeat_out(ends, canceled) | _noted(ignored))

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from typing import Any
 from unicodedata import category, normalize
 
@@ -53,8 +54,9 @@ class Deleted(Schema):
     )
 
 
-def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str]]:
+def load(kind: marshmallow.Schema | type[marshmallow.Schema], raw: Any) -> tuple[dict[str, Any], list[str]]:
     """The clean values and the names of the fields that were ignored. Raises InvalidPayload."""
+    schema = _made(kind) if isinstance(kind, type) else kind
     try:
         values = schema.load(raw)
     except ValidationError as error:
@@ -62,6 +64,12 @@ def load(schema: marshmallow.Schema, raw: Any) -> tuple[dict[str, Any], list[str
     known = {field.data_key or name for name, field in schema.fields.items()}
     # the name of a form's field is None where it is missing or cannot be read
     return values, sorted(name or "" for name in raw if name not in known)[:MAX_ERRORS]
+
+
+@cache
+def _made(kind: type[marshmallow.Schema]) -> marshmallow.Schema:
+    """Made once: a schema copies its fields into each object, which takes 0.1 ms, and loading changes nothing in it."""
+    return kind()
 
 
 def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:

@@ -14,7 +14,7 @@ from app.models import Analysis, Image, Principal, Status, User
 from app.models.analyses import LIVE
 from app.models.columns import new_id, now
 from app.services import artifacts, groups, leases, states
-from app.services.locking import lock, lock_all
+from app.services.locking import lock, lock_all, write
 
 IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
 
@@ -151,6 +151,7 @@ def _set(
         if analysis.state.is_terminal:
             artifacts.write_down(analysis, found or {})
         states.changed(analysis, before, error_message, by=by)
+        write(analysis)
     return analysis
 
 
@@ -202,6 +203,7 @@ def finalize(
     artifacts.refuse_missing(analysis, found)
     artifacts.write_down(analysis, found)
     states.changed(analysis, before, error_message, by=by)
+    write(analysis)
     return analysis
 
 

@@ -7,16 +7,26 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, Select, bindparam, select, update
 
+from app.dialect import insert_missing
 from app.errors import Conflict, StorageUnavailable
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Principal
 from app.models.artifacts import CONTENT_TYPES, EXTENSIONS, FILENAME
-from app.models.columns import now
+from app.models.columns import new_id, now
 from app.services import audit
 from app.storage import Storage
 
+# the paths in annotations and those announced, of the analyses `ids`; put together once, as that takes 0.1 ms
+_REFERENCED = (
+    select(Annotation.storage_path)
+    .where(Annotation.analysis_id.in_(bindparam("ids", expanding=True)), Annotation.storage_path.is_not(None))
+    .distinct()
+)
+_ALL = _REFERENCED.union(
+    select(Artifact.storage_path).where(Artifact.analysis_id.in_(bindparam("ids", expanding=True)))
+)
 _PATH = re.compile(rf"ml_outputs/([0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/({FILENAME})")
 
 
@@ -54,7 +64,8 @@ def default_filename(artifact_type: str) -> str:
 
 
 def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Principal) -> Artifact:
-    """The row of an artifact that is about to be uploaded; the same name again is the same row.
+    """The row of an artifact that is about to be uploaded, a copy of it where it is new; the same name again is the
+    same row.
 
     The caller holds the lock of the analysis. Raises Conflict after a terminal state.
     """
@@ -62,15 +73,14 @@ def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Princ
         raise Conflict(
             f"The analysis is {analysis.status} and takes no more artifacts.", current=analysis.status
         )
-    path = path_for(analysis.id, filename)
-    artifact = at(analysis, path)
-    before = {"artifact_type": artifact.artifact_type} if artifact else None
-    if artifact is None:
-        artifact = Artifact(analysis_id=analysis.id, storage_path=path)
-        db.session.add(artifact)
-    artifact.artifact_type = artifact_type
-    artifact.content_type = CONTENT_TYPES[artifact_type]
-    db.session.flush()
+    path, before = path_for(analysis.id, filename), None
+    about = {"artifact_type": artifact_type, "content_type": CONTENT_TYPES[artifact_type]}
+    columns = {"id": new_id(), "analysis_id": analysis.id, "storage_path": path, **about}
+    artifact = Artifact(**columns)
+    if not insert_missing(Artifact, columns):
+        artifact = db.session.scalars(_at(analysis, path)).one()
+        before = {"artifact_type": artifact.artifact_type}
+        artifact.artifact_type, artifact.content_type = about["artifact_type"], about["content_type"]
     after = {"storage_path": path, "artifact_type": artifact_type}
     audit.record(
         by, "artifact.presigned", artifact, before=before, after=after, project_id=analysis.image.project_id
@@ -84,14 +94,16 @@ def of_analysis(analysis: Analysis) -> Sequence[Artifact]:
 
 
 def at(analysis: Analysis, path: str) -> Artifact | None:
-    statement = select(Artifact).where(Artifact.analysis_id == analysis.id, Artifact.storage_path == path)
-    return db.session.scalar(statement)
+    return db.session.scalar(_at(analysis, path))
+
+
+def _at(analysis: Analysis, path: str) -> Select[Artifact]:
+    return select(Artifact).where(Artifact.analysis_id == analysis.id, Artifact.storage_path == path)
 
 
 def paths(*analysis_ids: UUID) -> set[str]:
     """Every path of these analyses that was presigned or that an annotation refers to."""
-    announced = select(Artifact.storage_path).where(Artifact.analysis_id.in_(analysis_ids))
-    return set(db.session.scalars(announced)) | _referenced(*analysis_ids)
+    return set(db.session.connection().scalars(_ALL, {"ids": analysis_ids}))
 
 
 def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:
@@ -148,11 +160,8 @@ def _unannounced(analysis: Analysis, path: str) -> Artifact:
     return row
 
 
-def _referenced(*analysis_ids: UUID) -> set[str]:
-    statement = select(Annotation.storage_path).where(
-        Annotation.analysis_id.in_(analysis_ids), Annotation.storage_path.is_not(None)
-    )
-    return {path for path in db.session.scalars(statement.distinct()) if path}
+def _referenced(analysis_id: UUID) -> set[str]:
+    return set(db.session.connection().scalars(_REFERENCED, {"ids": [analysis_id]}))
 
 
 def state(artifact: Artifact | Row[Any], found: Found | None) -> str:

@@ -27,7 +27,7 @@ from app.models import SYSTEM, Analysis, Image, Principal, Status
 from app.models.analyses import TRANSITIONS
 from app.models.columns import new_id
 from app.services import artifacts, audit, states
-from app.services.locking import lock, lock_first
+from app.services.locking import clock_under_lock, lock, lock_first, write
 
 EXPIRED = "lease_expired"
 # what another attempt has in common with the one before; an `external_job_id` is one analysis's alone
@@ -166,7 +166,7 @@ def require(analysis: Analysis, proof: Proof) -> None:
         raise LeaseLost("This analysis is leased: send the token of the lease in X-ML-Lease-Token.")
     if not proof.is_of(analysis):
         raise LeaseLost("This is not the token of a lease that holds.")
-    if analysis.is_leased and not _is_live(analysis, clock()):
+    if analysis.is_leased and not _is_live(analysis, clock_under_lock(analysis)):
         raise LeaseLost("The lease has run out.")
 
 
@@ -181,11 +181,12 @@ def heartbeat(analysis: Analysis, proof: Proof) -> tuple[datetime, bool]:
         raise LeaseLost("This is not the token of a lease that holds.")
     if analysis.state is Status.CANCELED:
         return ends, True
-    moment = clock()
+    moment = clock_under_lock(analysis)
     if not _is_live(analysis, moment):
         raise LeaseLost(f"The lease is over: the analysis is {analysis.status}, or its time has run out.")
     extended = max(ends, moment + timedelta(seconds=analysis.lease_seconds or 0))
     analysis.lease_expires_at = extended
+    write(analysis)
     return extended, False
 
 

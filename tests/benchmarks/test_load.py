@@ -29,13 +29,14 @@ SMALL = Sizes(
     shown=60,
     listed=7,
     changes=3,
+    small=3,
     exported=1500,
     found=5,
 )
 NAMES = [
     *("bulk 20 × 1", "bulk 20 × 3", "bulk 50 × 1", "bulk 50 × 3", "growth to 200", "GET analysis with 60"),
     *("list of 7 analyses", "PATCH status", "export of 1,500 as JSON", "export of 1,500 as CSV"),
-    "one pipeline run",
+    *("one pipeline run", "heartbeat", "presign", "finalize"),
 ]
 
 
@@ -202,4 +203,7 @@ def test_the_tables_of_the_docs_come_from_a_run() -> None:
 
 
 def test_the_measures_have_names_for_the_command_line() -> None:
-    assert list(MEASURES) == ["bulk", "growth", "show", "list", "patch", "export", "pipeline"]
+    assert list(MEASURES) == [
+        *("bulk", "growth", "show", "list", "patch", "export", "pipeline"),
+        *("heartbeat", "presign", "finalize"),
+    ]
