@@ -7,7 +7,7 @@ when another wrote in between, whatever the busy timeout, so whatever may write 
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import cache, partial
@@ -152,18 +152,55 @@ def _refuse_dead(dialect: Dialect, connection: Any, record: ConnectionPoolEntry,
         raise InvalidatePoolError from error
 
 
-def rows_in_order(connection: Connection, statement: Select[Any]) -> Sequence[tuple[Any, ...]]:
-    """The rows of a statement that goes along an index, as the driver has them, in two thirds of the time.
+def prefer_indexes(connection: Connection) -> None:
+    """For the rest of the transaction PostgreSQL sorts nothing that an index has in order.
 
-    For the rest of the transaction PostgreSQL sorts nothing that an index has in order. It does so where it takes what
-    is left for little, as it does with an analysis that came since it counted the table: each page of 1,000 then read
-    all of the 100,000 that were left, in 120 ms instead of 2.
+    It does so where it takes what is left for little, as it does with an analysis that came since it counted the table:
+    each page of 1,000 then read all of the 100,000 that were left, in 120 ms instead of 2.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL enable_sort = off")
-    with closing(connection.execute(statement)) as result:
-        rows: Sequence[tuple[Any, ...]] = result.cursor.fetchall()
-        return rows
+
+
+def parts_in_order(
+    connection: Connection,
+    statement: Select[Any],
+    size: int | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The rows of a statement that goes along an index, as the driver has them, in two thirds of the time.
+
+    `size` at a time, and no more of them are objects of Python at once; all in one part without.
+    """
+    prefer_indexes(connection)
+    with closing(connection.execute(statement, values)) as result:
+        cursor: Any = result.cursor
+        while rows := cursor.fetchmany(size) if size else cursor.fetchall():
+            yield rows
+
+
+def rows_in_order(
+    connection: Connection, statement: Select[Any], values: Mapping[str, Any] | None = None
+) -> Sequence[tuple[Any, ...]]:
+    """The same at once."""
+    return next(parts_in_order(connection, statement, values=values), ())
+
+
+def derived(statement: Select[Any], columns: Callable[[Any], Sequence[ColumnElement[Any]]]) -> Select[Any]:
+    """A statement that has an order and a LIMIT, in that order, with the columns which are made of its own.
+
+    PostgreSQL makes them of every row that it sorts, and each as often as others name it, unless a subquery with a
+    LIMIT is between: data or its weight takes 1.6 instead of 2.2 µs, a page of 1,000 by confidence out of 100,000 takes
+    69 instead of 150 ms. SQLite is quicker without: 2.0 instead of 2.4 µs.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return statement.with_only_columns(*columns(statement.selected_columns))
+    return select(*columns(statement.subquery().c))
+
+
+def octets(text: ColumnElement[str]) -> ColumnElement[int]:
+    """How long a text is: its bytes, which PostgreSQL need not count; in SQLite its characters."""
+    return func.length(text) if db.engine.dialect.name == "sqlite" else func.octet_length(text)
 
 
 def lift_time_limits(connection: Connection) -> None:

@@ -19,7 +19,8 @@ from sqlalchemy import select
 from app import create_app, exports, storage
 from app.extensions import db
 from app.models import Analysis, Annotation
-from app.schemas.annotations import annotation_out
+from app.schemas.base import moment
+from app.services.annotation_rows import COLUMNS, POSITION
 
 REPEATS = 3
 
@@ -27,7 +28,12 @@ REPEATS = 3
 def rows(analysis_id: UUID) -> Iterator[dict[str, Any]]:
     statement = select(Annotation).where(Annotation.analysis_id == analysis_id).order_by(Annotation.position)
     for row in db.session.scalars(statement.execution_options(yield_per=1000)):
-        yield annotation_out(row)
+        said = {column.name: getattr(row, column.name) for column in COLUMNS[:POSITION]}
+        yield said | {
+            "id": str(row.id),
+            "analysis_id": str(row.analysis_id),
+            "created_at": moment(row.created_at),
+        }
 
 
 def as_json(analysis_id: UUID) -> int:

@@ -3,6 +3,7 @@
 from typing import Any
 from uuid import UUID
 
+import orjson
 from flask import Response, request
 
 from app import access
@@ -11,11 +12,12 @@ from app.guards import open_to_pipelines, principal
 from app.openapi import operation
 from app.responses import answer
 from app.schemas.analyses import AnalysesPageOut, AnalysisDetailOut, ProjectAnalysesOut, analysis_out
-from app.schemas.annotations import AnnotationsPageOut, annotation_out
+from app.schemas.annotations import AnnotationsPageOut
 from app.schemas.base import load
 from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, ReceiptsQuery, cursor, place_of
 from app.schemas.receipts import KeptReceiptsOut, kept_receipt_out
 from app.services import analyses, annotations, groups, receipts
+from app.services.annotation_rows import as_json, on_the_wire
 
 
 @api.get("/images/<uuid:image_id>/analyses")
@@ -55,8 +57,8 @@ def list_project_analyses(project_id: UUID) -> Response:
 def show_analysis(analysis_id: UUID) -> Response:
     """An analysis with all its annotations."""
     analysis = access.analysis_for(principal(), analysis_id)
-    rows = annotations.of_analysis(analysis)
-    return answer(analysis_out(analysis) | {"annotations": [annotation_out(row) for row in rows]})
+    parts = [as_json(rows) for rows in annotations.of_analysis(analysis)]
+    return answer(analysis_out(analysis) | {"annotations": orjson.Fragment(b"[%b]" % b",".join(parts))})
 
 
 @api.get("/analyses/<uuid:analysis_id>/annotations")
@@ -74,7 +76,7 @@ def list_annotations(analysis_id: UUID) -> Response:
     wanted = annotations.Wanted(**query)
     rows, total, last = annotations.page(analysis, wanted, skip=skip, limit=limit, after=after)
     body = {
-        "annotations": [annotation_out(row) for row in rows],
+        "annotations": on_the_wire(rows),
         "total": total,
         "next_cursor": cursor(last) if last else None,
     }

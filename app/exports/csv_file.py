@@ -15,7 +15,8 @@ from app.annotations import TYPES
 from app.annotations.base import AnnotationType
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.reading import Said
+from app.exports.reading import Page
+from app.services.annotation_rows import KIND, OWN, Raw, dashed, data_of, moments
 
 COLUMNS = (
     "annotation_id",
@@ -49,14 +50,16 @@ MORE_COLUMNS = (
     "priority",
 )
 CLASSES = 1000  # that are remembered
+CONFIDENCES = 10_001  # that there are
 EMPTY = '""'  # a line without any character would be no row
 # what a spreadsheet may take for the beginning of a formula, some also in full width, or pass over before one
 # (OWASP, CSV Injection); and the mark itself, so that taking one off gives back what was there
 STARTS = frozenset("=+-@＝＋－＠\t\r\n'")
 QUOTED = re.compile('[",\r\n]').search
 NOTHING = [""] * len(TYPE_COLUMNS)
-# the columns of a box, which come first: orjson writes its four floats in half the time of their repr
-corners = itemgetter("x_min", "y_min", "x_max", "y_max")
+CORNERS = ("x_min", "y_min", "x_max", "y_max")  # the columns of a box, which come first
+AFTER_CORNERS = "," * (len(TYPE_COLUMNS) - len(CORNERS))
+corners = itemgetter(*CORNERS)
 # where the columns of each type stand among those of all
 PLACES = {name: [TYPE_COLUMNS.index(column) for column in one.columns] for name, one in TYPES.items()}
 # of types whose columns are keys of their `data`: taken from there, a row of boxes costs a fifth less
@@ -70,8 +73,8 @@ KEYS = {
 def write_csv(entry: Entry, _: Losses) -> Iterator[bytes]:
     """RFC 4180 with one row an annotation. Text that a spreadsheet would run gets a `'` before it, numbers do not."""
     yield _lines([COLUMNS + TYPE_COLUMNS])
-    for rows in entry.pages or ():
-        yield _lines_of(rows)
+    for page in entry.pages or ():
+        yield _lines_of(page)
 
 
 def columns_of_many(*, annotations: bool) -> tuple[str, ...]:
@@ -94,8 +97,8 @@ def write_csv_of_many(
     for entry in entries:
         before, written = _analysis_cells(entry), False
         start = [_lines([[one]]).decode().removesuffix("\r\n") for one in before]
-        for rows in entry.pages or ():
-            yield _lines_of(rows, start, chosen if columns else None)
+        for page in entry.pages or ():
+            yield _lines_of(page, start, chosen if columns else None)
             written = True
         if not written:
             empty = [None] * (len(header) - len(before))
@@ -122,48 +125,74 @@ def _lines(rows: Iterable[Sequence[Any]]) -> bytes:
     return buffer.getvalue().encode()
 
 
-def _lines_of(rows: Sequence[Said], before: Sequence[str] = (), chosen: Sequence[int] | None = None) -> bytes:
-    """What csv.writer would write of these, in half the time.
+def _lines_of(page: Page, before: Sequence[str] = (), chosen: Sequence[int] | None = None) -> bytes:
+    """What csv.writer would write of these, in a third of the time.
 
     `before` are cells as they are written, `chosen` the places of those that are wanted, None all of them.
     """
     start = "".join([f"{one}," for one in before])
+    rows = zip(page.rows, data_of(page.rows), _column([row[OWN] for row in page.rows]), strict=True)
     if chosen is None:
-        return "".join([f"{start}{','.join(_cells(row))}\r\n" for row in rows]).encode()
+        return "".join(
+            [
+                f"{start}{','.join(_common(row, data, own))},{_joined(row[KIND], data)}\r\n"
+                for row, data, own in rows
+            ]
+        ).encode()
     lines = []
-    for row in rows:
-        cells = [*before, *_cells(row)]
+    for row, data, own in rows:
+        cells = [*before, *_common(row, data, own), *_of_type(row[KIND], data)]
         line = ",".join([cells[place] for place in chosen])
         lines.append(f"{line or EMPTY}\r\n")
     return "".join(lines).encode()
 
 
-def _cells(row: Said) -> list[str]:
-    """Unpacked at once, floats and classes past `_written`: an eighth less than field by field."""
-    i, _, kind, name, sure, data, path, rank, at, own, _ = row
-    flat = NOTHING.copy()
-    if kind == "bounding_box":
-        flat[:4] = orjson.dumps(corners(data)).decode()[1:-1].split(",")
-    elif kind in KEYS:
-        for place, key in KEYS[kind]:
-            value = data.get(key)
-            flat[place] = repr(value) if type(value) is float else _written(value)
-    else:
-        for place, value in zip(PLACES[kind], TYPES[kind].row(data).values(), strict=True):
-            flat[place] = _written(value)
+def _common(row: Raw, data: dict[str, Any], own: str) -> tuple[str, ...]:
+    """The cells of COLUMNS; `own` is the last one. Floats and classes come again and again and are remembered."""
+    i, _, kind, name, sure, _, path, rank, at, _, _ = row
     text = orjson.dumps(data).decode().replace('"', '""')
-    return [
-        i,
+    return (
+        dashed(i),
         kind,
         _class(name),
-        "" if sure is None else repr(sure),
+        _sure(sure),
         "" if path is None else _written(path),
         "" if rank is None else str(rank),
         f'"{text}"',
-        at,
-        _written(own),
-        *flat,
-    ]
+        moments[at],
+        own,
+    )
+
+
+def _of_type(kind: str, data: dict[str, Any]) -> list[str]:
+    """The cells of TYPE_COLUMNS."""
+    flat = NOTHING.copy()
+    if kind == "bounding_box":
+        flat[: len(CORNERS)] = _corners(data).split(",")
+    elif kind in KEYS:
+        for place, key in KEYS[kind]:
+            flat[place] = _written(data.get(key))
+    else:
+        for place, value in zip(PLACES[kind], TYPES[kind].row(data).values(), strict=True):
+            flat[place] = _written(value)
+    return flat
+
+
+def _joined(kind: str, data: dict[str, Any]) -> str:
+    """The same with commas between them; a box is not taken apart for it."""
+    return _corners(data) + AFTER_CORNERS if kind == "bounding_box" else ",".join(_of_type(kind, data))
+
+
+def _corners(data: dict[str, Any]) -> str:
+    """Four floats with commas between them: orjson writes them in half the time of their repr."""
+    return orjson.dumps(corners(data))[1:-1].decode()
+
+
+def _column(texts: list[str]) -> list[str]:
+    """The cells of these texts. They are looked at together: where none needs a mark, that takes a fifth."""
+    if QUOTED("".join(texts)) or not STARTS.isdisjoint([text[:1] for text in texts]):
+        return [_written(text) for text in texts]
+    return texts
 
 
 def _written(value: Any) -> str:
@@ -181,4 +210,5 @@ def cell(value: Any) -> Any:
     return "'" + value if isinstance(value, str) and value[:1] in STARTS else value
 
 
-_class = lru_cache(CLASSES)(_written)  # they come again and again
+_class = lru_cache(CLASSES)(_written)
+_sure = lru_cache(CONFIDENCES)(_written)

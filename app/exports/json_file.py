@@ -1,13 +1,14 @@
 """An analysis as one JSON document, or many in one; and as NDJSON, a JSON object on each line."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import orjson
 
 from app.exports.losses import Losses
 from app.exports.many import Entry
-from app.exports.reading import Said, on_the_wire
+from app.exports.reading import Page
+from app.services.annotation_rows import as_json, on_the_wire
 
 
 def write_json(entry: Entry, _: Losses) -> Iterator[bytes]:
@@ -53,8 +54,8 @@ def _lines(entries: Iterable[Entry]) -> Iterator[bytes]:
     for entry in entries:
         counts["analysis_count"] += 1
         yield _line("analysis", entry.about)
-        for rows in _counted(entry.pages or (), counts):
-            yield b"".join([_line("annotation", one) for one in on_the_wire(rows)])
+        for page in _counted(entry.pages or (), counts):
+            yield b"".join([_line("annotation", one) for one in on_the_wire(page.rows)])
     yield _line("end", counts)
 
 
@@ -62,16 +63,16 @@ def _line(kind: str, one: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"kind": kind, **one}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _document(head: Mapping[str, Any], pages: Iterable[Sequence[Said]]) -> Iterator[bytes]:
+def _document(head: Mapping[str, Any], pages: Iterable[Page]) -> Iterator[bytes]:
     yield orjson.dumps(head)[:-1] + b',"annotations":['
     comma = b""
-    for rows in pages:
-        yield comma + orjson.dumps(on_the_wire(rows))[1:-1]
+    for page in pages:
+        yield comma + as_json(page.rows)
         comma = b","
     yield b"]}"
 
 
-def _counted(pages: Iterable[Sequence[Said]], counts: dict[str, int]) -> Iterator[Sequence[Said]]:
-    for rows in pages:
-        counts["annotation_count"] += len(rows)
-        yield rows
+def _counted(pages: Iterable[Page], counts: dict[str, int]) -> Iterator[Page]:
+    for page in pages:
+        counts["annotation_count"] += len(page)
+        yield page

@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from uuid import UUID
 
@@ -15,21 +17,20 @@ from sqlalchemy.orm import aliased
 from app.errors import Deleted
 from app.exports.losses import Losses
 from app.exports.reading import (
-    COLUMNS,
     PAGE,
     PAGE_WEIGHT,
+    Page,
     Pages,
-    Said,
     annotations_of,
     as_found,
     one_moment,
     read,
-    said,
     set_aside,
     weight,
 )
 from app.models import Analysis, Annotation, Artifact, Group, Image, Status
 from app.schemas.analyses import analysis_out
+from app.services.annotation_rows import COLUMNS, OF, Raw
 from app.storage import Storage
 
 SCHEMA_VERSION = "1.0"
@@ -336,10 +337,10 @@ def _said(
     rows = reading(ordered.limit(PAGE + 1)) if len(group) > 1 else []
     if len(group) == 1 or len(rows) > PAGE:  # large, or more than was counted
         return {analysis_id: alone(analysis_id) for analysis_id in ids}
-    found: dict[str, list[Said]] = {str(analysis_id): [] for analysis_id in ids}
-    for one in said(rows):
-        found[one.analysis_id].append(one)
-    return {UUID(analysis_id): iter([some] if some else []) for analysis_id, some in found.items()}
+    found: dict[UUID, list[Raw]] = {analysis_id: [] for analysis_id in ids}
+    for of, some in groupby(rows, itemgetter(OF)):
+        found[UUID(of)].extend(some)
+    return {analysis_id: iter([Page(some)] if some else []) for analysis_id, some in found.items()}
 
 
 def _midnight(day: date) -> datetime:

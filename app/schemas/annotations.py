@@ -15,9 +15,8 @@ from app.annotations.compiled import compiled
 from app.annotations.fields import Lean, known_keys
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
-from app.models import Annotation
 from app.models.artifacts import FILENAME
-from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten, moment
+from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten
 from app.schemas.notes import notes_of, skipped_out
 
 MODES = ("append", "replace", "upsert")
@@ -80,7 +79,7 @@ class BulkIn(Schema):
 
 
 class AnnotationOut(Schema):
-    """What `annotation_out` gives."""
+    """What `annotation_rows.on_the_wire` gives."""
 
     id = fields.UUID(required=True)
     analysis_id = fields.UUID(required=True)
@@ -283,20 +282,4 @@ def _under_data(messages: Any) -> dict[str, Any]:
     flat = messages if isinstance(messages, dict) else {"": messages}
     return {
         name if name == "storage_path" else f"data.{name}".rstrip("."): text for name, text in flat.items()
-    }
-
-
-def annotation_out(row: Annotation | Any) -> dict[str, Any]:
-    """Every field of the contract; `row` is an Annotation or a row of its columns."""
-    return {
-        "id": str(row.id),
-        "analysis_id": str(row.analysis_id),
-        "annotation_type": row.annotation_type,
-        "class_name": row.class_name,
-        "confidence": row.confidence,
-        "data": row.data,
-        "storage_path": row.storage_path,
-        "ordering": row.ordering,
-        "created_at": moment(row.created_at),
-        "client_id": row.client_id,
     }

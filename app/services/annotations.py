@@ -11,12 +11,13 @@ import uuid_utils
 from sqlalchemy import JSON, ColumnElement, Select, Table, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.engine import Row
 
-from app.dialect import found_by_key, insert_rows
+from app.dialect import derived, found_by_key, insert_rows, parts_in_order, prefer_indexes
 from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
 from app.models.columns import new_ids, now
 from app.services import audit, leases, receipts
+from app.services.annotation_rows import COLUMNS, Raw, columns_of
 from app.services.locking import lock
 
 CHUNK = 500  # SQLite takes a limited number of variables in one statement
@@ -25,7 +26,7 @@ OF_VALUES = (
     *("annotation_type", "class_name", "confidence", "storage_path", "ordering"),
     *("x_min", "y_min", "x_max", "y_max"),
 )
-COLUMNS = ("id", *OF_VALUES, "position", "data", "client_id", "content_hash")
+WRITTEN = ("id", *OF_VALUES, "position", "data", "client_id", "content_hash")
 MAX_NAMED = 100
 RANGE_ABOVE = 50
 
@@ -199,7 +200,7 @@ def _insert(analysis: Analysis, new: Sequence[tuple[Id, NewAnnotation]]) -> None
         for position, (id, item) in enumerate(new, analysis.next_position)
     ]
     same = {"analysis_id": analysis.id, "created_at": now()}
-    insert_rows(_TABLE, COLUMNS, rows, same)
+    insert_rows(_TABLE, WRITTEN, rows, same)
 
 
 def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
@@ -207,6 +208,8 @@ def _chunks(values: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 
 # --- reading -----------------------------------------------------------------------------------------------------
+
+PART = 1000  # rows that are read at once
 
 _area = (Annotation.x_max - Annotation.x_min) * (Annotation.y_max - Annotation.y_min)
 SORTS: dict[str, ColumnElement[Any]] = {
@@ -241,29 +244,40 @@ def _narrowed(analysis_id: UUID, wanted: Wanted) -> list[ColumnElement[bool]]:
 
 def page(
     analysis: Analysis, wanted: Wanted, *, skip: int, limit: int, after: list[Any] | None = None
-) -> tuple[Sequence[Annotation], int, list[Any] | None]:
+) -> tuple[Sequence[Raw], int, list[Any] | None]:
     """A page, how many match in all, and the place of its last row when more follow (a keyset, to come back with)."""
-    clauses = _narrowed(analysis.id, wanted)
-    total = db.session.scalar(select(func.count()).select_from(Annotation).where(*clauses)) or 0
-    descending = (wanted.sort or "").startswith("-")
-    key = SORTS[wanted.sort.removeprefix("-")] if wanted.sort else Annotation.position.expression
-    place = tuple_(key, Annotation.position)
-    statement = select(Annotation, key.label("key")).where(*clauses)
+    clauses, descending = _narrowed(analysis.id, wanted), (wanted.sort or "").startswith("-")
+    position = Annotation.position.expression
+    key = SORTS[wanted.sort.removeprefix("-")] if wanted.sort else position
+    statement = select(*Annotation.__table__.columns, key.label("key")).where(*clauses)
     if after is not None:
-        there = tuple_(*after)
+        place, there = tuple_(key, position), tuple_(*after)
         statement = statement.where(place < there if descending else place > there)
-    order = (key.desc(), Annotation.position.desc()) if descending else (key, Annotation.position)
-    rows = db.session.execute(statement.order_by(*order).offset(skip).limit(limit + 1)).all()
-    more = len(rows) > limit
-    rows = rows[:limit]
-    last = [rows[-1].key, rows[-1][0].position] if more and rows else None
-    return [row[0] for row in rows], total, last
+    order = (
+        [key] if key is position else [key, position]
+    )  # twice the same, SQLite sorts what an index has in order
+    statement = statement.order_by(*(one.desc() if descending else one for one in order))
+    # what is sent is made after sorting, of the rows of the page alone
+    sent = derived(statement.offset(skip).limit(limit + 1), lambda of: [*columns_of(of), of.key])
+    if key is position:
+        prefer_indexes(db.session.connection())
+    rows = db.session.execute(sent).all()
+    more, rows = len(rows) > limit, rows[:limit]
+    last = [rows[-1].key, rows[-1].position] if more and rows else None
+    return [row[:-1] for row in rows], _count(analysis, clauses), last
 
 
-def of_analysis(analysis: Analysis) -> Sequence[Row[Any]]:
-    """All of them in the order of insertion, as rows of columns."""
-    statement = select(*Annotation.__table__.columns).where(Annotation.analysis_id == analysis.id)
-    return db.session.execute(statement.order_by(Annotation.position)).all()
+def _count(analysis: Analysis, clauses: Sequence[ColumnElement[bool]]) -> int:
+    """How many match; of all of them the analysis knows it."""
+    if len(clauses) == 1:
+        return analysis.annotation_count
+    return db.session.scalar(select(func.count()).select_from(Annotation).where(*clauses)) or 0
+
+
+def of_analysis(analysis: Analysis) -> Iterator[Sequence[Raw]]:
+    """All of them in the order of insertion, some at a time: more would not be in memory as objects at once."""
+    statement = select(*COLUMNS).where(Annotation.analysis_id == analysis.id).order_by(Annotation.position)
+    return parts_in_order(db.session.connection(), statement, PART)
 
 
 def at(analysis_id: UUID, positions: Sequence[int]) -> Sequence[Row[Any]]:

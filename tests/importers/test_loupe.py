@@ -1,8 +1,6 @@
 """What Loupe exports, imported again: the same annotations in the same order."""
 
 import json
-from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -14,8 +12,9 @@ from app.annotations import TYPES
 from app.errors import InvalidPayload
 from app.geometry import Frame
 from app.models.columns import new_id
-from app.schemas.annotations import Bulk, annotation_out, load_bulk
+from app.schemas.annotations import Bulk, load_bulk
 from app.schemas.strict_json import parse
+from app.services.annotation_rows import COLUMNS, on_the_wire
 from tests.importers.anything import annotation
 from tests.importers.reading import ANALYSIS, IMAGE, data, faults, load, rows, said
 
@@ -36,12 +35,15 @@ def stored(annotations: list[Any], frame: Frame = SMALL) -> Bulk:
 
 
 def exported(bulk: Bulk, form: str) -> bytes:
-    return WRITERS[form]([annotation_out(row(item)) for item in bulk.items])
+    return WRITERS[form](on_the_wire([row(item) for item in bulk.items]))
 
 
-def row(item: Any) -> Any:
-    columns = {"id": new_id(), "analysis_id": ANALYSIS, "created_at": datetime(2026, 3, 4, tzinfo=UTC)}
-    return SimpleNamespace(**columns, client_id=item.client_id, **item.values)
+def row(item: Any) -> list[Any]:
+    """As the driver would have it."""
+    of_row = {"id": str(new_id()), "analysis_id": str(ANALYSIS), "created_at": "2026-03-04 00:00:00+00"}
+    said = {**item.values, **of_row, "client_id": item.client_id, "position": item.index}
+    said["data"] = orjson.dumps(said["data"]).decode()
+    return [said.get(column.name) for column in COLUMNS]
 
 
 def as_json(annotations: list[Any]) -> bytes:
