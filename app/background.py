@@ -24,7 +24,7 @@ from flask import Flask, current_app
 
 from app import deliveries, exporter, storage
 from app.extensions import db
-from app.services import artifacts, groups, overdue, retention, turns, webhooks
+from app.services import artifacts, counting, groups, overdue, placing, retention, turns, webhooks
 
 TURN = "background"
 TURN_SECONDS = 60  # a holder that was not heard of for so long has lost its turn
@@ -112,6 +112,14 @@ def _groups(dry_run: bool) -> retention.Steps:
     yield from groups.give_rows(dry_run=dry_run)
 
 
+def _placing(dry_run: bool) -> retention.Steps:
+    yield from placing.place_all(dry_run=dry_run)
+
+
+def _counting(dry_run: bool) -> retention.Steps:
+    yield from counting.count_large(_now(), dry_run=dry_run)
+
+
 def _now() -> datetime:
     moment: datetime = current_app.extensions["clock"]()
     return moment
@@ -130,6 +138,8 @@ TASKS: dict[str, Task] = {
     # not at once: somebody who restores a backup has a day to see that it is the wrong one
     "lost-files": Task(24 * 3600, _lost_files, first=24 * 3600),
     "groups": Task(10, _groups),
+    "placing": Task(10, _placing),
+    "counting": Task(30, _counting),
     "used-nonces": Task(300, _used_nonces),
     "webhooks": Task(5, _webhooks),
     "webhook-log": Task(3600, _webhook_log),

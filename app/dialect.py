@@ -203,6 +203,18 @@ def octets(text: ColumnElement[str]) -> ColumnElement[int]:
     return func.length(text) if db.engine.dialect.name == "sqlite" else func.octet_length(text)
 
 
+def keep_to_order() -> None:
+    """For the rest of the transaction PostgreSQL reads along an index in its order, and not all that it finds there.
+
+    It does the latter where it takes a project for small, of which it knows nothing (migration 0011). A page of a
+    project of 20,000 analyses then reads all of them, in 15 ms instead of 1. A sort that is needed all the same is
+    done, and up to version 17 counts as so dear that it would be compiled first.
+    """
+    if db.engine.dialect.name == "postgresql":
+        off = ("enable_sort", "enable_bitmapscan", "jit")
+        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in off))
+
+
 def lift_time_limits(connection: Connection) -> None:
     """For a migration, which takes as long as the tables are large. Nobody else gets this connection afterwards.
 

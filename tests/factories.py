@@ -28,6 +28,7 @@ from app.models import (
     UserKey,
     WebhookDelivery,
 )
+from app.models.analyses import place_of
 from app.models.columns import new_id, now
 from app.services import groups, images
 from tests.cast import PASSWORD, Person
@@ -107,7 +108,8 @@ class World:
             columns.setdefault("completed_at", moment)
         with self._making() as made:
             row_id = groups.row_id(image.project_id, columns.get("group_id"))
-            analysis = Analysis(image_id=image.id, status=state.value, group_row_id=row_id, **columns)
+            of_image = {"image_id": image.id, **place_of(image)}
+            analysis = Analysis(status=state.value, group_row_id=row_id, **of_image, **columns)
             db.session.add(analysis)
             made.append(analysis)
         return analysis

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Response, current_app, flash, render_template, request, url_for
+from flask import Response, flash, render_template, request, url_for
 
 from app import access
 from app.admin import admin
@@ -17,7 +17,7 @@ from app.responses import see_other
 from app.schemas.admin import NewProjectForm
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
-from app.services import accounts, overviews, projects
+from app.services import accounts, counting, overviews, projects
 
 
 @admin.get("/projects")
@@ -27,7 +27,7 @@ def list_projects() -> Response:
 
 def projects_page(status: int = 200, **form: Any) -> Response:
     """`errors` and `sent` are those of the form for a new project."""
-    text, ml = read_text(request.args, "q"), current_app.config["ML_ANALYSIS_ENABLED"]
+    text = read_text(request.args, "q")
     found = listing("admin.list_projects", {"q": text}, read_page(request.args), partial(projects.page, text))
     ids = [project.id for project in found.rows]
     return Response(
@@ -35,8 +35,7 @@ def projects_page(status: int = 200, **form: Any) -> Response:
             "admin/projects/list.html",
             listing=found,
             members=overviews.members(ids),
-            images=overviews.images(ids),
-            statuses=overviews.statuses(ids) if ml else {},
+            totals=counting.totals_of(ids),
             **form,
         ),
         status,
@@ -72,7 +71,7 @@ def project_page(project: Project, status: int = 200, **form: Any) -> Response:
         project=project,
         members=projects.members(project),
         member_count=projects.member_count(project),
-        totals=overviews.totals(project.id),
+        totals=counting.totals(project.id),
         **form,
     )
     return Response(text, status)

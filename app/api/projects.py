@@ -13,7 +13,7 @@ from app.openapi import Answer, operation
 from app.responses import answer
 from app.schemas.base import load
 from app.schemas.projects import CreateProject, ProjectOut, ProjectWrittenOut, project_out
-from app.services import projects
+from app.services import overviews, projects
 
 
 @api.get("/projects")
@@ -21,7 +21,8 @@ from app.services import projects
 def list_projects() -> Response:
     """The projects you may read."""
     rows = projects.listing(access.projects_of(principal()), principal())
-    return answer([project_out(*row) for row in rows])
+    counts = overviews.images([project.id for project, _ in rows])
+    return answer([project_out(project, role, counts[project.id]) for project, role in rows])
 
 
 @api.post("/projects")

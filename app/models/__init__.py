@@ -4,6 +4,7 @@ from app.models.analyses import Analysis, Status
 from app.models.annotations import Annotation
 from app.models.artifacts import Artifact
 from app.models.audit import AuditEvent
+from app.models.counts import ProjectCount
 from app.models.exports import Export, ExportState
 from app.models.groups import Group
 from app.models.images import Image
@@ -30,6 +31,7 @@ __all__ = [
     "PipelineKey",
     "Principal",
     "Project",
+    "ProjectCount",
     "ProvenKey",
     "Receipt",
     "Role",

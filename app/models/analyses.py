@@ -38,6 +38,7 @@ FINALIZE_TRANSITIONS = TRANSITIONS | {
 
 
 IN_GROUP = "group_row_id IS NOT NULL"
+THERE = "deleted_at IS NULL"
 
 
 def _partial(name: str, *columns: str, where: str) -> Index:
@@ -66,7 +67,29 @@ class Analysis(Base):
             *("group_row_id", "status", "created_at", "id", "deleted_at", "image_id", "annotation_count"),
             where=IN_GROUP,
         ),
-        # of the few that a process of an earlier release created in a group
+        # a project: its analyses in the order of time, in a status or of a model in one; any status is a merge of all
+        _partial("ix_ml_analyses_of_project", "project_id", "status", "created_at", "id", where=THERE),
+        _partial(
+            "ix_ml_analyses_of_project_model",
+            *("project_id", "model_name", "status", "created_at", "id"),
+            where=THERE,
+        ),
+        # the images that have one of those, in the order of the gallery
+        _partial(
+            "ix_ml_analyses_images", "project_id", "status", "image_created_at", "image_id", where=THERE
+        ),
+        _partial(
+            "ix_ml_analyses_images_model",
+            *("project_id", "model_name", "status", "image_created_at", "image_id"),
+            where=THERE,
+        ),
+        # these are of few, and cost the others nothing
+        *(
+            _partial(f"ix_ml_analyses_{name}", name, where=f"{name} IS NOT NULL")
+            for name in ("retry_of_id", "pipeline_key_id", "lease_expires_at", "claim_hash")
+        ),
+        # of the few that a process of an earlier release created, and of those it created in a group
+        _partial("ix_ml_analyses_without_project", "id", where="project_id IS NULL"),
         _partial(
             "ix_ml_analyses_without_group_row", "id", where="group_id IS NOT NULL AND group_row_id IS NULL"
         ),
@@ -94,22 +117,26 @@ class Analysis(Base):
     # rises with every change of the row or of what hangs on it: the version a page or a cached layer shows
     revision: Mapped[int] = mapped_column(default=1)
 
+    # of the image, which never changes them; lists of a project are read along them (decision 17). A process of an
+    # earlier release leaves them empty, and `placing` fills them
+    project_id: Mapped[UUID | None]
+    image_created_at: Mapped[Time | None]
     # the row of the group of this `group_id` in the image's project; no image ever changes its project
     group_row_id: Mapped[UUID | None]
     deleted_at: Mapped[Time | None]
     # an attempt that failed by its lease is followed by another analysis; the first one is attempt 1
     attempt: Mapped[int] = mapped_column(default=1, server_default="1")
-    retry_of_id: Mapped[UUID | None] = mapped_column(index=True)
+    retry_of_id: Mapped[UUID | None]
     # keys are revoked, never deleted
-    pipeline_key_id: Mapped[str | None] = mapped_column(String(64), index=True)
+    pipeline_key_id: Mapped[str | None] = mapped_column(String(64))
     # rises with every claim and with the end of a lease, so that a worker of an earlier epoch can write nothing
     lease_epoch: Mapped[int] = mapped_column(default=0, server_default="0")
     lease_owner: Mapped[Short | None]
-    lease_expires_at: Mapped[Time | None] = mapped_column(index=True)
+    lease_expires_at: Mapped[Time | None]
     # how long the worker asked for, and so what each of its heartbeats adds
     lease_seconds: Mapped[int | None]
     # of the request that claimed it: the same request again gets the same lease
-    claim_hash: Mapped[str | None] = mapped_column(String(64), index=True)
+    claim_hash: Mapped[str | None] = mapped_column(String(64))
 
     image: Mapped[Image] = relationship()
 
@@ -148,6 +175,11 @@ class Analysis(Base):
         self.status = status.value
         self.touch()
         return True
+
+
+def place_of(image: Image) -> dict[str, Any]:
+    """The columns that an analysis has of its image."""
+    return {"project_id": image.project_id, "image_created_at": image.created_at}
 
 
 # of an analysis joined with its image: neither was deleted

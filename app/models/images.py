@@ -17,6 +17,8 @@ class Image(Base):
     __tablename__ = "data_instances"
     __table_args__ = (
         Index("ix_data_instances_project_id_created_at", "project_id", "created_at", "id"),
+        # the gallery by name
+        Index("ix_data_instances_project_id_name", "project_id", text("lower(filename)"), "id"),
         # of the few that are: one of all would be taken to find those that are not
         Index(
             "ix_data_instances_deleted_at",

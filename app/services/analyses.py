@@ -1,17 +1,16 @@
 """Analyses: made once, moved through their states, listed."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, tuple_
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 
 from app.errors import Conflict, Deleted, LimitReached, ModelNotAllowed
 from app.extensions import db
 from app.models import Analysis, Image, Principal, Status, User
-from app.models.analyses import LIVE
+from app.models.analyses import LIVE, place_of
 from app.models.columns import new_id, now
 from app.services import artifacts, groups, leases, states
 from app.services.locking import lock, lock_all, write
@@ -59,6 +58,7 @@ def create(
         started_at=moment if status is Status.PROCESSING else None,
         annotation_count=0,
         group_row_id=groups.row_id(image.project_id, wanted.get("group_id")),
+        **place_of(image),
         **{name: wanted.get(name) for name in IDENTITY},
     )
     try:
@@ -225,53 +225,8 @@ def is_deleted(image: Image, analysis_id: UUID) -> bool:
     return db.session.scalar(select(Analysis.id).where(*one)) is not None
 
 
-def of_images(image_ids: Sequence[UUID]) -> dict[UUID, list[Analysis]]:
-    """The analyses of many images in one query, newest first, for the gallery's badges."""
-    rows: dict[UUID, list[Analysis]] = {image_id: [] for image_id in image_ids}
-    statement = select(Analysis).where(Analysis.image_id.in_(image_ids), Analysis.deleted_at.is_(None))
-    for analysis in db.session.scalars(statement.order_by(Analysis.created_at.desc())):
-        rows[analysis.image_id].append(analysis)
-    return rows
-
-
-def models_of_project(project_id: UUID) -> Sequence[str]:
-    statement = select(Analysis.model_name).join(Image).where(Image.project_id == project_id, *LIVE)
-    return db.session.scalars(statement.distinct().order_by(Analysis.model_name)).all()
-
-
 def models_in_use(*, limit: int) -> Sequence[str]:
     """The models of all projects, by name; the first `limit`."""
     statement = select(Analysis.model_name).join(Image).where(*LIVE)
     statement = statement.distinct().order_by(Analysis.model_name)
     return db.session.scalars(statement.limit(limit)).all()
-
-
-def of_project(
-    project_id: UUID,
-    *,
-    limit: int,
-    status: Status | None = None,
-    model: str | None = None,
-    group_row_id: UUID | None = None,
-    created_after: datetime | None = None,
-    created_before: datetime | None = None,
-    after: tuple[datetime, UUID] | None = None,
-) -> tuple[Sequence[Analysis], bool]:
-    """Newest first, beginning after the place `after` (created_at, id); and whether there are more."""
-    statement = select(Analysis).join(Image).where(*LIVE)
-    # a group is of one project, and few of its analyses are found by way of all the project's images
-    among = groups.within(group_row_id) if group_row_id else (Image.project_id == project_id,)
-    statement = statement.where(*among)
-    if status:
-        statement = statement.where(Analysis.status == status)
-    if model:
-        statement = statement.where(Analysis.model_name == model)
-    if created_after:
-        statement = statement.where(Analysis.created_at >= created_after)
-    if created_before:
-        statement = statement.where(Analysis.created_at < created_before)
-    if after:
-        statement = statement.where(tuple_(Analysis.created_at, Analysis.id) < tuple_(*after))
-    ordered = statement.order_by(Analysis.created_at.desc(), Analysis.id.desc()).limit(limit + 1)
-    rows = db.session.scalars(ordered).all()
-    return rows[:limit], len(rows) > limit

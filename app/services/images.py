@@ -11,7 +11,7 @@ from sqlalchemy import func, select, tuple_
 from app.errors import InvalidPayload
 from app.extensions import db
 from app.imaging import UprightImage, make_upright
-from app.models import Analysis, Image, Principal, Project, Status
+from app.models import Image, Principal, Project
 from app.models.columns import new_id
 from app.services import audit
 from app.storage import Storage
@@ -92,42 +92,6 @@ def filenames(project_id: UUID) -> Iterator[tuple[UUID, str]]:
         yield from ((row.id, row.filename) for row in rows)
         here = tuple_(rows[-1].created_at, rows[-1].id)
         rows = db.session.execute(ordered.where(tuple_(Image.created_at, Image.id) > here)).all()
-
-
-SORTS = {
-    "newest": (Image.created_at.desc(), Image.id.desc()),
-    "oldest": (Image.created_at, Image.id),
-    "name": (func.lower(Image.filename), Image.id),
-}
-
-
-@dataclass(frozen=True)
-class GalleryFilter:
-    """What the gallery shows: part of a file name, the status or model of any analysis, an order of SORTS."""
-
-    text: str = ""
-    status: Status | None = None
-    model: str = ""
-    sort: str = "newest"
-
-
-def gallery(project: Project, wanted: GalleryFilter, *, skip: int, limit: int) -> tuple[Sequence[Image], int]:
-    """The images that match, and how many match in all."""
-    statement = select(Image).where(Image.project_id == project.id, Image.deleted_at.is_(None))
-    if wanted.text:
-        statement = statement.where(Image.filename.icontains(wanted.text, autoescape=True))
-    if wanted.status or wanted.model:
-        analyses = select(Analysis.image_id).where(
-            Analysis.image_id == Image.id, Analysis.deleted_at.is_(None)
-        )
-        if wanted.status:
-            analyses = analyses.where(Analysis.status == wanted.status)
-        if wanted.model:
-            analyses = analyses.where(Analysis.model_name == wanted.model)
-        statement = statement.where(analyses.exists())
-    total = db.session.scalar(select(func.count()).select_from(statement.subquery())) or 0
-    ordered = statement.order_by(*SORTS.get(wanted.sort, SORTS["newest"]))
-    return db.session.scalars(ordered.offset(skip).limit(limit)).all(), total
 
 
 def neighbours(image: Image) -> tuple[UUID | None, UUID | None]:

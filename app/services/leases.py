@@ -24,7 +24,7 @@ from app.dialect import clock, hold
 from app.errors import AlreadyClaimed, IllegalTransition, LeaseLost
 from app.extensions import db
 from app.models import SYSTEM, Analysis, Image, Principal, Status
-from app.models.analyses import TRANSITIONS
+from app.models.analyses import TRANSITIONS, place_of
 from app.models.columns import new_id
 from app.services import artifacts, audit, states
 from app.services.locking import clock_under_lock, lock, lock_first, write
@@ -229,6 +229,7 @@ def _repeat(analysis: Analysis) -> None:
         status=Status.QUEUED.value,
         retry_of_id=analysis.id,
         attempt=analysis.attempt + 1,
+        **place_of(analysis.image),
         **{name: getattr(analysis, name) for name in REPEATED},
     )
     db.session.add(again)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from uuid import UUID
 
-from sqlalchemy import Select, Subquery, func, or_, select
+from sqlalchemy import Select, func, or_, select
 from sqlalchemy.orm import contains_eager
 
 from app.errors import Conflict, InvalidPayload, NotFound
@@ -43,17 +43,11 @@ def change(project: Project, name: str, description: str, *, by: Principal) -> N
     audit.record(by, "project.changed", project, before=before, after=changed, project_id=project.id)
 
 
-def listing(readable: Select[Project], by: Principal) -> list[tuple[Project, Role, int]]:
-    """The readable projects, newest first, each with that person's role and its number of images."""
-    counts = _image_counts()
-    statement = (
-        readable.add_columns(func.coalesce(counts.c.image_count, 0))
-        .outerjoin(counts, counts.c.project_id == Project.id)
-        .order_by(Project.created_at.desc(), Project.id.desc())
-    )
-    rows = db.session.execute(statement).all()
+def listing(readable: Select[Project], by: Principal) -> list[tuple[Project, Role]]:
+    """The readable projects, newest first, each with that person's role."""
+    rows = db.session.scalars(readable.order_by(Project.created_at.desc(), Project.id.desc())).all()
     roles = _roles(by)
-    return [(project, roles.get(project.id, Role.OWNER), count) for project, count in rows]
+    return [(project, roles.get(project.id, Role.OWNER)) for project in rows]
 
 
 def page(text: str, *, skip: int, limit: int) -> tuple[Sequence[Project], int]:
@@ -86,15 +80,6 @@ def _clean_name(name: str) -> str:
     if not name or len(name) > 255:
         raise InvalidPayload(errors=[{"field": "name", "reason": "must have 1 to 255 characters"}])
     return name
-
-
-def _image_counts() -> Subquery:
-    return (
-        select(Image.project_id, func.count().label("image_count"))
-        .where(Image.deleted_at.is_(None))
-        .group_by(Image.project_id)
-        .subquery()
-    )
 
 
 def image_count(project: Project) -> int:

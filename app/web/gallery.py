@@ -2,92 +2,111 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from flask import url_for
 
-from app.models import Analysis, Image, Project, Status
-from app.services import analyses, images, overviews
+from app.models import Image, Project, Status
+from app.services import counting, galleries, listed, overviews
 
 PAGE_SIZE = 60
 COVER_SIZE = 4
+BADGES = 4  # of the analyses of an image
+OFFERED = 500  # models to choose from
 
 
 @dataclass(frozen=True)
 class GalleryQuery:
-    """Part of a file name, the state and the model of any analysis, an order, a page."""
+    """Part of a file name, the state and the model of any analysis, an order; and where in it the page begins.
 
-    wanted: images.GalleryFilter
+    The place says it, and the number of the page is what people are told; an old link has only that.
+    """
+
+    wanted: galleries.Filter
     page: int = 1
+    place: galleries.Place | None = None
 
     @property
     def narrows(self) -> bool:
-        return bool(self.wanted.text or self.wanted.status or self.wanted.model)
+        return self.wanted.narrows
 
-    def address(self, project: Project, page: int, **more: str) -> str:
+    def address(self, project: Project, **more: str) -> str:
         wanted = self.wanted
         query = {"q": wanted.text, "state": wanted.status or "", "model": wanted.model}
         query |= {
             "sort": wanted.sort if wanted.sort != "newest" else "",
-            "page": str(page) if page > 1 else "",
+            "page": str(self.page) if self.page > 1 else "",
         }
+        if self.place:
+            query["before" if self.place.backwards else "after"] = str(self.place.image_id)
         filled = {name: str(value) for name, value in (query | more).items() if value}
         return url_for("web.show_project", project_id=project.id, **filled)  # type: ignore[arg-type]
+
+    def at(self, page: int, place: galleries.Place | None) -> "GalleryQuery":
+        return replace(self, page=max(1, page), place=place if page > 1 else None)
 
 
 def read_query(args: Mapping[str, str], *, ml: bool) -> GalleryQuery:
     """A value that makes no sense counts as not given: an old or mistyped link still opens."""
     status, sort, page = args.get("state", ""), args.get("sort", ""), args.get("page", "")
-    wanted = images.GalleryFilter(
+    wanted = galleries.Filter(
         text=args.get("q", "").replace("\0", "").strip()[:255],
         status=Status(status) if ml and status in list(Status) else None,
         model=args.get("model", "").replace("\0", "")[:255] if ml else "",
-        sort=sort if sort in images.SORTS else "newest",
+        sort=sort if sort in galleries.SORTS else "newest",
     )
     whole = page.isascii() and page.isdigit() and len(page) < 7
-    return GalleryQuery(wanted, max(1, int(page)) if whole else 1)
+    number = max(1, int(page)) if whole else 1
+    return GalleryQuery(wanted, number, _place(args) if number > 1 else None)
+
+
+def _place(args: Mapping[str, str]) -> galleries.Place | None:
+    for name in ("after", "before"):
+        with suppress(ValueError):
+            return galleries.Place(UUID(args.get(name, "")), backwards=name == "before")
+    return None
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """A page of the gallery; `analyses` and `models` are empty while the feature is off."""
+    """A page of the gallery; `cards` and `models` are empty while the feature is off."""
 
     project: Project
     query: GalleryQuery
     images: Sequence[Image]
-    matching: int
-    totals: overviews.Totals
-    analyses: Mapping[UUID, Sequence[Analysis]]
+    matching: counting.Count
+    totals: counting.Totals
+    follows: bool
+    cards: Mapping[UUID, galleries.Card]
     models: Sequence[str]
     statuses = tuple(Status)
 
     @classmethod
     def load(cls, project: Project, query: GalleryQuery, *, ml: bool) -> "Gallery":
-        """The page asked for, or the last one when there are fewer."""
-        rows, matching = images.gallery(
-            project, query.wanted, skip=(query.page - 1) * PAGE_SIZE, limit=PAGE_SIZE
-        )
-        if not rows and matching:
-            return cls.load(project, replace(query, page=-(-matching // PAGE_SIZE)), ml=ml)
+        totals = counting.totals(project.id)
+        found = galleries.find(project.id, query.wanted, totals.images)
+        query, rows, follows = _page(found, query)
         return cls(
             project=project,
             query=query,
             images=rows,
-            matching=matching,
-            totals=overviews.totals(project.id),
-            analyses=analyses.of_images([image.id for image in rows]) if ml else {},
-            models=analyses.models_of_project(project.id) if ml else [],
+            matching=found.count,
+            totals=totals,
+            follows=follows,
+            cards=galleries.cards([image.id for image in rows], BADGES) if ml else {},
+            models=listed.models(project.id, limit=OFFERED) if ml else [],
         )
 
     @property
-    def pages(self) -> int:
-        return max(1, -(-self.matching // PAGE_SIZE))
+    def pages(self) -> counting.Count:
+        return counting.Count(max(1, -(-self.matching.number // PAGE_SIZE)), self.matching.more)
 
     @property
     def is_running(self) -> bool:
-        return any(not analysis.state.is_terminal for rows in self.analyses.values() for analysis in rows)
+        return any(card.is_running for card in self.cards.values())
 
     @property
     def version(self) -> str:
@@ -95,36 +114,63 @@ class Gallery:
         digest = hashlib.sha256()
         for image in self.images:
             digest.update(image.id.bytes)
-            for analysis in self.analyses.get(image.id, ()):
-                digest.update(analysis.id.bytes + analysis.revision.to_bytes(8))
+            if card := self.cards.get(image.id):
+                shown = [(row.id.hex, row.status) for row in card.newest]
+                digest.update(repr((shown, card.analyses, card.annotations)).encode())
         return digest.hexdigest()[:16]
 
-    def annotation_count(self, image: Image) -> int:
-        return sum(analysis.annotation_count for analysis in self.analyses.get(image.id, ()))
+    @property
+    def newer(self) -> str | None:
+        """The address of the page before this one."""
+        return self._beside(self.query.page - 1, self.images[0], True) if self.query.page > 1 else None
 
-    def link(self, page: int) -> str:
-        return self.query.address(self.project, page)
+    @property
+    def older(self) -> str | None:
+        return self._beside(self.query.page + 1, self.images[-1], False) if self.follows else None
+
+    def _beside(self, page: int, image: Image, backwards: bool) -> str:
+        return self.query.at(page, galleries.Place(image.id, backwards)).address(self.project)
+
+    @property
+    def here(self) -> str:
+        return self.query.address(self.project)
 
     @property
     def poll_address(self) -> str:
-        return self.query.address(self.project, self.query.page, version=self.version)
+        return self.query.address(self.project, version=self.version)
+
+
+def _page(found: galleries.Found, query: GalleryQuery) -> tuple[GalleryQuery, Sequence[Image], bool]:
+    """The page asked for, or the last one when there are fewer; and whether another one follows."""
+    place = query.place
+    if place:
+        rows, more = found.page(limit=PAGE_SIZE, place=place)
+        if place.backwards and not more:  # back at the beginning, where there may be less than a page
+            return _page(found, query.at(1, None))
+        if rows:
+            return query, rows, more or place.backwards
+    rows, more = found.page(limit=PAGE_SIZE, skip=(query.page - 1) * PAGE_SIZE)
+    last = -(-found.count.number // PAGE_SIZE)
+    if not rows and query.page > 1:
+        return _page(found, query.at(min(last, query.page // 2 + 1) if query.page > 2 else 1, None))
+    return query.at(query.page, None), rows, more
 
 
 @dataclass(frozen=True)
 class ProjectCard:
     project: Project
     role: str
-    image_count: int
+    totals: counting.Totals
     cover: Sequence[UUID]
-    statuses: Mapping[str, int]
+    statuses: Mapping[str, counting.Count]
 
 
-def project_cards(rows: Sequence[tuple[Project, Any, int]], *, ml: bool) -> list[ProjectCard]:
-    """`rows` as `projects.listing` gives them: project, role, number of images."""
-    ids = [project.id for project, _, _ in rows]
-    covers = overviews.covers(ids, COVER_SIZE)
-    statuses = overviews.statuses(ids) if ml else {}
+def project_cards(rows: Sequence[tuple[Project, Any]], *, ml: bool) -> list[ProjectCard]:
+    """`rows` are projects and the person's role in each."""
+    ids = [project.id for project, _ in rows]
+    covers, totals = overviews.covers(ids, COVER_SIZE), counting.totals_of(ids)
     return [
-        ProjectCard(project, role, number, covers[project.id], statuses.get(project.id, {}))
-        for project, role, number in rows
+        ProjectCard(project, role, of_it, covers[project.id], of_it.by_status if ml else {})
+        for project, role in rows
+        for of_it in (totals[project.id],)
     ]

@@ -15,7 +15,7 @@ from app.exports.many import page_of
 from app.extensions import db
 from app.models import SYSTEM, Analysis, Group, Image, Project, Status
 from app.models.columns import new_id
-from app.services import analyses, cancels, groups, leases, locking
+from app.services import analyses, cancels, groups, leases, listed, locking
 from tests.factories import World
 from tests.support import database as databases
 from tests.support.plans import check_walks, plan_of, refresh_statistics
@@ -96,8 +96,8 @@ def test_a_group_is_read_along_an_index(app: Flask, project: Project, crowd: lis
                 plan = plan_of(app, read)
                 check_no_scan(plan)
                 assert ALL in plan, plan
-            listed = partial(analyses.of_project, project.id, limit=100, status=status, group_row_id=one.id)
-            check_no_scan(plan_of(app, partial(listed, after=place)))
+            page = partial(listed.page_of_group, one.id, listed.Wanted(status), limit=100)
+            check_no_scan(plan_of(app, partial(page, after=place)))
 
 
 def test_an_export_of_a_group_walks_along_it(app: Flask, project: Project, crowd: list[Group]) -> None:

@@ -1,0 +1,161 @@
+"""How much is in a project, as people are shown it: exactly while it is little, and else as it was counted last.
+
+Counting a million analyses takes a third of a second, so nobody waits for it: a task of the background counts what is
+large and keeps the numbers, see `background.TASKS` and [decision 17](../../docs/decisions/0017-lists-by-place.md).
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Select, Subquery, delete, func, or_, select
+
+from app import dialect
+from app.extensions import db
+from app.models import Analysis, Image, Project, ProjectCount, Status
+from app.models.analyses import LIVE
+
+COUNTED = 1000  # of the images and of the analyses of a project, whenever it is shown
+RESTS = (
+    100  # times as long as counting took: what is large is counted for a hundredth of the time at the most
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """So many, or more than so many."""
+
+    number: int
+    more: bool = False
+
+    def __bool__(self) -> bool:
+        return self.number > 0
+
+
+@dataclass(frozen=True)
+class Totals:
+    """What a project holds; `counted_at` is None where it was counted just now."""
+
+    images: Count
+    annotations: Count
+    by_status: dict[str, Count]
+    counted_at: datetime | None = None
+
+    @property
+    def analyses(self) -> Count:
+        return Count(
+            sum(one.number for one in self.by_status.values()),
+            any(one.more for one in self.by_status.values()),
+        )
+
+
+def bounded(number: int) -> Count:
+    return Count(min(number, COUNTED), number > COUNTED)
+
+
+def totals(project_id: UUID) -> Totals:
+    return totals_of([project_id])[project_id]
+
+
+def totals_of(project_ids: Sequence[UUID]) -> dict[UUID, Totals]:
+    """Of each of these projects; in two queries."""
+    kept = db.session.scalars(select(ProjectCount).where(ProjectCount.project_id.in_(project_ids)))
+    found = {one.project_id: _kept(one) for one in kept}
+    small = [one for one in project_ids if one not in found]
+    if small:
+        dialect.keep_to_order()
+        found |= {row.id: _counted(row) for row in db.session.execute(_count_now(small))}
+    return {one: found[one] for one in project_ids}
+
+
+def _kept(row: ProjectCount) -> Totals:
+    by_status = {status: Count(number) for status, number in row.by_status.items()}
+    return Totals(Count(row.images), Count(row.annotations), by_status, row.counted_at)
+
+
+def _counted(row: Any) -> Totals:
+    numbers = {status.value: bounded(getattr(row, status)) for status in Status}
+    more = any(one.more for one in numbers.values())
+    by_status = {status: one for status, one in numbers.items() if one}
+    return Totals(bounded(row.images), Count(int(row.annotations), more), by_status)
+
+
+def _count_now(project_ids: Sequence[UUID]) -> Select[Any]:
+    """Of each project as many as COUNTED, and one more; the annotations are those of as many analyses."""
+    images = _first(select(Image.id).where(*_images_of(Project.id)).order_by(Image.created_at, Image.id))
+    parts = {status.value: _first(_analyses_in(status, Analysis.annotation_count)) for status in Status}
+    numbers = [_scalar(func.count(), part).label(status) for status, part in parts.items()]
+    said = sum((_scalar(func.coalesce(func.sum(part.c[0]), 0), part) for part in parts.values()), start=0)
+    columns = (Project.id, _scalar(func.count(), images).label("images"), *numbers, said.label("annotations"))
+    return select(*columns).where(Project.id.in_(project_ids))
+
+
+def _images_of(project_id: Any) -> tuple[ColumnElement[bool], ...]:
+    return Image.project_id == project_id, Image.deleted_at.is_(None)
+
+
+def _analyses_in(status: Status, column: Any) -> Select[Any]:
+    """In the order of an index, so that no other way to them is taken."""
+    of_it = (Analysis.project_id == Project.id, Analysis.status == status, *LIVE)
+    statement = select(column).join(Analysis.image).where(*of_it)
+    return statement.order_by(Analysis.created_at, Analysis.id)
+
+
+def _first(statement: Select[Any]) -> Subquery:
+    return statement.correlate(Project).limit(COUNTED + 1).subquery()
+
+
+def _scalar(what: Any, part: Subquery) -> Any:
+    return select(what).select_from(part).correlate(Project).scalar_subquery()
+
+
+# --- what is kept ------------------------------------------------------------------------------------------------
+
+
+def count_large(now: datetime, *, dry_run: bool) -> Iterator[str | None]:
+    """Counts each large project anew whose numbers have become old, and forgets those of what is large no more. Whoever
+    runs it commits at every step."""
+    dialect.keep_to_order()
+    large = set(db.session.scalars(_large()))
+    kept = {one.project_id: one for one in db.session.scalars(select(ProjectCount))}
+    old = {project_id for project_id, one in kept.items() if now >= _good_until(one)}
+    gone = kept.keys() - large
+    if gone and not dry_run:
+        db.session.execute(delete(ProjectCount).where(ProjectCount.project_id.in_(gone)))
+    yield None
+    for project_id in sorted((large - kept.keys()) | (large & old)):
+        if not dry_run:
+            _keep(project_id, now)
+        yield None
+
+
+def _large() -> Select[UUID]:
+    """Asked for one at the place after those that are counted at once."""
+    images = select(Image.id).where(*_images_of(Project.id)).order_by(Image.created_at, Image.id)
+    parts = [images, *(_analyses_in(status, Analysis.id) for status in Status)]
+    after = [part.correlate(Project).offset(COUNTED).limit(1).scalar_subquery() for part in parts]
+    return select(Project.id).where(or_(*(one.is_not(None) for one in after)))
+
+
+def _good_until(row: ProjectCount) -> datetime:
+    return row.counted_at + RESTS * timedelta(milliseconds=row.milliseconds)
+
+
+def _keep(project_id: UUID, now: datetime) -> None:
+    began = time.monotonic()
+    images = db.session.scalar(select(func.count()).select_from(Image).where(*_images_of(project_id)))
+    numbers = select(Analysis.status, func.count(), func.sum(Analysis.annotation_count)).join(Analysis.image)
+    of_it = numbers.where(Analysis.project_id == project_id, *LIVE).group_by(Analysis.status)
+    rows = db.session.execute(of_it).all()
+    row = ProjectCount(
+        project_id=project_id,
+        images=images or 0,
+        annotations=int(sum(row[2] for row in rows)),
+        by_status={row[0]: row[1] for row in rows},
+        counted_at=now,
+        milliseconds=int((time.monotonic() - began) * 1000),
+    )
+    db.session.merge(row)

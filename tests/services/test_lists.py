@@ -1,0 +1,337 @@
+"""Lists of a project and its gallery: exactly what was written, from both ends, and along indexes."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from itertools import product
+from typing import Any
+from uuid import UUID
+
+import pytest
+from flask import Flask
+from sqlalchemy import update
+
+from app import background
+from app.extensions import db
+from app.models import Analysis, Image, Project, ProjectCount, Status
+from app.models.columns import new_id
+from app.services import counting, galleries, listed, overviews, placing
+from app.services.counting import Count
+from app.services.galleries import Filter, Found, Place
+from benchmarks.crowd import BEGAN, MODELS, RARE, Crowd, Made, seed
+from tests.factories import World
+from tests.fakes import FixedClock
+from tests.support.plans import check_walks, plan_of, refresh_statistics
+
+IMAGES, BESIDE = 300, 40
+FILTERS: list[tuple[str, str]] = [
+    ("", ""),
+    ("completed", ""),
+    ("failed", ""),
+    ("queued", ""),
+    ("canceled", ""),
+    ("", MODELS[0]),
+    ("", RARE),
+    ("", "nobody"),
+    ("completed", MODELS[1]),
+    ("failed", MODELS[2]),
+    ("processing", RARE),
+]
+
+
+def is_wanted(status: str, model: str) -> Callable[[Made], bool]:
+    return lambda one: (not status or one.status == status) and (not model or one.model == model)
+
+
+@pytest.fixture
+def crowd(app: Flask, world: World, project: Project) -> Crowd:
+    """One in the project, and a smaller one in another, of the same times."""
+    return make(app, world, project, IMAGES)
+
+
+def make(app: Flask, world: World, project: Project, images: int) -> Crowd:
+    made, other = Crowd(project.id.hex, images), Crowd(world.project("Bark").id.hex, BESIDE, salt=1)
+    with app.app_context(), db.engine.begin() as connection:
+        seed(connection, made)
+        seed(connection, other)
+    refresh_statistics(app)
+    return made
+
+
+def hexes(rows: Any) -> list[str]:
+    return [row.id.hex for row in rows]
+
+
+# --- analyses ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "model"), FILTERS)
+def test_every_analysis_of_a_list_once_and_in_order(
+    app: Flask, project: Project, crowd: Crowd, status: str, model: str
+) -> None:
+    """Three at a time were made at once, so pages of 50 end between equal ones."""
+    wanted = listed.Wanted(status=Status(status) if status else None, model=model or None)
+    seen: list[str] = []
+    with app.app_context():
+        more, after = True, None
+        while more:
+            rows, more = listed.page(project.id, wanted, limit=50, after=after)
+            seen += hexes(rows)
+            after = (rows[-1].created_at, rows[-1].id) if rows else None
+    assert seen == crowd.listed(is_wanted(status, model))
+
+
+@pytest.mark.parametrize("model", ["", MODELS[0]])
+def test_a_stretch_of_time_begins_with_its_first_moment(
+    app: Flask, project: Project, crowd: Crowd, model: str
+) -> None:
+    first, last = crowd.analyses[700].created_at, crowd.analyses[1900].created_at
+    wanted = listed.Wanted(model=model or None, created_after=first, created_before=last)
+    with app.app_context():
+        rows, more = listed.page(project.id, wanted, limit=500)
+        found = hexes(rows)
+    inside = crowd.listed(lambda one: first <= one.created_at < last and (not model or one.model == model))
+    assert found == inside[:500] and more == (len(inside) > 500)
+
+
+def test_what_was_deleted_is_not_listed(app: Flask, project: Project, crowd: Crowd) -> None:
+    gone = set(crowd.listed()[:100:3])
+    lost = {crowd.image_id(image) for image in (5, 299)}
+    with app.app_context():
+        tables: tuple[Any, ...] = (Analysis, Image)
+        for table, some in zip(tables, (gone, lost), strict=True):
+            where = table.id.in_([UUID(one) for one in some])
+            db.session.execute(update(table).where(where).values(deleted_at=BEGAN))
+        db.session.commit()
+        rows = hexes(listed.page(project.id, listed.Wanted(), limit=500)[0])
+        queue = galleries.find(project.id, Filter(status=Status.QUEUED), Count(IMAGES))
+        found = hexes(queue.page(limit=100).images)
+    left = crowd.listed(lambda one: one.id not in gone and crowd.image_id(one.image) not in lost)
+    assert rows == left[:500]
+    queued = crowd.shown("newest", lambda one: one.status == "queued" and one.id not in gone)
+    assert found == [one for one in queued if one not in lost]
+
+
+def test_the_models_of_a_project(app: Flask, world: World, project: Project, crowd: Crowd) -> None:
+    empty = world.project("Nothing").id
+    with app.app_context():
+        assert listed.models(project.id, limit=9) == sorted({*MODELS, RARE})
+        assert listed.models(project.id, limit=2) == sorted({*MODELS, RARE})[:2]
+        assert listed.models(empty, limit=9) == []
+        db.session.execute(update(Analysis).where(Analysis.model_name == RARE).values(deleted_at=BEGAN))
+        db.session.commit()
+        assert listed.models(project.id, limit=9) == sorted(MODELS)
+
+
+# --- galleries ---------------------------------------------------------------------------------------------------
+
+
+def walk(found: Found, limit: int, *, backwards: bool = False, start: Place | None = None) -> list[str]:
+    seen: list[str] = []
+    more, place = True, start
+    while more:
+        page = found.page(limit=limit, place=place)
+        some, more = hexes(page.images), page.more
+        seen = [*some, *seen] if backwards else [*seen, *some]
+        if some:
+            place = Place(page.images[0 if backwards else -1].id, backwards)
+    return seen
+
+
+@pytest.mark.parametrize("looked", [20, 100_000])
+@pytest.mark.parametrize("sort", ["newest", "oldest", "name"])
+@pytest.mark.parametrize("text", ["", "00", "nothing"])
+def test_every_image_of_a_gallery_once_and_in_order(
+    app: Flask,
+    project: Project,
+    crowd: Crowd,
+    monkeypatch: pytest.MonkeyPatch,
+    sort: str,
+    text: str,
+    looked: int,
+) -> None:
+    """Whether what is looked for counts as little or as much; forwards, and backwards from the last."""
+    monkeypatch.setattr(galleries, "LOOKED", looked)
+    with app.app_context():
+        for status, model in FILTERS:
+            wanted = Filter(text, Status(status) if status else None, model, sort)
+            expected = crowd.shown(sort, is_wanted(status, model) if status or model else None, text)
+            found = galleries.find(project.id, wanted, Count(IMAGES))
+            assert walk(found, 37) == expected, wanted
+            assert (
+                found.count.number <= len(expected)
+                if found.count.more
+                else found.count == Count(len(expected))
+            )
+            if expected:
+                last = Place(UUID(expected[-1]), backwards=True)
+                assert walk(found, 37, backwards=True, start=last) == expected[:-1], wanted
+                assert hexes(found.page(limit=10, skip=5).images) == expected[5:15]
+
+
+def test_a_place_that_is_gone_is_the_beginning(app: Flask, project: Project, crowd: Crowd) -> None:
+    with app.app_context():
+        found = galleries.find(project.id, Filter(), Count(IMAGES))
+        assert hexes(found.page(limit=3, place=Place(new_id())).images) == crowd.shown("newest")[:3]
+        of_another = UUID(Crowd(project.id.hex, BESIDE, salt=1).image_id(3))
+        assert hexes(found.page(limit=3, place=Place(of_another)).images) == crowd.shown("newest")[:3]
+
+
+def test_a_card_tells_of_all_analyses_of_its_image(app: Flask, crowd: Crowd) -> None:
+    images = [3, 298]
+    with app.app_context():
+        cards = galleries.cards([UUID(crowd.image_id(image)) for image in images], 4)
+    for image in images:
+        card, own = cards[UUID(crowd.image_id(image))], [one for one in crowd.analyses if one.image == image]
+        assert hexes(card.newest) == [one.id for one in reversed(own)][:4]
+        assert card.analyses == 10
+        assert card.is_running == any(one.status in ("queued", "processing") for one in own)
+        numbers = [n for n, one in enumerate(crowd.analyses) if one.image == image]
+        assert card.annotations == sum(map(crowd.annotations, numbers))
+
+
+def test_the_newest_images_of_projects(app: Flask, world: World, project: Project, crowd: Crowd) -> None:
+    empty = world.project("Nothing").id
+    with app.app_context():
+        covers = overviews.covers([project.id, empty], 4)
+    assert {one: [image.hex for image in images] for one, images in covers.items()} == {
+        project.id: crowd.shown("newest")[:4],
+        empty: [],
+    }
+
+
+# --- counting ----------------------------------------------------------------------------------------------------
+
+
+def count_large(app: Flask) -> None:
+    with app.app_context():
+        list(background.steps(background.TASKS["counting"]))
+
+
+def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
+    app: Flask,
+    world: World,
+    project: Project,
+    crowd: Crowd,
+    clock: FixedClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_status = {status: len(crowd.listed(is_wanted(status, ""))) for status in Status}
+    there = {status.value: Count(number) for status, number in by_status.items() if number}
+    said = sum(map(crowd.annotations, range(IMAGES * 10)))
+
+    def totals() -> counting.Totals:
+        with app.app_context():
+            return counting.totals(project.id)
+
+    monkeypatch.setattr(counting, "COUNTED", IMAGES * 10)
+    assert totals() == counting.Totals(Count(IMAGES), Count(said), there)
+    monkeypatch.setattr(counting, "COUNTED", 100)
+    few = totals()
+    assert few.images == Count(100, more=True) and few.by_status["completed"] == Count(100, more=True)
+    assert few.by_status["queued"] == there["queued"] and few.analyses.more and few.annotations.more
+
+    count_large(app)
+    assert totals() == counting.Totals(Count(IMAGES), Count(said), there, clock())
+    assert [one.project_id for one in world.rows(ProjectCount)][:1] == [project.id]
+    with app.app_context():
+        db.session.execute(update(Analysis).where(Analysis.status == "queued").values(status="canceled"))
+        db.session.execute(update(ProjectCount).values(milliseconds=1000))
+        db.session.commit()
+    clock.set(clock() + timedelta(seconds=99))
+    count_large(app)
+    assert totals().by_status == there
+    clock.set(clock() + timedelta(seconds=1))
+    count_large(app)
+    assert (
+        totals().by_status == {**there, "canceled": there["queued"]} | {} if "queued" not in there else True
+    )
+    monkeypatch.setattr(counting, "COUNTED", IMAGES * 10)
+    count_large(app)
+    assert world.rows(ProjectCount) == []
+
+
+# --- what was created by a process of an earlier release ---------------------------------------------------------
+
+
+def test_what_does_not_know_its_project_finds_it(
+    app: Flask, world: World, project: Project, crowd: Crowd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(placing, "ROWS", 4)
+    before = world.rows(Analysis)
+    some = [one.id for one in before[:10]]
+    with app.app_context():
+        lost = {"project_id": None, "image_created_at": None}
+        db.session.execute(update(Analysis).where(Analysis.id.in_(some)).values(lost))
+        db.session.commit()
+        task = background.TASKS["placing"]
+        would = list(background.steps(task, dry_run=True))
+        assert (
+            list(background.steps(task)) == would == [f"{n} analyses placed in projects" for n in (4, 4, 2)]
+        )
+        assert list(background.steps(task)) == []
+    columns = [column.name for column in Analysis.__table__.columns]
+
+    def dump(rows: list[Any]) -> list[Any]:
+        return sorted([repr([getattr(row, name) for name in columns]) for row in rows])
+
+    assert dump(world.rows(Analysis)) == dump(before)
+
+
+def test_looking_for_them_reads_no_others(app: Flask, crowd: Crowd) -> None:
+    def place() -> None:
+        list(background.steps(background.TASKS["placing"]))
+
+    assert "ix_ml_analyses_without_project" in plan_of(app, place)
+
+
+# --- how the database reads --------------------------------------------------------------------------------------
+
+
+def check_walks_analyses(plan: str, *names: str) -> None:
+    """Of analyses it reads what one of these indexes leads to; what it sorts is as little as a page."""
+    for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n", "Bitmap"):
+        assert bad not in f"{plan}\n", plan
+    assert any(name in plan for name in names), plan
+
+
+@pytest.fixture
+def large(app: Flask, world: World, project: Project) -> Crowd:
+    return make(app, world, project, 2000)
+
+
+def test_lists_are_read_along_indexes(app: Flask, world: World, project: Project, large: Crowd) -> None:
+    place = (large.analyses[9000].created_at, UUID(large.analyses[9000].id))
+    for status, model in FILTERS:
+        if model == "nobody":
+            continue  # PostgreSQL knows that there is none
+        wanted = listed.Wanted(Status(status) if status else None, model or None)
+        for after in (None, place):
+            plan = plan_of(app, partial(listed.page, project.id, wanted, limit=50, after=after))
+            check_walks_analyses(plan, "ix_ml_analyses_of_project", "ix_ml_analyses_of_project_model")
+
+
+def show(project: Project, wanted: Filter, place: Place | None) -> None:
+    galleries.find(project.id, wanted, Count(2000)).page(limit=60, place=place)
+
+
+def test_galleries_are_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
+    there = Place(UUID(large.image_id(900)))
+    for status, model in FILTERS:
+        for sort, place in product(("newest", "oldest"), (None, there)):
+            wanted = Filter("", Status(status) if status else None, model, sort)
+            plan = plan_of(app, partial(show, project, wanted, place))
+            if not wanted.narrows:
+                check_walks(plan, "data_instances", "ix_data_instances_project_id_created_at")
+            for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n"):
+                assert bad not in f"{plan}\n", plan
+    for place in (None, there):
+        plan = plan_of(app, partial(show, project, Filter(sort="name"), place))
+        check_walks(plan, "data_instances", "ix_data_instances_project_id_name")
+
+
+def test_what_is_counted_at_once_is_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
+    for read in (lambda: counting.totals(project.id), lambda: listed.models(project.id, limit=9)):
+        plan = plan_of(app, read)
+        for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n", "Bitmap"):
+            assert bad not in f"{plan}\n", plan
