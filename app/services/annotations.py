@@ -156,6 +156,7 @@ def _held(analysis: Analysis, items: Sequence[NewAnnotation], *, everything: boo
     if everything:
         statement = select(*_HELD).where(_OF_ANALYSIS)
     else:
+        prefer_indexes(connection)
         statement = _held_by_client_id(connection.dialect.name)
         parameters["client_ids"] = [item.client_id for item in items]
     return {row.client_id: row for row in connection.execute(statement, parameters)}
@@ -289,6 +290,7 @@ def at(analysis_id: UUID, positions: Sequence[int]) -> Sequence[Row[Any]]:
         statement = select(*columns).where(of_analysis, between).order_by(Annotation.position)
         wanted = set(positions)
         return [row for row in db.session.execute(statement) if row.position in wanted]
+    prefer_indexes(db.session.connection())
     found = found_by_key(columns, of_analysis, Annotation.position.expression, list(positions))
     return sorted(db.session.execute(found), key=attrgetter("position"))
 
