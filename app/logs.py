@@ -24,6 +24,7 @@ NAME = "loupe"  # of the handler, so that it is there once
 LONGEST = 8000  # characters of one text; of a traceback its end is kept, where the error stands
 NOTE = "loupe.request"  # what the app leaves in the WSGI environment for the line of the request
 
+_as_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
 _requests = logging.getLogger("app.requests")
 
 
@@ -99,7 +100,7 @@ class JsonLines(logging.Formatter):
                 "traceback": self.formatException(record.exc_info)[-LONGEST:],
             }
         # every character that is not ASCII is written as an escape; DEL is the only control character left
-        return json.dumps(_plain(line), ensure_ascii=True, allow_nan=False).replace("\x7f", "\\u007f")
+        return _as_ascii(_plain(line)).replace("\x7f", "\\u007f")
 
 
 def _message(record: logging.LogRecord) -> str:

@@ -25,7 +25,7 @@ OFF = "off"
 
 def register(app: Flask) -> None:
     """Says where requests are counted when it is not obvious; to a command of `flask` it does not matter."""
-    app.extensions["limiter"] = {limiter}  # so that it does not look at every request by itself, for 0.05 ms
+    app.extensions["limiter"] = {limiter}  # so that it does not look at every request by itself
     limiter.init_app(app)
     counts = {app.config[PER_ADDRESS], app.config[PER_KEY]} != {OFF}
     if (

@@ -37,6 +37,14 @@ from app.storage import Storage
 from app.storage.base import disposition, served_type
 
 ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+# of every answer that has none of its own
+HEADERS = (
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cache-Control", "no-store"),
+)
 JSON_PATHS = ("/api/", "/files/")
 # 55P03 lock_timeout, 57014 statement_timeout: the database lives but did not answer in time
 SLOW_DATABASE = frozenset({"55P03", "57014"})
@@ -328,14 +336,9 @@ def content_security_policy(bucket: str | None) -> str:
 
 def _set_headers(response: Response) -> Response:
     policy = content_security_policy(current_app.extensions["storage"].public_origin())
-    for name, value in {
-        "Content-Security-Policy": policy,
-        "X-Content-Type-Options": "nosniff",
-        "Referrer-Policy": "same-origin",
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Cross-Origin-Resource-Policy": "same-origin",
-        "Cache-Control": "no-store",
-    }.items():
-        response.headers.setdefault(name, value)
+    there = {name.lower() for name, _ in response.headers}
+    for name, value in (("Content-Security-Policy", policy), *HEADERS):
+        if name.lower() not in there:
+            response.headers.add(name, value)
     response.headers["X-Request-ID"] = g.get("request_id", "")
     return response

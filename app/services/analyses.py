@@ -135,7 +135,8 @@ def set_status(
     lock(analysis)
     if by.kind != "user" or status is not Status.CANCELED:
         leases.require(analysis, proof)
-    return _set(analysis, status, error_message, found, by=by)
+    write(_set(analysis, status, error_message, found, by=by))
+    return analysis
 
 
 def _set(
@@ -151,7 +152,6 @@ def _set(
         if analysis.state.is_terminal:
             artifacts.write_down(analysis, found or {})
         states.changed(analysis, before, error_message, by=by)
-        write(analysis)
     return analysis
 
 

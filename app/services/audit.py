@@ -128,7 +128,7 @@ def record(
         "after": after,
         "request_id": by.request_id,
     }
-    # past the unit of work, for which no row is ever changed: 0.1 ms instead of 0.3
+    # past the unit of work: no row is ever changed
     db.session.connection().execute(_INSERT, columns)
 
 
