@@ -8,6 +8,7 @@ from benchmarks.bench import Bench, Burst, bulk_requests, timed, together
 from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
+from benchmarks.views import overlay, poll
 from benchmarks.wire import Answer, expect
 
 FLAT = 0.8  # the last tenth of a growing analysis runs at least at this part of the first
@@ -133,4 +134,6 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "patch": change_status,
     "export": export,
     "pipeline": pipeline_run,
+    "poll": poll,
+    "overlay": overlay,
 }

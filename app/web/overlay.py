@@ -21,6 +21,7 @@ from app.web.keeping import keepable, name_of
 from app.web.picked import hits, under
 from app.web.place import read_window
 from app.web.release import release
+from app.web.versions import drawing_version, version_of
 from app.web.view import View, read_view, reals
 
 HTML = "text/html; charset=utf-8"
@@ -37,10 +38,10 @@ def show_overlay(image_id: UUID) -> Response:
     if not asked_by_htmx():
         return _page(image, view)
     rows = scene.analyses_shown(image)
-    version = scene.version_of(rows)
+    version = version_of(rows)
     query = sorted((name, values) for name, values in request.args.lists() if name != "v")
     ended = all(row.state.is_terminal for row in rows)
-    kept = ended and request.args.get("v") == scene.drawing_version(version)
+    kept = ended and request.args.get("v") == drawing_version(version)
     response = keepable(HTML, image.id, image.sha256, version, query, for_good=kept)
     response.vary.add("HX-Request")
     if response.status_code == 304:
@@ -120,7 +121,7 @@ def show_tile(analysis_id: UUID, level: int, column: int, row: int) -> Response:
     tile = tile_at(frame, level, column, row, SIDE)
     if tile.rect.width <= 0 or tile.rect.height <= 0:
         raise NotFound("The image has no such tile.")
-    kept = request.args.get("v") == scene.drawing_version(str(analysis.revision))
+    kept = request.args.get("v") == drawing_version(str(analysis.revision))
     made_from = (analysis.id, analysis.revision, level, column, row, chosen.key)
     response = keepable(renders.PNG, *made_from, for_good=kept)
     if response.status_code == 304:

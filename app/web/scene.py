@@ -18,23 +18,16 @@ from app.overlay.snapshot import CLASSIFICATION, CUSTOM, Indexes
 from app.overlay.window import Window
 from app.services import analyses, annotations, images, receipts, snapshots
 from app.web.drawing import Drawing, Subject, counted, draw
-from app.web.keeping import FORM
 from app.web.picked import Picked, picked
 from app.web.place import Place
 from app.web.release import release
+from app.web.versions import drawing_version, letter, version_of, version_of_one
 from app.web.view import MAX_OTHERS, View
 
 PAGE_SIZE = 200
 COLOURLESS = ("classification", "custom", "heatmap")
 RECEIPTS_SHOWN = 5
 SHOWN_APART = 20  # classifications and custom objects that are shown beside the table
-LETTERS = {
-    Status.QUEUED: "q",
-    Status.PROCESSING: "p",
-    Status.COMPLETED: "c",
-    Status.FAILED: "f",
-    Status.CANCELED: "x",
-}
 
 
 @dataclass(frozen=True)
@@ -189,30 +182,15 @@ class Scene:
         return url_for("web.show_panel", image_id=self.image.id, version=self.version)
 
 
-def drawing_version(version: str) -> str:
-    """Of a drawing: another one also when Loupe comes to draw differently."""
-    return f"{version}-{FORM}"
-
-
-def version_of(rows: Sequence[Analysis]) -> str:
-    """The analyses, newest first, each with its state and revision and the end of its id: `q1-a0b1c2.c5-d3e4f5`. Told
-    apart, so that changes can be named."""
-    return ".".join(map(_version, rows))
-
-
-def _version(row: Analysis) -> str:
-    return f"{LETTERS[row.state]}{row.revision}-{row.id.hex[-6:]}"
-
-
 def differences(version: str, scene: "Scene") -> tuple[list[Analysis], bool]:
     """What is new since a version: the analyses in another state, and whether one that is drawn changed or went."""
     shown = {part.partition("-")[2]: part for part in version.split(".") if part}
     now = {row.id.hex[-6:]: row for row in scene.analyses}
     if not shown.keys() <= now.keys() or not shown:
         return [], True
-    changed = [row for end, row in now.items() if shown.get(end, "")[:1] != LETTERS[row.state]]
+    changed = [row for end, row in now.items() if shown.get(end, "")[:1] != letter(row)]
     drawn = {drawing.analysis.id for drawing in scene.drawings}
-    redrawn = any(row.id in drawn and shown.get(end) != _version(row) for end, row in now.items())
+    redrawn = any(row.id in drawn and shown.get(end) != version_of_one(row) for end, row in now.items())
     return changed, redrawn
 
 
