@@ -20,6 +20,15 @@ from app.services.locking import lock
 CHUNK = 500  # SQLite takes a limited number of variables in one statement
 MAX_NAMED = 100
 RANGE_ABOVE = 50
+COLUMNS: Sequence[ColumnElement[Any]] = tuple(Annotation.__table__.columns)
+# all that is read of one to draw it
+DRAWN = tuple(
+    Annotation.__table__.c[name]
+    for name in (
+        *("id", "annotation_type", "class_name", "confidence", "data", "storage_path"),
+        *("content_hash", "position"),
+    )
+)
 
 
 class NewAnnotation(Protocol):
@@ -244,9 +253,14 @@ def of_analysis(analysis: Analysis) -> Sequence[Row[Any]]:
     return db.session.execute(statement.order_by(Annotation.position)).all()
 
 
-def at(analysis_id: UUID, positions: Sequence[int]) -> Sequence[Row[Any]]:
-    """Those that stand at these positions, which rise, as rows of columns and in their order."""
-    columns, of_analysis = list(Annotation.__table__.columns), Annotation.analysis_id == analysis_id
+def at(
+    analysis_id: UUID, positions: Sequence[int], columns: Sequence[ColumnElement[Any]] = COLUMNS
+) -> Sequence[Row[Any]]:
+    """Those that stand at these positions, which rise, as rows of columns and in their order.
+
+    `columns`, if not all, have the position among them.
+    """
+    of_analysis = Annotation.analysis_id == analysis_id
     if len(positions) > RANGE_ABOVE and positions[-1] - positions[0] < 2 * len(positions):
         # nearly all that lie between the first and the last: they are read at once
         between = Annotation.position.between(positions[0], positions[-1])

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from flask import current_app, url_for
+from sqlalchemy import ColumnElement
 
 from app import exports, overlay, storage
 from app.access import role_in
@@ -62,12 +64,27 @@ class Scene:
     selected: Analysis | None
     drawings: Sequence[Drawing]
     colours: overlay.Colours
-    table: Table | None
-    classifications: Apart
-    customs: Apart
+    chosen: Subject | None
     picked: Picked | None
-    previous_id: UUID | None
-    next_id: UUID | None
+
+    # what asks the database, when it is asked for: a fragment that shows none of it does not wait for it
+
+    @cached_property
+    def table(self) -> Table | None:
+        return _table(self.chosen, self.view) if self.chosen else None
+
+    @cached_property
+    def classifications(self) -> Apart:
+        return _apart(self.chosen, CLASSIFICATION) if self.chosen else Apart((), 0)
+
+    @cached_property
+    def customs(self) -> Apart:
+        return _apart(self.chosen, CUSTOM) if self.chosen else Apart((), 0)
+
+    @cached_property
+    def neighbours(self) -> tuple[UUID | None, UUID | None]:
+        """The image before and the one after."""
+        return images.neighbours(self.image)
 
     @property
     def is_running(self) -> bool:
@@ -231,7 +248,6 @@ def build(
     rows = analyses_shown(image)
     selected = choose(image, rows, wanted) if current_app.config["ML_ANALYSIS_ENABLED"] else None
     role = role_in(principal, image.project_id) or Role.VIEWER
-    before, after = images.neighbours(image)
     shown = window or Place(view.at, Frame(image.width, image.height)).window
     release()  # nothing is held while snapshots are read or fetched
     subjects = subjects_of(drawn(rows, selected, view), view, shown)
@@ -248,12 +264,8 @@ def build(
         selected=selected,
         drawings=[draw(each, rows_of(each), view, labelled=each is chosen) for each in subjects if draws],
         colours=chosen.snapshot.colours if chosen else overlay.Colours(()),
-        table=_table(chosen, view) if chosen else None,
-        classifications=_apart(chosen, CLASSIFICATION) if chosen else Apart((), 0),
-        customs=_apart(chosen, CUSTOM) if chosen else Apart((), 0),
+        chosen=chosen,
         picked=one,
-        previous_id=before,
-        next_id=after,
     )
 
 
@@ -281,13 +293,15 @@ def subject(analysis: Analysis, opacity: int, view: View, window: Window, layers
 
 def rows_of(subject: Subject) -> Sequence[Any]:
     """Those its plan needs."""
-    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan))
+    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan), annotations.DRAWN)
 
 
-def _at(subject: Subject, indexes: Indexes) -> Sequence[Any]:
+def _at(
+    subject: Subject, indexes: Indexes, columns: Sequence[ColumnElement[Any]] = annotations.COLUMNS
+) -> Sequence[Any]:
     """The rows at these places, in this order."""
     positions = subject.snapshot.positions[indexes].tolist()
-    rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions))}
+    rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions), columns)}
     return [rows[position] for position in positions if position in rows]
 
 

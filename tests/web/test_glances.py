@@ -17,8 +17,9 @@ from app.models.columns import new_id, now
 from app.services import accounts, analyses
 from app.web import glances
 from app.web.versions import version_of
-from tests.cast import Person
+from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
+from tests.steps import box, store
 from tests.support.plans import plan_of, refresh_statistics
 from tests.web.test_show_panel import HTMX, poll_address
 
@@ -172,3 +173,38 @@ def test_it_goes_along_the_keys(app: Flask, world: World, project: Project, view
     assert "idx_ml_analyses_image_id" in plan, plan
     for table in ("users", "memberships", "data_instances", "ml_analyses"):
         assert f"Seq Scan on {table}" not in plan and f"SCAN {table}" not in plan, plan
+
+
+def test_what_was_drawn_comes_in_one_statement_as_it_came_first(
+    world: World, image: Image, viewer: Person, pipeline: Pipeline, count_queries: Callable[[], Any]
+) -> None:
+    analysis = world.analysis(image, "processing")
+    store(pipeline, analysis, [box()])
+    viewer.client.get(f"/images/{image.id}")
+    for query in ("", "?table=1&sort=class", "?off=leaf"):
+        address = f"/images/{image.id}/overlay{query}"
+        sent = {**HTMX, "X-Request-ID": "same"}
+        first = viewer.client.get(address, headers=sent)
+        with count_queries() as statements:
+            again = viewer.client.get(address, headers=sent)
+            unchanged = viewer.client.get(address, headers={**sent, "If-None-Match": first.headers["ETag"]})
+        assert len(statements) == 2 and unchanged.status_code == 304
+        assert (again.data, sorted(again.headers)) == (first.data, sorted(first.headers))
+    store(pipeline, analysis, [box(client_id="another")])
+    later = viewer.client.get(f"/images/{image.id}/overlay", headers=HTMX)
+    assert later.data.count(b'<rect class="shape"') == 2
+
+
+def test_what_was_drawn_is_for_those_who_may_look(
+    app: Flask, world: World, image: Image, viewer: Person, stranger: Person, client: Any
+) -> None:
+    world.analysis(image, "completed")
+    address = f"/images/{image.id}/overlay"
+    viewer.client.get(f"/images/{image.id}")
+    assert [viewer.client.get(address, headers=HTMX).status_code for _ in range(2)] == [200, 200]
+    assert stranger.client.get(address, headers=HTMX).status_code == 403
+    assert client.get(address, headers=HTMX).status_code == 401
+    with app.app_context():
+        db.session.get_one(Image, image.id).deleted_at = now()
+        db.session.commit()
+    assert viewer.client.get(address, headers=HTMX).status_code == 410
