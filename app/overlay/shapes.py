@@ -52,7 +52,7 @@ def items(
 
 
 def _boxes(rows: Sequence[AnnotationLike], frame: Frame, pen: Pen, colours: Colours) -> Iterator[Item | None]:
-    """Bounding boxes as `_item` makes them one by one, all at once: 2,000 in 6 ms instead of 28."""
+    """Bounding boxes as `_item` makes them one by one, all at once: 2,000 in 8 ms instead of 28."""
     if not rows:
         return
     per = pen.per
