@@ -1,9 +1,10 @@
 """Every row is reached through here: the row, or NotFound, Deleted or Forbidden."""
 
 from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, and_, false, select, true
+from sqlalchemy import ColumnElement, Select, and_, bindparam, false, or_, select, true
 from sqlalchemy.orm import joinedload
 
 from app.errors import Deleted, Forbidden, NotFound
@@ -100,6 +101,28 @@ def image_for(
     if image.deleted_at is not None and not deleted:
         raise Deleted("This image has been deleted.")
     return image
+
+
+def image_in_session() -> Select[Any]:
+    """An image (`image_id`) that the person of a session (`user_id`, `session_version`) may look at, for one look.
+
+    It is `accounts.from_session` and `image_for` in one statement of which others select what they need. It has a row
+    where nothing at all is against it; what is, and what to answer then, they say themselves.
+    """
+    user, image, member = User.__table__, Image.__table__, Membership.__table__
+    # joined, as PostgreSQL may take all memberships into a list to find whether one is there
+    membership = and_(member.c.project_id == image.c.project_id, member.c.user_id == user.c.id)
+    return (
+        select()
+        .select_from(image.join(user, user.c.id == bindparam("user_id")).outerjoin(member, membership))
+        .where(
+            user.c.disabled_at.is_(None),
+            user.c.session_version == bindparam("session_version"),
+            image.c.id == bindparam("image_id"),
+            image.c.deleted_at.is_(None),
+            or_(user.c.role == "admin", member.c.user_id.is_not(None)),
+        )
+    )
 
 
 def analysis_for(

@@ -232,11 +232,16 @@ def _new_proxy_user(email: str) -> User | None:
 
 
 def by_session() -> User | None:
+    found = in_session()
+    return accounts.from_session(*found) if found else None
+
+
+def in_session() -> tuple[UUID, int] | None:
+    """The person's id and session version as the cookie has them, which is signed; whether they hold is not asked."""
     try:
-        user_id, version = UUID(session["user_id"]), int(session["version"])
+        return UUID(session["user_id"]), int(session["version"])
     except (KeyError, TypeError, ValueError):
         return None
-    return accounts.from_session(user_id, version)
 
 
 def refuse_foreign() -> None:

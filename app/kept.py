@@ -45,6 +45,14 @@ class Kept(Generic[T]):
                         del self._making[name]
                 return value
 
+    def ready(self, name: str) -> T | None:
+        """The value of this name if it is there; nothing is made, and nobody waited for."""
+        with self._lock:
+            if name not in self._values:
+                return None
+            self._values.move_to_end(name)
+            return self._values[name]
+
     def _put(self, name: str, value: T) -> None:
         """A value larger than all there is room for is not kept."""
         size = self.size_of(value)

@@ -30,9 +30,25 @@ class Sizes:
     small: int = 200  # requests that change one row
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
+    polls: int = 100  # over each of several connections
+    drawn: int = 2_000
+    overlays: int = 20
+    cached: int = 100
 
 
-QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, small=10, exported=10_000)
+QUICK = Sizes(
+    2,
+    1,
+    sample=4_000,
+    growth=10_000,
+    shown=2_000,
+    changes=10,
+    small=10,
+    exported=10_000,
+    polls=25,
+    overlays=4,
+    cached=20,
+)
 
 
 @dataclass

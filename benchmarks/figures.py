@@ -107,6 +107,11 @@ def remarks(run: dict[str, Any]) -> list[str]:
     ]
     if costs:
         said.append("µs of the processor for each annotation (the baseline's): " + "; ".join(costs) + ".")
+    for name, figure in run["figures"].items():
+        if rates := figure.get("requests_per_second"):
+            own = f"{name}: {rates['loupe']:,} requests/s"
+            share = rates["loupe"] / rates["baseline"] if "baseline" in rates else 0
+            said.append(own + (f", {share:.0%} of the baseline's {rates['baseline']:,}." if share else "."))
     shares = [figure["client_share"] for figure in run["figures"].values() if "client_share" in figure]
     if shares:
         said.append(f"The client was busy for at most {max(shares):.0%} of the time of a bulk figure.")

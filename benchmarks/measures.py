@@ -8,6 +8,7 @@ from benchmarks.bench import Bench, Burst, bulk_requests, timed, together
 from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
+from benchmarks.views import overlay, poll
 from benchmarks.wire import Answer, expect
 
 FLAT = 0.9  # the last tenth of a growing analysis runs at least at this part of the first
@@ -121,4 +122,6 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "heartbeat": changes.keep,
     "presign": changes.presign,
     "finalize": changes.finalize,
+    "poll": poll,
+    "overlay": overlay,
 }

@@ -19,7 +19,8 @@ from typing import Any
 from benchmarks.bench import Bench
 from benchmarks.floors import floors
 from benchmarks.load import add_common, measure, report, sizes_of
-from benchmarks.serve import CLIENT_CORE, ROOT, Servers, served
+from benchmarks.serve import CLIENT_CORE, OWNER, ROOT, Servers, served
+from benchmarks.views import sign_in
 from benchmarks.watch import CORES, pin, unpin
 from benchmarks.wire import Wrong
 
@@ -32,6 +33,7 @@ def run(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with served(kind) as servers:
         watches = {name: servers.start(name) for name in ("loupe", "baseline")}
         targets = [servers.target(name) for name in ("loupe", "baseline")]
+        sign_in(targets[0], OWNER, servers.password)
         bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew)
         try:
             figures = measure(bench, arguments.only)

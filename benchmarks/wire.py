@@ -73,12 +73,16 @@ class Connection:
 
 @dataclass
 class Target:
-    """A server, with what it takes to be let in. `connection` is for whatever needs no more than one."""
+    """A server, with what it takes to be let in. `connection` is for whatever needs no more than one.
+
+    `cookie` is that of a person's session, where one has signed in; without it no page can be asked for.
+    """
 
     name: str
     url: str
     secret: str
     api_key: str
+    cookie: str = ""
 
     def __post_init__(self) -> None:
         self.connection = Connection(self.url)
@@ -92,6 +96,10 @@ class Target:
 
     def reading(self, path: str) -> Request:
         return Request("GET", path, headers={"X-API-Key": self.api_key})
+
+    def page(self, path: str) -> Request:
+        """As the page of a person asks for a part of itself."""
+        return Request("GET", path, headers={"Cookie": self.cookie, "HX-Request": "true"})
 
     def send(self, method: str, path: str, value: Any, status: int = 200) -> Any:
         return self.connection.send(self.signed(method, path, orjson.dumps(value))).json(status)

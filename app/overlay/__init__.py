@@ -127,12 +127,14 @@ def bitmaps_of(annotations: Iterable[AnnotationLike], colours: Colours) -> tuple
     return tuple(
         _stored(annotation, annotation.storage_path, colours[annotation.class_name])
         for annotation in annotations
-        if _layer_kind(annotation) in ("heatmap", "mask") and annotation.storage_path
+        if annotation.storage_path and _layer_kind(annotation) in ("heatmap", "mask")
     )
 
 
 def _layer_kind(annotation: AnnotationLike) -> Literal["vector", "masks", "heatmap", "mask", "none"]:
     kind = annotation.annotation_type
+    if kind == KINDS[BOX]:
+        return "vector"
     if kind == "segmentation":
         return {"rle": "masks", "png": "mask"}.get(annotation.data["format"], "vector")  # type: ignore[return-value]
     if kind == "heatmap":

@@ -1,7 +1,10 @@
 """What a template draws: plain values, documented for whoever writes `templates/overlay/*.svg`."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple, Protocol
 from uuid import UUID
 
 from app.annotations import TYPES
@@ -23,8 +26,7 @@ class AnnotationLike(Protocol):
     y_max: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """One annotation drawn as elements of its own. `kind` says which of the fields are filled.
 
     - `rect`: `x y width height` for `<rect>`.
@@ -38,7 +40,7 @@ class Item:
 
     annotation_id: str
     kind: Literal["rect", "polygon", "points"]
-    index: int
+    index: int  # type: ignore[assignment]  # hides that of tuples, which nobody asks
     title: str
     x: float
     y: float
@@ -46,6 +48,11 @@ class Item:
     height: float
     d: str = ""
     dots: str = ""
+
+    @property
+    def form(self) -> str:
+        """Which elements it takes: its kind, or `skeleton` for points with lines between them."""
+        return "skeleton" if self.kind == "points" and self.d else self.kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +97,11 @@ class VectorLayer:
     paths: tuple[ClassPath, ...] = ()
     tiles: tuple[Tile, ...] = ()
     stroke: float = 1.0
+
+    @property
+    def runs(self) -> Iterator[tuple[str, list[Item]]]:
+        """The items in their order, those of one `form` that follow each other together."""
+        return ((form, list(run)) for form, run in groupby(self.items, key=attrgetter("form")))
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,15 @@ OF_VALUES = (
 WRITTEN = ("id", *OF_VALUES, "position", "data", "client_id", "content_hash")
 MAX_NAMED = 100
 RANGE_ABOVE = 50
+ALL: Sequence[ColumnElement[Any]] = tuple(Annotation.__table__.columns)
+# all that is read of one to draw it
+DRAWN = tuple(
+    Annotation.__table__.c[name]
+    for name in (
+        *("id", "annotation_type", "class_name", "confidence", "data", "storage_path"),
+        *("content_hash", "position"),
+    )
+)
 
 
 _TABLE = cast(Table, Annotation.__table__)
@@ -281,9 +290,14 @@ def of_analysis(analysis: Analysis) -> Iterator[Sequence[Raw]]:
     return parts_in_order(db.session.connection(), statement, PART)
 
 
-def at(analysis_id: UUID, positions: Sequence[int]) -> Sequence[Row[Any]]:
-    """Those that stand at these positions, which rise, as rows of columns and in their order."""
-    columns, of_analysis = list(Annotation.__table__.columns), Annotation.analysis_id == analysis_id
+def at(
+    analysis_id: UUID, positions: Sequence[int], columns: Sequence[ColumnElement[Any]] = ALL
+) -> Sequence[Row[Any]]:
+    """Those that stand at these positions, which rise, as rows of columns and in their order.
+
+    `columns`, if not all, have the position among them.
+    """
+    of_analysis = Annotation.analysis_id == analysis_id
     if len(positions) > RANGE_ABOVE and positions[-1] - positions[0] < 2 * len(positions):
         # nearly all that lie between the first and the last: they are read at once
         between = Annotation.position.between(positions[0], positions[-1])

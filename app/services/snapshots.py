@@ -7,12 +7,13 @@ That only saves time: whatever goes wrong with it is written to the log, and the
 import io
 import json
 import logging
+from functools import cache
 from hashlib import sha256
 from typing import Any, cast
 from uuid import UUID
 
 import numpy as np
-from sqlalchemy import ColumnElement, Select, case, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, case, func, select
 
 from app.dialect import read_columns
 from app.errors import NotFound, StorageUnavailable
@@ -93,7 +94,13 @@ def _put(key: str, snapshot: Snapshot, storage: Storage) -> None:
 
 def read(analysis_id: UUID) -> Snapshot:
     """From the database."""
-    wanted = cast(
+    rows, names = read_columns(_statement(), {"analysis_id": analysis_id}, "class_name", COLUMNS)
+    return snapshot_of(rows, names)
+
+
+@cache
+def _statement() -> Select[Any]:
+    return cast(
         Select[Any],
         select(
             Annotation.position,
@@ -104,10 +111,8 @@ def read(analysis_id: UUID) -> Snapshot:
             func.coalesce(Annotation.confidence, UNSURE).label("confidence"),
             Annotation.class_name,
             _kind().label("kind"),
-        ).where(Annotation.analysis_id == analysis_id),
+        ).where(Annotation.analysis_id == bindparam("analysis_id")),
     )
-    rows, names = read_columns(wanted, "class_name", COLUMNS)
-    return snapshot_of(rows, names)
 
 
 def _place(column: Any) -> ColumnElement[float]:

@@ -57,6 +57,7 @@ from app.web import (  # noqa: E402, F401  (routes)
     pictures,
     projects,
     reference,
+    repeated,
     returns,
     session,
 )

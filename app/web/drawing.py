@@ -105,7 +105,7 @@ def draw(subject: Subject, rows: Sequence[Any], view: View, *, labelled: bool) -
     """`rows` are those the plan needs. It may end the transaction; see `scales_of`."""
     analysis, plan, window, frame = subject.analysis, subject.plan, subject.window, subject.frame
     stored = overlay.bitmaps_of(rows, subject.snapshot.colours)
-    hashes = {str(row.id): row.content_hash for row in rows}
+    hashes = {str(row.id): row.content_hash for row in rows if row.storage_path}
     vector = overlay.draw(subject.snapshot, plan, rows, window, frame)
     return Drawing(
         analysis=analysis,

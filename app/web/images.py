@@ -9,14 +9,16 @@ from app import access, storage
 from app.errors import InvalidPayload
 from app.extensions import db
 from app.geometry import Frame
-from app.guards import ml_feature, principal, takes_images
+from app.guards import at_a_glance, ml_feature, principal, takes_images
 from app.models import Project, Role
 from app.responses import asked_by_htmx, page_or, see_other, stored_file
 from app.services import analyses, images, renders
 from app.web import filesize, scene, web
+from app.web.glances import unchanged
 from app.web.pictures import for_good
 from app.web.place import read_window
 from app.web.projects import project_page
+from app.web.versions import version_of
 from app.web.view import read_view
 
 FILES_AT_ONCE = 20
@@ -92,11 +94,12 @@ def show_image(image_id: UUID) -> Response:
 
 @web.get("/images/<uuid:image_id>/panel")
 @ml_feature
+@at_a_glance(unchanged)
 def show_panel(image_id: UUID) -> Response:
     """The answer to a poll: 204 when nothing changed, the panel, or the whole viewer when the drawing changed too."""
     image = access.image_for(principal(), image_id)
     version, rows = request.args.get("version", ""), scene.analyses_shown(image)
-    if version == scene.version_of(rows) and asked_by_htmx():
+    if version == version_of(rows) and asked_by_htmx():
         return Response(status=204)
     view = read_view(request.args)
     window = read_window(request.args, view, Frame(image.width, image.height))

@@ -1,54 +1,81 @@
 """What is drawn over an image in the part of it that is in view, and what is at a point of it."""
 
+from collections.abc import Sequence
 from uuid import UUID
 
-from flask import Response, render_template, request
+from flask import Response, render_template, request, url_for
 
 from app import access, storage
 from app.errors import NotFound
 from app.geometry import Frame
-from app.guards import ml_feature, principal
+from app.guards import at_a_glance, ml_feature, principal
 from app.kept import Kept
-from app.models import Analysis, Image
+from app.models import Analysis, Image, Status
 from app.overlay import title_of
 from app.overlay.tiles import LEVELS, SIDE
 from app.overlay.window import tile_at
 from app.responses import asked_by_htmx, page_or
 from app.services import renders, snapshots
 from app.web import scene, web
+from app.web.glances import look
 from app.web.images import wanted_analysis
 from app.web.keeping import keepable, name_of
 from app.web.picked import hits, under
 from app.web.place import read_window
 from app.web.release import release
+from app.web.versions import Versioned, drawing_version, version_of
 from app.web.view import View, read_view, reals
 
 HTML = "text/html; charset=utf-8"
 _tiles: Kept[bytes] = Kept(32 * 1024 * 1024, len)
-_fragments: Kept[str] = Kept(16 * 1024 * 1024, len)
+_fragments: Kept[bytes] = Kept(16 * 1024 * 1024, len)
+
+
+def _kept(user_id: UUID, session_version: int, image_id: UUID) -> Response | None:
+    """The fragment when this process has drawn it before, or 304 when the browser has it."""
+    seen = look(user_id, session_version, image_id) if asked_by_htmx() else None
+    if seen is None:
+        return None
+    response = _empty(image_id, seen.sha256, seen.analyses)
+    if response.status_code == 304:
+        return response
+    fragment = _fragments.ready(name_of(response))
+    return _filled(response, image_id, fragment) if fragment is not None else None
 
 
 @web.get("/images/<uuid:image_id>/overlay")
 @ml_feature
+@at_a_glance(_kept)
 def show_overlay(image_id: UUID) -> Response:
     """What is drawn in a window, as fragments that take their places; with `table=1` the table and the legend too."""
     image = access.image_for(principal(), image_id)
     view = read_view(request.args)
     if not asked_by_htmx():
         return _page(image, view)
-    rows = scene.analyses_shown(image)
-    version = scene.version_of(rows)
-    query = sorted((name, values) for name, values in request.args.lists() if name != "v")
-    ended = all(row.state.is_terminal for row in rows)
-    kept = ended and request.args.get("v") == scene.drawing_version(version)
-    response = keepable(HTML, image.id, image.sha256, version, query, for_good=kept)
-    response.vary.add("HX-Request")
+    response = _empty(image.id, image.sha256, scene.analyses_shown(image))
     if response.status_code == 304:
         return response
     release()  # nothing is held while another draws the same
-    response.data = _fragments.get(name_of(response), lambda: _drawn(image, view))
+    return _filled(response, image.id, _fragments.get(name_of(response), lambda: _drawn(image, view)))
+
+
+def _empty(image_id: UUID, sha256: str, analyses: Sequence[Versioned]) -> Response:
+    """The answer without the fragment, under the name that it is kept under; see `keepable`."""
+    version = version_of(analyses)
+    query = sorted((name, values) for name, values in request.args.lists() if name != "v")
+    ended = all(Status(row.status).is_terminal for row in analyses)
+    kept = ended and request.args.get("v") == drawing_version(version)
+    response = keepable(HTML, image_id, sha256, version, query, for_good=kept)
+    response.vary.add("HX-Request")
+    return response
+
+
+def _filled(response: Response, image_id: UUID, fragment: bytes) -> Response:
+    response.data = fragment
     if request.args.get("table") == "1":
-        response.headers["HX-Replace-Url"] = view.address(image, wanted_analysis())
+        response.headers["HX-Replace-Url"] = url_for(
+            "web.show_image", image_id=image_id, **read_view(request.args).query(wanted_analysis())
+        )
     return response
 
 
@@ -57,11 +84,11 @@ def _page(image: Image, view: View) -> Response:
     return page_or("images/show.html", "images/_viewer.html", scene=shown, image=image)
 
 
-def _drawn(image: Image, view: View) -> str:
+def _drawn(image: Image, view: View) -> bytes:
     window = read_window(request.args, view, Frame(image.width, image.height))
     shown = scene.build(principal(), image, view, wanted_analysis(), window)
     template = "analyses/_filtered.html" if request.args.get("table") == "1" else "images/_drawn.html"
-    return render_template(template, scene=shown, image=image, swapped=True)
+    return render_template(template, scene=shown, image=image, swapped=True).encode()
 
 
 @web.get("/images/<uuid:image_id>/hit")
@@ -120,7 +147,7 @@ def show_tile(analysis_id: UUID, level: int, column: int, row: int) -> Response:
     tile = tile_at(frame, level, column, row, SIDE)
     if tile.rect.width <= 0 or tile.rect.height <= 0:
         raise NotFound("The image has no such tile.")
-    kept = request.args.get("v") == scene.drawing_version(str(analysis.revision))
+    kept = request.args.get("v") == drawing_version(str(analysis.revision))
     made_from = (analysis.id, analysis.revision, level, column, row, chosen.key)
     response = keepable(renders.PNG, *made_from, for_good=kept)
     if response.status_code == 304:

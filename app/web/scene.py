@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 from flask import current_app, url_for
+from sqlalchemy import ColumnElement
 
 from app import exports, overlay, storage
 from app.access import role_in
@@ -18,23 +20,16 @@ from app.overlay.snapshot import CLASSIFICATION, CUSTOM, Indexes
 from app.overlay.window import Window
 from app.services import analyses, annotations, images, receipts, snapshots
 from app.web.drawing import Drawing, Subject, counted, draw
-from app.web.keeping import FORM
 from app.web.picked import Picked, picked
 from app.web.place import Place
 from app.web.release import release
+from app.web.versions import drawing_version, letter, version_of, version_of_one
 from app.web.view import MAX_OTHERS, View
 
 PAGE_SIZE = 200
 COLOURLESS = ("classification", "custom", "heatmap")
 RECEIPTS_SHOWN = 5
 SHOWN_APART = 20  # classifications and custom objects that are shown beside the table
-LETTERS = {
-    Status.QUEUED: "q",
-    Status.PROCESSING: "p",
-    Status.COMPLETED: "c",
-    Status.FAILED: "f",
-    Status.CANCELED: "x",
-}
 
 
 @dataclass(frozen=True)
@@ -69,12 +64,27 @@ class Scene:
     selected: Analysis | None
     drawings: Sequence[Drawing]
     colours: overlay.Colours
-    table: Table | None
-    classifications: Apart
-    customs: Apart
+    chosen: Subject | None
     picked: Picked | None
-    previous_id: UUID | None
-    next_id: UUID | None
+
+    # what asks the database, when it is asked for: a fragment that shows none of it does not wait for it
+
+    @cached_property
+    def table(self) -> Table | None:
+        return _table(self.chosen, self.view) if self.chosen else None
+
+    @cached_property
+    def classifications(self) -> Apart:
+        return _apart(self.chosen, CLASSIFICATION) if self.chosen else Apart((), 0)
+
+    @cached_property
+    def customs(self) -> Apart:
+        return _apart(self.chosen, CUSTOM) if self.chosen else Apart((), 0)
+
+    @cached_property
+    def neighbours(self) -> tuple[UUID | None, UUID | None]:
+        """The image before and the one after."""
+        return images.neighbours(self.image)
 
     @property
     def is_running(self) -> bool:
@@ -189,30 +199,15 @@ class Scene:
         return url_for("web.show_panel", image_id=self.image.id, version=self.version)
 
 
-def drawing_version(version: str) -> str:
-    """Of a drawing: another one also when Loupe comes to draw differently."""
-    return f"{version}-{FORM}"
-
-
-def version_of(rows: Sequence[Analysis]) -> str:
-    """The analyses, newest first, each with its state and revision and the end of its id: `q1-a0b1c2.c5-d3e4f5`. Told
-    apart, so that changes can be named."""
-    return ".".join(map(_version, rows))
-
-
-def _version(row: Analysis) -> str:
-    return f"{LETTERS[row.state]}{row.revision}-{row.id.hex[-6:]}"
-
-
 def differences(version: str, scene: "Scene") -> tuple[list[Analysis], bool]:
     """What is new since a version: the analyses in another state, and whether one that is drawn changed or went."""
     shown = {part.partition("-")[2]: part for part in version.split(".") if part}
     now = {row.id.hex[-6:]: row for row in scene.analyses}
     if not shown.keys() <= now.keys() or not shown:
         return [], True
-    changed = [row for end, row in now.items() if shown.get(end, "")[:1] != LETTERS[row.state]]
+    changed = [row for end, row in now.items() if shown.get(end, "")[:1] != letter(row)]
     drawn = {drawing.analysis.id for drawing in scene.drawings}
-    redrawn = any(row.id in drawn and shown.get(end) != _version(row) for end, row in now.items())
+    redrawn = any(row.id in drawn and shown.get(end) != version_of_one(row) for end, row in now.items())
     return changed, redrawn
 
 
@@ -253,7 +248,6 @@ def build(
     rows = analyses_shown(image)
     selected = choose(image, rows, wanted) if current_app.config["ML_ANALYSIS_ENABLED"] else None
     role = role_in(principal, image.project_id) or Role.VIEWER
-    before, after = images.neighbours(image)
     shown = window or Place(view.at, Frame(image.width, image.height)).window
     release()  # nothing is held while snapshots are read or fetched
     subjects = subjects_of(drawn(rows, selected, view), view, shown)
@@ -270,12 +264,8 @@ def build(
         selected=selected,
         drawings=[draw(each, rows_of(each), view, labelled=each is chosen) for each in subjects if draws],
         colours=chosen.snapshot.colours if chosen else overlay.Colours(()),
-        table=_table(chosen, view) if chosen else None,
-        classifications=_apart(chosen, CLASSIFICATION) if chosen else Apart((), 0),
-        customs=_apart(chosen, CUSTOM) if chosen else Apart((), 0),
+        chosen=chosen,
         picked=one,
-        previous_id=before,
-        next_id=after,
     )
 
 
@@ -303,13 +293,15 @@ def subject(analysis: Analysis, opacity: int, view: View, window: Window, layers
 
 def rows_of(subject: Subject) -> Sequence[Any]:
     """Those its plan needs."""
-    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan))
+    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan), annotations.DRAWN)
 
 
-def _at(subject: Subject, indexes: Indexes) -> Sequence[Any]:
+def _at(
+    subject: Subject, indexes: Indexes, columns: Sequence[ColumnElement[Any]] = annotations.ALL
+) -> Sequence[Any]:
     """The rows at these places, in this order."""
     positions = subject.snapshot.positions[indexes].tolist()
-    rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions))}
+    rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions), columns)}
     return [rows[position] for position in positions if position in rows]
 
 

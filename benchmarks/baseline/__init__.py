@@ -8,10 +8,10 @@ machine can be compared. To add a route: in the module of its subject, or a new 
 
 from flask import Flask
 
-from benchmarks.baseline import annotations, changes
+from benchmarks.baseline import annotations, changes, views
 from benchmarks.baseline.bare import Bare
 
-SUBJECTS = (annotations, changes)
+SUBJECTS = (annotations, changes, views)
 
 
 def make_app() -> Flask:

@@ -11,6 +11,7 @@ from benchmarks import floors, load
 from benchmarks.bench import Bench, Sizes
 from benchmarks.figures import Figure, markdown
 from benchmarks.measures import MEASURES
+from benchmarks.views import sign_in
 from benchmarks.watch import Watch
 from benchmarks.wire import Answer, Connection, Request, Target, Wrong
 from tests.cast import SECRET, Person
@@ -32,11 +33,19 @@ SMALL = Sizes(
     small=3,
     exported=1500,
     found=5,
+    polls=3,
+    drawn=30,
+    overlays=2,
+    cached=4,
 )
 NAMES = [
     *("bulk 20 × 1", "bulk 20 × 3", "bulk 50 × 1", "bulk 50 × 3", "growth to 200", "GET analysis with 60"),
     *("list of 7 analyses", "PATCH status", "export of 1,500 as JSON", "export of 1,500 as CSV"),
-    *("one pipeline run", "heartbeat", "presign", "finalize"),
+    *(
+        *("one pipeline run", "heartbeat", "presign", "finalize", "unchanged poll"),
+        "overlay of 30 boxes, first time",
+        "overlay of 30 boxes, from cache",
+    ),
 ]
 
 
@@ -45,6 +54,7 @@ def bench(live_server: LiveServer) -> Iterator[Bench]:
     person: Person = live_server.world.person("benchmark@example.org")
     project = live_server.world.project("Benchmark", owner=person)
     target = Target("loupe", live_server.url, SECRET, person.key)
+    sign_in(target, person.email, person.password)
     watch = Watch(live_server.gunicorn.process.pid)
     yield Bench([target], str(project.id), SMALL, {"loupe": watch})
     target.connection.close()
@@ -67,6 +77,7 @@ def test_every_measure_gives_positive_figures(bench: Bench) -> None:
     assert 0 <= export["peak_growth_mb"]["loupe"] < 40
     assert export["peak_growth_mb"]["loupe"] < export["peak_mb"]["loupe"]
     assert export["bytes"]["loupe"] > 1500 * 100
+    assert figures["unchanged poll"]["requests_per_second"]["loupe"] > 0
     assert list(figures[NAMES[10]]["steps_ms"]) == [
         *("create", "processing", "bulk", "presign", "PUT", "finalize")
     ]
@@ -205,5 +216,5 @@ def test_the_tables_of_the_docs_come_from_a_run() -> None:
 def test_the_measures_have_names_for_the_command_line() -> None:
     assert list(MEASURES) == [
         *("bulk", "growth", "show", "list", "patch", "export", "pipeline"),
-        *("heartbeat", "presign", "finalize"),
+        *("heartbeat", "presign", "finalize", "poll", "overlay"),
     ]

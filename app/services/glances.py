@@ -1,0 +1,34 @@
+"""An image and its analyses at a glance: what changes of them in one narrow statement, for who asks again and again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Row, Select, and_
+
+from app.dialect import read_alone
+from app.models import Analysis, Image
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """`analyses` are rows of `id`, `status` and `revision`, newest first as `analyses.of_image` has them."""
+
+    sha256: str
+    analyses: Sequence[Row[Any]]
+
+
+def statement(image: Select[Any]) -> Select[Any]:
+    """Of an image that `image` lets through; to be made once, and read with the values that `image` takes."""
+    one, its = Image.__table__.c, Analysis.__table__.c
+    live = and_(its.image_id == one.id, its.deleted_at.is_(None))
+    columns = image.add_columns(one.sha256, its.id, its.status, its.revision)
+    return columns.outerjoin(Analysis.__table__, live).order_by(its.created_at.desc(), its.id.desc())
+
+
+def read(wanted: Select[Any], **values: Any) -> Glance | None:
+    """What the statement finds; None where it lets nothing through."""
+    rows = read_alone(wanted, values)
+    if not rows:
+        return None
+    return Glance(rows[0].sha256, rows if rows[0].id is not None else ())

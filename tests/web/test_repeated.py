@@ -1,0 +1,72 @@
+"""The filter `repeated`, and boxes made all at once: exactly what one by one gives."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+from uuid import UUID, uuid4
+
+import pytest
+from flask import Flask, render_template_string
+from hypothesis import given
+from hypothesis import strategies as st
+from markupsafe import Markup, escape
+
+from app.geometry import Frame
+from app.overlay.colours import Colours
+from app.overlay.paths import Pen
+from app.overlay.shapes import _boxes, _drawing, _item
+from app.web.repeated import BETWEEN, repeated
+
+
+class Row(NamedTuple):
+    name: str
+    count: float
+
+
+texts = st.text() | st.sampled_from(["<b>", '"', "'", "&amp;", "%s", "%", "{{ x }}", BETWEEN, ""])
+rows = st.lists(st.builds(Row, texts, st.integers() | st.floats()), max_size=6)
+
+
+@given(rows)
+def test_it_writes_what_a_loop_writes(found: Sequence[Row]) -> None:
+    pattern = Markup('<p title="%s">%s %s</p>')
+    one_by_one = "".join(f'<p title="{escape(n)}">{escape(c)} {escape(n)}</p>' for n, c in found)
+    assert repeated(pattern, found, "name count name").__html__() == one_by_one
+
+
+def test_only_markup_of_a_template_is_repeated(app: Flask) -> None:
+    with pytest.raises(TypeError):
+        repeated("<p>%s</p>", [Row("a", 1)], "name")  # type: ignore[arg-type]
+    with app.test_request_context():
+        text = "{% set one %}<p>%s</p>{% endset %}{{ one|repeated(rows, 'name') }}"
+        assert render_template_string(text, rows=[Row("<i>", 1)] * 2) == "<p>&lt;i&gt;</p>" * 2
+
+
+class Box(NamedTuple):
+    id: UUID
+    class_name: str | None
+    confidence: float | None
+    data: dict[str, float]
+    annotation_type: str = "bounding_box"
+
+
+FRAME = Frame(640, 480)
+sides = (
+    st.floats(-700, 1400) | st.integers(-700, 1400) | st.sampled_from([0, 0.05, 0.25, 639.95, 640, 480, -0.0])
+)
+
+
+@st.composite
+def boxes(draw: Any) -> Box:
+    """In order, as they are stored; also without a width, on an edge, and outside."""
+    x, y = sorted((draw(sides), draw(sides))), sorted((draw(sides), draw(sides)))
+    corners = {"x_min": x[0], "y_min": y[0], "x_max": x[1], "y_max": y[1]}
+    name, sure = draw(st.sampled_from([None, "leaf", "moss"])), draw(st.none() | st.floats(0, 1))
+    return Box(uuid4(), name, sure, corners)
+
+
+@given(st.lists(boxes(), max_size=8), st.sampled_from([10, 100]))
+def test_boxes_at_once_are_those_made_one_by_one(found: list[Any], per: int) -> None:
+    pen, colours = Pen(per), Colours(["leaf", "moss", None])
+    single = [_item(_drawing(row, FRAME, colours), pen) for row in found]
+    at_once = list(_boxes(found, FRAME, pen, colours))
+    assert repr(at_once) == repr(single)  # a whole number stays one
