@@ -95,8 +95,8 @@ def write(row: Any) -> None:
     changed = {name: state.dict[name] for name in state.committed_state}
     if changed:
         db.session.connection().execute(_update(table), {"row_id": row.id, **changed})
-        for name, value in changed.items():
-            set_committed_value(row, name, value)
+        # how a flush ends, for which SQLAlchemy has no public name
+        state._commit_all(state.dict, db.session().identity_map)
 
 
 @cache
