@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import bodies
 from benchmarks.watch import Watch
 from benchmarks.wire import Answer, Connection, Request, Target, Wrong, expect
+
+if TYPE_CHECKING:
+    from benchmarks.serve import Servers
 
 PER_IMAGE = 50  # analyses on one image: the server's default limit
 
@@ -29,16 +32,18 @@ class Sizes:
     changes: int = 50
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
+    crowd: int = 100_000  # analyses among which lists are read
 
 
-QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000)
+QUICK = Sizes(2, 1, sample=4_000, growth=10_000, shown=2_000, changes=10, exported=10_000, crowd=5_000)
 
 
 @dataclass
 class Bench:
     """`targets` are Loupe and, when it is there, the baseline over the same database.
 
-    `watches` may be there for servers on this machine; `renew` gives a target's server new processes, and its watch.
+    `watches` may be there for servers on this machine; `renew` gives a target's server new processes, and its watch;
+    `servers` are those of this run, for what is written past them and for `flask` commands.
     """
 
     targets: list[Target]
@@ -46,6 +51,7 @@ class Bench:
     sizes: Sizes = Sizes()
     watches: dict[str, Watch] = field(default_factory=dict)
     renew: Callable[[str], Watch] | None = None
+    servers: "Servers | None" = None
 
     @property
     def loupe(self) -> Target:

@@ -8,6 +8,7 @@ from benchmarks.bench import Bench, Burst, bulk_requests, timed, together
 from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
+from benchmarks.lists import lists
 from benchmarks.wire import Answer, expect
 
 FLAT = 0.8  # the last tenth of a growing analysis runs at least at this part of the first
@@ -131,6 +132,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "show": show,
     "list": list_analyses,
     "patch": change_status,
+    "lists": lists,
     "export": export,
     "pipeline": pipeline_run,
 }

@@ -31,7 +31,7 @@ def run(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
     with served(kind) as servers:
         watches = {name: servers.start(name) for name in ("loupe", "baseline")}
         targets = [servers.target(name) for name in ("loupe", "baseline")]
-        bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew)
+        bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew, servers)
         try:
             figures = measure(bench, arguments.only)
         finally:
