@@ -46,7 +46,7 @@ PLACE = (1920, 1080)  # the frame of the boxes, in pixels
 def grow(servers: Servers, annotations: int, analyses: int) -> tuple[Crowd, Crowd]:
     """Fills the database with every index as it is, and settles it as autovacuum would have."""
     began = time.monotonic()
-    crowds = make(servers, analyses)
+    crowds = make(servers, analyses, salt=2)
     say(f"{analyses:,} analyses written in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
     engine = create_engine(servers.environ["DATABASE_URL"])

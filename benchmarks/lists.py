@@ -50,16 +50,16 @@ def read(bench: Bench, servers: Servers, analyses: int, crowds: tuple[Crowd, Cro
     yield from _gallery(bench, servers.as_person(), crowd, f"gallery among {size}")
 
 
-def make(servers: Servers, analyses: int) -> tuple[Crowd, Crowd]:
-    """A project with nearly all of them, and one with a hundredth."""
+def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
+    """A project with nearly all of them, and one with a hundredth; another even `salt` for more in one database."""
     names = {"Crowd": 99, "Beside": 1}
     crowds = [
         Crowd(
             UUID(servers.flask("project", "create", name, "--owner", OWNER)).hex,
             max(2, analyses * share // 100 // PER_IMAGE),
-            salt,
+            salt + number,
         )
-        for salt, (name, share) in enumerate(names.items())
+        for number, (name, share) in enumerate(names.items())
     ]
     engine = create_engine(servers.environ["DATABASE_URL"])
     for crowd in crowds:
