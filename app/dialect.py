@@ -131,7 +131,7 @@ def rows_in_order(connection: Connection, statement: Select[Any]) -> Sequence[tu
         return rows
 
 
-def keep_to_order() -> None:
+def keep_to_order(keep: bool = True) -> None:
     """For the rest of the transaction PostgreSQL reads along an index in its order, and not all that it finds there.
 
     It does the latter where it takes a project for small, of which it knows nothing (migration 0011). A page of a
@@ -139,8 +139,8 @@ def keep_to_order() -> None:
     done, and up to version 17 counts as so dear that it would be compiled first.
     """
     if db.engine.dialect.name == "postgresql":
-        off = ("enable_sort", "enable_bitmapscan", "jit")
-        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in off))
+        names, value = ("enable_sort", "enable_bitmapscan", "jit"), "off" if keep else "DEFAULT"
+        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name in names))
 
 
 def lift_time_limits(connection: Connection) -> None:
