@@ -16,7 +16,7 @@ BENCH ?=
 export HOST PORT
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-sqlite test-postgresql soak soak-sqlite soak-postgresql guards pictures lint format migrations bench bench-exports bench-viewer clean
+.PHONY: help run test test-sqlite test-postgresql soak soak-sqlite soak-postgresql guards pictures lint format migrations bench bench-large bench-exports bench-viewer clean
 
 help:  ## what there is to do
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 26
@@ -61,6 +61,9 @@ migrations: .venv/installed-dev  ## one head; upgrade equals the models; downgra
 
 bench: .venv/installed-dev  ## figures on both databases, under ten minutes; a smoke run: make bench BENCH=--quick
 	@$(BIN)/python -m benchmarks.run $(BENCH)
+
+bench-large: .venv/installed-dev  ## the same beside ten million annotations, on PostgreSQL; less: make bench-large BENCH="--annotations 1000000 --analyses 100000"
+	@$(BIN)/python -m benchmarks.large $(BENCH)
 
 bench-exports: .venv/installed-dev  ## a million annotations in every format and as a bundle; less: make bench-exports BENCH="--count 100000"
 	@$(BIN)/python -m benchmarks.formats $(BENCH)

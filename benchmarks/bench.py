@@ -4,11 +4,14 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import bodies
 from benchmarks.watch import Watch
 from benchmarks.wire import Answer, Connection, Request, Target, Wrong, expect
+
+if TYPE_CHECKING:
+    from benchmarks.serve import Servers
 
 PER_IMAGE = 50  # analyses on one image: the server's default limit
 
@@ -30,6 +33,7 @@ class Sizes:
     small: int = 200  # requests that change one row
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
+    crowd: int = 100_000  # analyses among which lists are read
     polls: int = 100  # over each of several connections
     drawn: int = 2_000
     overlays: int = 20
@@ -45,6 +49,7 @@ QUICK = Sizes(
     changes=10,
     small=10,
     exported=10_000,
+    crowd=5_000,
     polls=25,
     overlays=4,
     cached=20,
@@ -55,7 +60,8 @@ QUICK = Sizes(
 class Bench:
     """`targets` are Loupe and, when it is there, the baseline over the same database.
 
-    `watches` may be there for servers on this machine; `renew` gives a target's server new processes, and its watch.
+    `watches` may be there for servers on this machine; `renew` gives a target's server new processes, and its watch;
+    `servers` are those of this run, for what is written past them and for `flask` commands.
     """
 
     targets: list[Target]
@@ -63,6 +69,7 @@ class Bench:
     sizes: Sizes = Sizes()
     watches: dict[str, Watch] = field(default_factory=dict)
     renew: Callable[[str], Watch] | None = None
+    servers: "Servers | None" = None
 
     @property
     def loupe(self) -> Target:

@@ -2,7 +2,7 @@
 must then show.
 
 The same numbers always give the same rows but for the project. Many were created at the same moment; some of what can
-be asked for is common, some is rare and spread out, some stands all at one end, and nothing at all was canceled.
+be asked for is common, some is rare and spread out, some stands all at one end, and nothing at all is queued.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from sqlalchemy import Connection
+
+from app.models.columns import now
 
 PER_IMAGE = 10
 MODELS = ("detector", "segmenter", "classifier")
@@ -78,7 +80,7 @@ class Crowd:
         if run == 5 and image < max(3, self.images // 100):
             return "failed"  # all of the oldest images
         if run == 9 and image >= self.images - 50:
-            return "queued"  # all of the newest
+            return "canceled"  # all of the newest
         return "processing" if run == 1 and image % 500 == 3 else "completed"
 
     def listed(self, is_wanted: Callable[[Made], bool] = lambda _: True) -> list[str]:
@@ -125,10 +127,11 @@ def _image_rows(crowd: Crowd) -> Iterator[tuple[Any, ...]]:
 
 
 def _analysis_rows(crowd: Crowd) -> Iterator[tuple[Any, ...]]:
+    touched = written(now())  # just now, or what has not ended would be swept
     for number, one in enumerate(crowd.analyses):
         moment, count = written(one.created_at), crowd.annotations(number)
         yield (
-            *(one.id, crowd.image_id(one.image), one.model, "1.0.0", one.status, 0, moment, moment),
+            *(one.id, crowd.image_id(one.image), one.model, "1.0.0", one.status, 0, moment, touched),
             *(count, count, 1, crowd.project, written(crowd.image_created_at(one.image))),
         )
 

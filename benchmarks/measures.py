@@ -8,6 +8,7 @@ from benchmarks.bench import Bench, Burst, bulk_requests, timed, together
 from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
+from benchmarks.lists import lists
 from benchmarks.views import overlay, poll
 from benchmarks.wire import Answer, expect
 
@@ -116,6 +117,7 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "growth": growth,
     "show": show,
     "list": list_analyses,
+    "lists": lists,
     "patch": changes.change_status,
     "export": export,
     "pipeline": pipeline_run,

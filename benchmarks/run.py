@@ -34,7 +34,7 @@ def run(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         watches = {name: servers.start(name) for name in ("loupe", "baseline")}
         targets = [servers.target(name) for name in ("loupe", "baseline")]
         sign_in(targets[0], OWNER, servers.password)
-        bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew)
+        bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew, servers)
         try:
             figures = measure(bench, arguments.only)
         finally:

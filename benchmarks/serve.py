@@ -91,6 +91,10 @@ class Servers:
         for name in list(self.processes):
             self.stop(name)
 
+    def as_person(self) -> dict[str, str]:
+        """The headers with which the owner of the project sees pages."""
+        return {"X-User-Email": OWNER, "X-Proxy-Secret": self.environ["AUTH_PROXY_SECRET"]}
+
     def renew(self, name: str) -> Watch:
         self.stop(name)
         return self.start(name)
@@ -156,6 +160,7 @@ def environment(folder: Path, url: str) -> dict[str, str]:
         "SECRET_KEY": secrets.token_urlsafe(32),
         "ML_CALLBACK_HMAC_SECRET": secrets.token_urlsafe(32),
         "ML_PIPELINE_PULL_ENABLED": "true",  # for leases
+        "AUTH_PROXY_SECRET": secrets.token_urlsafe(32),  # how a driver asks for a page without signing in
         # counted, and never met
         "RATE_LIMIT_PIPELINE_PER_IP": "1000000/minute",
         "RATE_LIMIT_PIPELINE_PER_KEY": "1000000/minute",

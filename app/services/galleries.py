@@ -90,6 +90,8 @@ class Found:
         if self.ids is None and by_time:
             statement = _of_analyses(self.project_id, self.wanted, here, backwards, skip + limit + 1)
         else:
+            if self.ids is not None:
+                dialect.keep_to_order(False)  # few are sorted: in their order all others would be passed
             statement = _live(self.project_id).where(*self._clauses())
             if here:
                 statement = statement.where(order.beyond(order.key, Image.id, here, backwards=backwards))

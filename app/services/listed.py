@@ -71,10 +71,11 @@ def page(
         )
 
     first = in_each(project_id, wanted.status, wanted.model, read)
-    keys = (
-        select(first.c.id).order_by(first.c.created_at.desc(), first.c.id.desc()).limit(limit + 1).subquery()
-    )
-    rows = db.session.scalars(select(Analysis).join(keys, keys.c.id == Analysis.id).order_by(*newest)).all()
+    places = (first.c.created_at.desc(), first.c.id.desc())
+    keys = select(first.c.created_at, first.c.id).order_by(*places).limit(limit + 1).subquery()
+    statement = select(Analysis).join(keys, keys.c.id == Analysis.id)
+    # in the order that the keys have: for that of the analyses PostgreSQL would walk along all of them
+    rows = db.session.scalars(statement.order_by(keys.c.created_at.desc(), keys.c.id.desc())).all()
     return rows[:limit], len(rows) > limit
 
 

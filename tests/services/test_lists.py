@@ -104,12 +104,12 @@ def test_what_was_deleted_is_not_listed(app: Flask, project: Project, crowd: Cro
             db.session.execute(update(table).where(where).values(deleted_at=BEGAN))
         db.session.commit()
         rows = hexes(listed.page(project.id, listed.Wanted(), limit=500)[0])
-        queue = galleries.find(project.id, Filter(status=Status.QUEUED), Count(IMAGES))
+        queue = galleries.find(project.id, Filter(status=Status.CANCELED), Count(IMAGES))
         found = hexes(queue.page(limit=100).images)
     left = crowd.listed(lambda one: one.id not in gone and crowd.image_id(one.image) not in lost)
     assert rows == left[:500]
-    queued = crowd.shown("newest", lambda one: one.status == "queued" and one.id not in gone)
-    assert found == [one for one in queued if one not in lost]
+    canceled = crowd.shown("newest", lambda one: one.status == "canceled" and one.id not in gone)
+    assert found == [one for one in canceled if one not in lost]
 
 
 def test_the_models_of_a_project(app: Flask, world: World, project: Project, crowd: Crowd) -> None:
@@ -229,13 +229,13 @@ def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
     monkeypatch.setattr(counting, "COUNTED", 100)
     few = totals()
     assert few.images == Count(100, more=True) and few.by_status["completed"] == Count(100, more=True)
-    assert few.by_status["queued"] == there["queued"] and few.analyses.more and few.annotations.more
+    assert few.by_status["canceled"] == there["canceled"] and few.analyses.more and few.annotations.more
 
     count_large(app)
     assert totals() == counting.Totals(Count(IMAGES), Count(said), there, clock())
     assert [one.project_id for one in world.rows(ProjectCount)][:1] == [project.id]
     with app.app_context():
-        db.session.execute(update(Analysis).where(Analysis.status == "queued").values(status="canceled"))
+        db.session.execute(update(Analysis).where(Analysis.status == "canceled").values(status="queued"))
         db.session.execute(update(ProjectCount).values(milliseconds=1000))
         db.session.commit()
     clock.set(clock() + timedelta(seconds=99))
@@ -243,9 +243,8 @@ def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
     assert totals().by_status == there
     clock.set(clock() + timedelta(seconds=1))
     count_large(app)
-    assert (
-        totals().by_status == {**there, "canceled": there["queued"]} | {} if "queued" not in there else True
-    )
+    there["queued"] = there.pop("canceled")
+    assert totals().by_status == there
     monkeypatch.setattr(counting, "COUNTED", IMAGES * 10)
     count_large(app)
     assert world.rows(ProjectCount) == []

@@ -1,0 +1,151 @@
+"""What `make bench-large` does: the measures of `make bench` on PostgreSQL, by turns over an empty database and over a
+large one, and how many times as long each takes in the large one.
+
+    python -m benchmarks.large [--annotations N] [--analyses N] [--quick] [--only bulk …] [--output FILE] [--check]
+
+Ten million annotations and a million analyses take some 10 GB in the folder of temporary files, and some ten minutes to
+be written; all of it takes more than half an hour. JSON goes to standard output, progress and a table to standard
+error. The floor: nothing takes a fifth longer.
+"""
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from typing import Any
+from uuid import UUID
+
+import orjson
+from sqlalchemy import create_engine
+
+from benchmarks.bench import Bench
+from benchmarks.crowd import Crowd
+from benchmarks.figures import RATE, number
+from benchmarks.lists import make, read, settle
+from benchmarks.load import add_common, measure, sizes_of
+from benchmarks.run import database, machine
+from benchmarks.serve import CLIENT_CORE, Servers, served
+from benchmarks.viewer.boxes import fill
+from benchmarks.watch import pin, unpin
+from benchmarks.wire import Wrong
+
+EACH = 10_000  # annotations of one analysis, as many as `show` reads
+BYTES = (
+    1000,
+    2500,
+)  # of an annotation and of an analysis at the most, with indexes and the log of what is written
+SLOWER = 1.2  # times as long as in an empty database
+PLACE = (1920, 1080)  # the frame of the boxes, in pixels
+
+
+def grow(servers: Servers, annotations: int, analyses: int) -> tuple[Crowd, Crowd]:
+    """Fills the database with every index as it is, and settles it as autovacuum would have."""
+    began = time.monotonic()
+    crowds = make(servers, analyses, salt=2)
+    say(f"{analyses:,} analyses written in {time.monotonic() - began:.0f} s")
+    began = time.monotonic()
+    engine = create_engine(servers.environ["DATABASE_URL"])
+    for one in islice(crowds[0].analyses, max(1, annotations // EACH)):
+        with engine.begin() as connection:
+            fill(connection, UUID(one.id), min(EACH, annotations), *PLACE)
+    settle(engine)
+    engine.dispose()
+    say(f"{annotations:,} annotations written in {time.monotonic() - began:.0f} s")
+    return crowds
+
+
+def compare(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The figures of both databases by name, and of the lists of the large project."""
+    sizes = sizes_of(arguments)
+    with ExitStack() as stack:
+        empty, large = (stack.enter_context(served("postgresql")) for _ in range(2))
+        crowds = grow(large, arguments.annotations, arguments.analyses)
+        benches = {name: _bench(servers, sizes) for name, servers in (("empty", empty), ("large", large))}
+        figures: dict[str, dict[str, Any]] = {name: {} for name in benches}
+        for name in arguments.only:
+            for where, bench in benches.items():
+                say(f"{name}, {where}:")
+                figures[where] |= measure(bench, [name])
+        found = {
+            figure.name: figure.out() for figure in read(benches["large"], large, arguments.analyses, crowds)
+        }
+        for bench in benches.values():
+            bench.loupe.connection.close()
+        about = machine() | {"database": database("postgresql", large)}
+    ratios = {name: ratio(figure, figures["large"][name]) for name, figure in figures["empty"].items()}
+    return {"about": about, **figures, "ratios": ratios, "lists of the large project": found}
+
+
+def _bench(servers: Servers, sizes: Any) -> Bench:
+    watch = servers.start("loupe")
+    return Bench(
+        [servers.target("loupe")], servers.project, replace(sizes), {"loupe": watch}, servers.renew, servers
+    )
+
+
+def ratio(empty: dict[str, Any], large: dict[str, Any]) -> float:
+    """How many times as long it takes in the large one."""
+    one, other = empty["loupe"]["median"], large["loupe"]["median"]
+    return float(round(one / other if empty["unit"] == RATE else other / one, 2))
+
+
+def show(found: dict[str, Any]) -> None:
+    for name, times in found["ratios"].items():
+        medians = [number(found[where][name]["loupe"]["median"]) for where in ("empty", "large")]
+        unit = found["empty"][name]["unit"]
+        say(f"{name.ljust(52)} {unit.rjust(13)} {medians[0].rjust(9)} {medians[1].rjust(9)}  × {times:.2f}")
+    for name, figure in found["lists of the large project"].items():
+        spread = figure["loupe"]
+        say(
+            f"{name.ljust(52)} {'ms'.rjust(13)} {number(spread['median']).rjust(19)}  to {number(spread['max'])}"
+        )
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def has_room(annotations: int, analyses: int) -> bool:
+    wanted = annotations * BYTES[0] + analyses * BYTES[1]
+    free = shutil.disk_usage(tempfile.gettempdir()).free
+    if free < wanted:
+        say(
+            f"{tempfile.gettempdir()} has {free / 1e9:.1f} GB free, and {wanted / 1e9:.1f} may be needed: set TMPDIR."
+        )
+    return free >= wanted
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="Measure Loupe over a large database beside an empty one.")
+    parser.add_argument("--annotations", type=int, default=10_000_000)
+    parser.add_argument("--analyses", type=int, default=1_000_000)
+    add_common(parser)
+    arguments = parser.parse_args(words)
+    if not has_room(arguments.annotations, arguments.analyses):
+        return 2
+    pin(CLIENT_CORE)
+    try:
+        found = compare(arguments)
+    except Wrong as reason:
+        say(f"No figures: {reason}")
+        return 1
+    finally:
+        unpin()
+    text = orjson.dumps(found, option=orjson.OPT_INDENT_2).decode()
+    print(text)
+    show(found)
+    if arguments.output:
+        arguments.output.write_text(text + "\n")
+    slower = [name for name, times in found["ratios"].items() if times > SLOWER]
+    if slower:
+        say(f"Slower by more than a fifth: {', '.join(slower)}.")
+    return 1 if arguments.check and slower else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

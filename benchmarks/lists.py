@@ -1,0 +1,156 @@
+"""Lists among many analyses: the gallery of a project and the list of its analyses, each page held against what was
+written. Both are asked over HTTP as anybody asks; the rows come straight into the tables, see crowd.py.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import urlencode
+from uuid import UUID
+
+from sqlalchemy import Engine, create_engine, text
+
+from app.schemas.queries import cursor
+from benchmarks.bench import Bench, timed
+from benchmarks.crowd import MODELS, PER_IMAGE, RARE, Crowd, Made, seed
+from benchmarks.figures import MILLISECONDS, Figure
+from benchmarks.serve import OWNER, Servers
+from benchmarks.wire import Answer, Request, expect
+
+PAGE = 50  # of the analyses; a page of the gallery has 60 images
+SHOWN = 60
+FILTERS = {
+    "": ("", ""),
+    "common status": ("completed", ""),
+    "rare status": ("processing", ""),
+    "status of the oldest": ("failed", ""),
+    "status of the newest": ("canceled", ""),
+    "status of none": ("queued", ""),
+    "common model": ("", MODELS[0]),
+    "rare model": ("", RARE),
+    "both": ("completed", MODELS[1]),
+    "both, at the end": ("failed", MODELS[2]),
+}
+CARD = re.compile(rb'<li id="image-([0-9a-f-]{36})">')
+
+
+def lists(bench: Bench) -> Iterator[Figure]:
+    """Nothing where a server runs already, whose database is nobody's business."""
+    if bench.servers is None:
+        return
+    yield from read(bench, bench.servers, bench.sizes.crowd, make(bench.servers, bench.sizes.crowd))
+
+
+def read(bench: Bench, servers: Servers, analyses: int, crowds: tuple[Crowd, Crowd]) -> Iterator[Figure]:
+    """The lists of the large project and of the small one."""
+    crowd, beside = crowds
+    size = f"{analyses:,}"
+    small = ("", "common status", "common model")
+    yield from _analyses(bench, crowd, f"list among {size}", tuple(FILTERS))
+    yield from _analyses(bench, beside, f"list of a small project beside {size}", small)
+    yield from _gallery(bench, servers.as_person(), crowd, f"gallery among {size}")
+
+
+def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
+    """A project with nearly all of them, and one with a hundredth; another even `salt` for more in one database."""
+    names = {"Crowd": 99, "Beside": 1}
+    crowds = [
+        Crowd(
+            UUID(servers.flask("project", "create", name, "--owner", OWNER)).hex,
+            max(2, analyses * share // 100 // PER_IMAGE),
+            salt + number,
+        )
+        for number, (name, share) in enumerate(names.items())
+    ]
+    engine = create_engine(servers.environ["DATABASE_URL"])
+    for crowd in crowds:
+        with engine.begin() as connection:
+            seed(connection, crowd)
+    settle(engine)
+    engine.dispose()
+    servers.flask("sweep", "counting")
+    return crowds[0], crowds[1]
+
+
+def _analyses(bench: Bench, crowd: Crowd, name: str, only: Iterable[str]) -> Iterator[Figure]:
+    """The first page, one in the middle and the last one, of each filter."""
+    figures = {place: Figure(f"{name}: {place}", MILLISECONDS) for place in ("first", "middle", "last")}
+    for title in only:
+        status, model = FILTERS[title]
+        rows = [one for one in reversed(crowd.analyses) if _is_wanted(status, model)(one)]
+        for place, start in _places(len(rows), PAGE):
+            query = {"limit": str(PAGE), "status": status, "model": model}
+            if start:
+                query["cursor"] = _cursor(rows[start - 1])
+            path = f"/api/projects/{UUID(crowd.project)}/analyses?{_written(query)}"
+            for _ in range(bench.sizes.long_repeats):
+                taken, answer = _asked(bench, bench.loupe.reading(path), figures[place])
+                body = answer.json()
+                ids = [UUID(one["id"]).hex for one in body["analyses"]]
+                expect(f"{name}, {title}, {place}", ids, [one.id for one in rows[start : start + PAGE]])
+                expect("more", body["next_cursor"] is not None, start + PAGE < len(rows))
+                _note(figures[place], title or "all", taken)
+    yield from (figure for figure in figures.values() if figure.samples)
+
+
+def _gallery(bench: Bench, headers: dict[str, str], crowd: Crowd, name: str) -> Iterator[Figure]:
+    """The same of the gallery, in its three orders."""
+    figures = {place: Figure(f"{name}: {place}", MILLISECONDS) for place in ("first", "middle", "last")}
+    asked = [(title, "newest") for title in FILTERS]
+    for title, sort in [*asked, ("", "oldest"), ("", "name"), ("rare model", "name")]:
+        status, model = FILTERS[title]
+        ids = crowd.shown(sort, _is_wanted(status, model) if title else None)
+        for place, start in _places(len(ids), SHOWN):
+            query = {"state": status, "model": model, "sort": sort}
+            if start:
+                query |= {"page": str(start // SHOWN + 1), "after": ids[start - 1]}
+            path = f"/projects/{UUID(crowd.project)}?{_written(query)}"
+            for _ in range(bench.sizes.long_repeats):
+                taken, answer = _asked(bench, Request("GET", path, headers=headers), figures[place])
+                shown = [UUID(one.decode()).hex for one in CARD.findall(answer.body)]
+                expect(f"{name}, {title}, {sort}, {place}", shown, ids[start : start + SHOWN])
+                _note(figures[place], f"{title or 'all'}, {sort}", taken)
+    yield from (figure for figure in figures.values() if figure.samples)
+
+
+def _asked(bench: Bench, request: Request, figure: Figure) -> tuple[float, Answer]:
+    """As `timed`; the figure sums up how long server and database were busy with it."""
+    watch = bench.watches.get("loupe")
+    before = watch.busy_seconds() if watch else 0.0
+    taken, answer = timed(bench.loupe, request)
+    if watch:
+        busy = (watch.busy_seconds() - before) * 1000
+        figure.more["busy_milliseconds"] = round(figure.more.get("busy_milliseconds", 0.0) + busy, 1)
+    return taken, answer
+
+
+def _note(figure: Figure, filtered: str, taken: float) -> None:
+    milliseconds = round(taken * 1000, 2)
+    figure.add("loupe", milliseconds)
+    best = figure.more.setdefault("best_by_filter", {})
+    best[filtered] = min(milliseconds, best.get(filtered, milliseconds))
+
+
+def _is_wanted(status: str, model: str) -> Callable[[Made], bool]:
+    return lambda one: (not status or one.status == status) and (not model or one.model == model)
+
+
+def _places(rows: int, size: int) -> Iterator[tuple[str, int]]:
+    """Where the first page begins, one in the middle and the last one, as far as there are so many."""
+    yield "first", 0
+    if rows > 2 * size:
+        yield "middle", rows // 2 // size * size
+        yield "last", (rows - 1) // size * size
+
+
+def _written(query: dict[str, str]) -> str:
+    return urlencode({name: value for name, value in query.items() if value})
+
+
+def _cursor(one: Made) -> str:
+    return cursor([one.created_at.isoformat(), str(UUID(one.id))])
+
+
+def settle(engine: Engine) -> None:
+    """What autovacuum has done a while after so many rows came."""
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE" if engine.dialect.name == "sqlite" else "VACUUM ANALYZE"))
