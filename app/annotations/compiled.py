@@ -32,7 +32,7 @@ def compiled(schema: Schema) -> Load:
 
     Raises TypeError where a schema or a field does something besides, of which this would know nothing.
     """
-    if any(schema._hooks.values()) or schema.partial or schema.many:
+    if not does_no_more(schema):
         raise TypeError(f"{type(schema).__name__} does more than to load its fields")
     steps = tuple(_step(name, field) for name, field in schema.load_fields.items())
 
@@ -71,9 +71,15 @@ def _plain(payload: dict[str, Any], steps: tuple[_Step, ...]) -> dict[str, Any] 
     return values
 
 
+def does_no_more(schema: Schema) -> bool:
+    """Whether it loads its fields, and they deserialize and validate, without anything before, between or after."""
+    return not (any(schema._hooks.values()) or schema.partial or schema.many) and not any(
+        field.pre_load or field.post_load or type(field).deserialize is not Field.deserialize
+        for field in schema.load_fields.values()
+    )
+
+
 def _step(name: str, field: Field[Any]) -> _Step:
-    if field.pre_load or field.post_load or type(field).deserialize is not Field.deserialize:
-        raise TypeError(f"{name} does more than to deserialize and validate")
     return _Step(
         key=field.data_key or name,
         name=field.attribute or name,

@@ -10,7 +10,8 @@ import marshmallow
 import orjson
 from marshmallow import ValidationError, fields, validate
 
-from app.annotations.fields import Lean
+from app.annotations.compiled import Load, compiled, does_no_more
+from app.annotations.fields import Lean, known_keys
 from app.errors import InvalidPayload
 
 MAX_ERRORS = 100
@@ -56,20 +57,25 @@ class Deleted(Schema):
 
 def load(kind: marshmallow.Schema | type[marshmallow.Schema], raw: Any) -> tuple[dict[str, Any], list[str]]:
     """The clean values and the names of the fields that were ignored. Raises InvalidPayload."""
-    schema = _made(kind) if isinstance(kind, type) else kind
+    read, known = _made(kind) if isinstance(kind, type) else _reader(kind)
     try:
-        values = schema.load(raw)
+        values = read(raw)
     except ValidationError as error:
         raise InvalidPayload(errors=list(flatten(error.messages))[:MAX_ERRORS]) from None
-    known = {field.data_key or name for name, field in schema.fields.items()}
     # the name of a form's field is None where it is missing or cannot be read
     return values, sorted(name or "" for name in raw if name not in known)[:MAX_ERRORS]
 
 
 @cache
-def _made(kind: type[marshmallow.Schema]) -> marshmallow.Schema:
+def _made(kind: type[marshmallow.Schema]) -> tuple[Load, frozenset[str]]:
     """Made once: a schema copies its fields into each object, and loading changes nothing in it."""
-    return kind()
+    return _reader(kind())
+
+
+def _reader(schema: marshmallow.Schema) -> tuple[Load, frozenset[str]]:
+    """What loads it, and the keys that it knows."""
+    plain = schema.unknown == marshmallow.EXCLUDE and does_no_more(schema)
+    return compiled(schema) if plain else schema.load, known_keys(schema)
 
 
 def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
