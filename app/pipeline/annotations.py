@@ -11,7 +11,7 @@ from app.errors import Conflict, LeaseLost, TooManyAnnotations
 from app.extensions import db
 from app.geometry import Frame
 from app.guards import principal
-from app.models import Analysis, Role
+from app.models import Role
 from app.openapi import Answer, operation
 from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer
@@ -59,7 +59,7 @@ def store_annotations(analysis_id: UUID) -> Response:
     most = current_app.config["ML_MAX_BULK_ANNOTATIONS"]
     skips = query["on_invalid"] == "skip"
     bulk = load_bulk(g.body, analysis_id=analysis_id, frame=frame, batch=batch, at_most=most, skips=skips)
-    return store(analysis, bulk, ignored, batch=batch, dry_run=query["dry_run"])
+    return store(analysis_id, bulk, ignored, batch=batch, dry_run=query["dry_run"])
 
 
 def name_of_batch() -> str:
@@ -67,8 +67,9 @@ def name_of_batch() -> str:
     return request.headers.get("Idempotency-Key") or hashlib.sha256(request.get_data()).hexdigest()[:32]
 
 
-def store(analysis: Analysis, bulk: Bulk, ignored: list[str], *, batch: str, dry_run: bool) -> Response:
+def store(analysis_id: UUID, bulk: Bulk, ignored: list[str], *, batch: str, dry_run: bool) -> Response:
     """What was validated is stored and committed; the receipt. `ignored` are parameters of the query."""
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
     counts, ids = annotations.store_bulk(
         analysis,
         bulk.items,

@@ -63,4 +63,4 @@ def import_annotations(analysis_id: UUID) -> Response:
         at_most=current_app.config["ML_MAX_BULK_ANNOTATIONS"],
         skips=query["on_invalid"] == "skip",
     )
-    return store(analysis, bulk, ignored, batch=batch, dry_run=query["dry_run"])
+    return store(analysis_id, bulk, ignored, batch=batch, dry_run=query["dry_run"])

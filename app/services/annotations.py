@@ -18,7 +18,7 @@ from app.models import Analysis, Annotation, Principal
 from app.models.columns import new_ids, now
 from app.services import audit, leases, receipts
 from app.services.annotation_rows import COLUMNS, Raw, columns_of
-from app.services.locking import lock
+from app.services.locking import lock, write
 
 CHUNK = 500  # SQLite takes a limited number of variables in one statement
 # the columns of a new row: those of an item's `values` between its id and the texts that stand at the end
@@ -126,6 +126,7 @@ def store_bulk(
             project_id=analysis.image.project_id,
         )
         receipts.record(by, analysis, batch=batch, mode=mode, counts=counts, notes=notes)
+        write(analysis)
     return counts, change.ids
 
 

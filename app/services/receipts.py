@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import Table, bindparam, delete, select
+from sqlalchemy import Table, bindparam, delete, insert, select
 from sqlalchemy.engine import Row
 
 from app.extensions import db
@@ -23,18 +23,18 @@ def record(
     notes: dict[str, Any] | None,
 ) -> None:
     """Keeps a receipt and lets go of the oldest beyond `KEPT`. The caller holds the lock of the analysis."""
-    db.session.connection().execute(_LET_GO, {"analysis_id": analysis.id})
-    db.session.add(
-        Receipt(
-            analysis_id=analysis.id,
-            actor_label=by.label,
-            request_id=by.request_id,
-            batch=batch,
-            mode=mode,
-            counts=dict(counts),
-            notes=notes,
-        )
-    )
+    columns = {
+        "analysis_id": analysis.id,
+        "actor_label": by.label,
+        "request_id": by.request_id,
+        "batch": batch,
+        "mode": mode,
+        "counts": dict(counts),
+        "notes": notes,
+    }
+    # past the unit of work: no row is ever changed
+    db.session.connection().execute(LET_GO, {"analysis_id": analysis.id})
+    db.session.connection().execute(_INSERT, columns)
 
 
 def of_analysis(analysis_id: UUID, limit: int = KEPT) -> Sequence[Row[Any]]:
@@ -48,8 +48,8 @@ def _newest_first(analysis_id: Any, limit: int, *columns: Any) -> Any:
 
 
 _TABLE = cast(Table, Receipt.__table__)
-# past the ORM, which would first write what the session holds: it is written at once at the end
-_LET_GO = delete(_TABLE).where(
+_INSERT = insert(_TABLE)
+LET_GO = delete(_TABLE).where(
     _TABLE.c.analysis_id == bindparam("analysis_id"),
     _TABLE.c.id.not_in(_newest_first(bindparam("analysis_id"), KEPT - 1, _TABLE.c.id)),
 )
