@@ -2,29 +2,17 @@
 
 Schemas and fields stay the one definition of what is good: a function calls each field's own `_deserialize` and its
 validators, and leaves out what Marshmallow does around them for every value. Whatever one of them refuses goes to
-the schema itself, which says why. Of a box, the seven fields and the four corners: 23 -> 5 us.
+the schema itself, which says why. Of a box, the seven fields and the four corners: 23 -> 3.6 us, and 4.4 where a loop
+goes over the fields instead of a line written for each.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
 
 from marshmallow import EXCLUDE, Schema, ValidationError, missing
 from marshmallow.fields import Field
 
 Load: TypeAlias = Callable[[Any], dict[str, Any]]
-
-
-class _Step(NamedTuple):
-    """What there is to do for one field."""
-
-    key: str
-    name: str
-    deserialize: Callable[..., Any]
-    validators: tuple[Callable[[Any], Any], ...]
-    default: Any
-    default_is_made: bool
-    is_required: bool
-    is_nullable: bool
 
 
 def compiled(schema: Schema) -> Load:
@@ -34,41 +22,50 @@ def compiled(schema: Schema) -> Load:
     """
     if not does_no_more(schema):
         raise TypeError(f"{type(schema).__name__} does more than to load its fields")
-    steps = tuple(_step(name, field) for name, field in schema.load_fields.items())
+    plain = _plain(schema)
 
     def load(payload: Any) -> dict[str, Any]:
         if type(payload) is dict:
             try:
-                values = _plain(payload, steps)
+                return plain(payload)
             except ValidationError:
-                values = None
-            if values is not None:
-                return values
+                pass
         loaded: dict[str, Any] = schema.load(payload, unknown=EXCLUDE)
         return loaded
 
     return load
 
 
-def _plain(payload: dict[str, Any], steps: tuple[_Step, ...]) -> dict[str, Any] | None:
-    """The values, or None for a payload that lacks one it must have; ValidationError for a value that is refused."""
-    values: dict[str, Any] = {}
-    for key, name, deserialize, validators, default, default_is_made, is_required, is_nullable in steps:
-        value = payload.get(key, missing)
-        if value is missing:
-            if is_required:
-                return None
-            if default is not missing:
-                values[name] = default() if default_is_made else default
-        elif value is None:
-            if not is_nullable:
-                return None
-            values[name] = None
-        else:
-            values[name] = value = deserialize(value, key, payload)
-            for validate in validators:
-                validate(value)
-    return values
+def _plain(schema: Schema) -> Load:
+    """The values of a good payload; ValidationError, without a reason, for any other."""
+    known: dict[str, Any] = {"missing": missing, "Refused": ValidationError}
+    lines = ["def plain(payload):", "    values, get = {}, payload.get"]
+    for number, (name, field) in enumerate(schema.load_fields.items()):
+        lines += [f"    {line}" for line in _lines(name, field, f"_{number}", known)]
+    source = "\n".join([*lines, "    return values"])
+    exec(compile(source, f"<made of {type(schema).__name__}>", "exec"), known)
+    made: Load = known["plain"]
+    return made
+
+
+def _lines(name: str, field: Field[Any], number: str, known: dict[str, Any]) -> list[str]:
+    """What there is to do for one field; what the lines name by its number is put into `known`."""
+    key, place = repr(field.data_key or name), f"values[{field.attribute or name!r}]"
+    default = field.load_default
+    known |= {f"deserialize{number}": field._deserialize, f"default{number}": default}
+    known |= {f"validate{number}_{at}": one for at, one in enumerate(field.validators)}
+    refused, made = "raise Refused('')", "()" if callable(default) else ""
+    absent = "pass" if default is missing else f"{place} = default{number}{made}"
+    return [
+        f"value = get({key}, missing)",
+        "if value is missing:",
+        f"    {refused if field.required else absent}",
+        "elif value is None:",
+        f"    {f'{place} = None' if field.allow_none else refused}",
+        "else:",
+        f"    {place} = value = deserialize{number}(value, {key}, payload)",
+        *(f"    validate{number}_{at}(value)" for at in range(len(field.validators))),
+    ]
 
 
 def does_no_more(schema: Schema) -> bool:
@@ -76,17 +73,4 @@ def does_no_more(schema: Schema) -> bool:
     return not (any(schema._hooks.values()) or schema.partial or schema.many) and not any(
         field.pre_load or field.post_load or type(field).deserialize is not Field.deserialize
         for field in schema.load_fields.values()
-    )
-
-
-def _step(name: str, field: Field[Any]) -> _Step:
-    return _Step(
-        key=field.data_key or name,
-        name=field.attribute or name,
-        deserialize=field._deserialize,
-        validators=tuple(field.validators),
-        default=field.load_default,
-        default_is_made=callable(field.load_default),
-        is_required=field.required,
-        is_nullable=field.allow_none,
     )
