@@ -1,9 +1,10 @@
 """What the lists of projects and of a project's images show: the query they are narrowed by, and their rows."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ PAGE_SIZE = 60
 COVER_SIZE = 4
 BADGES = 4  # of the analyses of an image
 OFFERED = 500  # models to choose from
+_ANY = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,16 @@ class Gallery:
             models=listed.models(project.id, limit=OFFERED) if ml else [],
         )
 
+    @cached_property
+    def address_of(self) -> Callable[[UUID], str]:
+        """Where the page of an image is."""
+        return addresses("web.show_image")
+
+    @cached_property
+    def preview_of(self) -> Callable[[UUID], str]:
+        """Where its preview is."""
+        return addresses("web.image_preview")
+
     @property
     def pages(self) -> counting.Count:
         return counting.Count(max(1, -(-self.matching.number // PAGE_SIZE)), self.matching.more)
@@ -138,6 +150,12 @@ class Gallery:
     @property
     def poll_address(self) -> str:
         return self.query.address(self.project, version=self.version)
+
+
+def addresses(endpoint: str) -> Callable[[UUID], str]:
+    """What `url_for` says for each `image_id`, asked once: 30 us less for each of the 120 of a page."""
+    before, after = url_for(endpoint, image_id=_ANY).split(str(_ANY))
+    return lambda image_id: f"{before}{image_id}{after}"
 
 
 def _page(found: galleries.Found, query: GalleryQuery) -> tuple[GalleryQuery, Sequence[Image], bool]:
