@@ -38,6 +38,7 @@ class Sizes:
     drawn: int = 2_000
     overlays: int = 20
     cached: int = 100
+    mixed: int = 100_000  # requests of all kinds, for what a worker keeps
 
 
 QUICK = Sizes(
@@ -53,6 +54,7 @@ QUICK = Sizes(
     polls=25,
     overlays=4,
     cached=20,
+    mixed=2_000,
 )
 
 

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 RATE: Final = "annotations/s"
 MILLISECONDS: Final = "ms"
+MEGABYTES: Final = "MB"
 
 
 def spread(samples: list[float]) -> dict[str, Any]:
@@ -27,7 +28,7 @@ class Figure:
     """
 
     name: str
-    unit: Literal["annotations/s", "ms"]
+    unit: Literal["annotations/s", "ms", "MB"]
     samples: dict[str, list[float]] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
 

@@ -9,6 +9,7 @@ from benchmarks.exports import export
 from benchmarks.figures import MILLISECONDS, RATE, Figure
 from benchmarks.journey import pipeline_run
 from benchmarks.lists import lists
+from benchmarks.memory import memory
 from benchmarks.views import overlay, poll
 from benchmarks.wire import Answer, expect
 
@@ -126,4 +127,5 @@ MEASURES: dict[str, Callable[[Bench], Iterator[Figure]]] = {
     "finalize": changes.finalize,
     "poll": poll,
     "overlay": overlay,
+    "memory": memory,
 }

@@ -27,6 +27,10 @@ class Watch:
             Path(f"/proc/{pid}/clear_refs").write_text(RESET_PEAK)
         return self._sum("VmRSS")
 
+    def resident(self) -> int:
+        """Bytes resident in the workers now."""
+        return self._sum("VmRSS")
+
     def peak(self) -> int:
         """Bytes resident in the workers at most since `reset_peak`: exact, as the kernel keeps it."""
         return self._sum("VmHWM")

@@ -216,5 +216,5 @@ def test_the_tables_of_the_docs_come_from_a_run() -> None:
 def test_the_measures_have_names_for_the_command_line() -> None:
     assert list(MEASURES) == [
         *("bulk", "growth", "show", "list", "lists", "patch", "export", "pipeline"),
-        *("heartbeat", "presign", "finalize", "poll", "overlay"),
+        *("heartbeat", "presign", "finalize", "poll", "overlay", "memory"),
     ]
