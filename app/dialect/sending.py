@@ -90,7 +90,7 @@ def copy(cursor: Any, statement: str, parameters: Any, context: Any) -> bool:
 
 
 def insert_missing(model: type[Any], columns: Mapping[str, Any]) -> bool:
-    """Inserts a row unless there is one with its primary key; whether it did. Waits for whoever inserts the same."""
+    """Inserts a row unless one has a unique key of it already; whether it did. Waits for whoever inserts the same."""
     statement = _insert_missing(inspect(model).local_table, db.engine.dialect.name)
     return db.session.connection().execute(statement, columns).first() is not None
 
