@@ -7,7 +7,7 @@ from flask import Flask
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from app import dialect
+from app.dialect import connections
 from app.extensions import db
 from tests.support import database as databases
 
@@ -16,7 +16,7 @@ from tests.support import database as databases
 def engine(app: Flask) -> Iterator[Engine]:
     with app.app_context():
         made = create_engine(db.engine.url, pool_size=2)
-    dialect.prepare(made)
+    connections.prepare(made)
     yield made
     made.dispose()
 
@@ -53,7 +53,7 @@ if databases.KIND == "postgresql":  # nobody ends a connection of SQLite
 
     def test_one_that_lay_for_long_is_asked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         before = process_of(engine)
-        monkeypatch.setattr(dialect, "ASKED_AFTER_SECONDS", 0.0)
+        monkeypatch.setattr(connections, "ASKED_AFTER_SECONDS", 0.0)
         asked = []
         ping = engine.dialect.do_ping
         monkeypatch.setattr(engine.dialect, "do_ping", lambda connection: asked.append(1) or ping(connection))
@@ -62,7 +62,7 @@ if databases.KIND == "postgresql":  # nobody ends a connection of SQLite
 
     def test_one_that_does_not_answer_is_replaced(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
         before = process_of(engine)
-        monkeypatch.setattr(dialect, "ASKED_AFTER_SECONDS", 0.0)
+        monkeypatch.setattr(connections, "ASKED_AFTER_SECONDS", 0.0)
 
         def lost(_connection: object) -> None:
             raise engine.dialect.loaded_dbapi.OperationalError("the network is gone")

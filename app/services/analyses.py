@@ -12,7 +12,7 @@ from app.extensions import db
 from app.models import Analysis, Image, Principal, Status, User
 from app.models.analyses import LIVE, place_of
 from app.models.columns import new_id, now
-from app.services import artifacts, groups, leases, states
+from app.services import artifacts, audit, groups, leases, states
 from app.services.locking import lock, lock_all, write
 
 IDENTITY = ("model_name", "model_version", "parameters", "provenance", "priority", "group_id")
@@ -171,7 +171,8 @@ def cancel_all(
     lying: dict[UUID | None, dict[str, artifacts.Found]] = {}
     for path, thing in found.items():
         lying.setdefault(artifacts.analysis_of(path), {})[path] = thing
-    return [_set(analysis, Status.CANCELED, found=lying.get(analysis.id), by=by) for analysis in held]
+    with audit.together():
+        return [_set(analysis, Status.CANCELED, found=lying.get(analysis.id), by=by) for analysis in held]
 
 
 def finalize(

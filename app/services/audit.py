@@ -1,6 +1,7 @@
 """The audit trail: one row for every change of state, in the transaction of the change; and reading it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -128,8 +129,28 @@ def record(
         "after": after,
         "request_id": by.request_id,
     }
-    # past the unit of work: no row is ever changed
-    db.session.connection().execute(_INSERT, columns)
+    together: list[dict[str, Any]] | None = db.session.info.get("recorded")
+    if together is None:
+        _write([columns])
+    else:
+        together.append(columns)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """What is recorded within is written in one statement at the end; not at all when it raises, as that rolls back."""
+    recorded = db.session.info["recorded"] = []
+    try:
+        yield
+    finally:
+        del db.session.info["recorded"]
+    _write(recorded)
+
+
+def _write(rows: list[dict[str, Any]]) -> None:
+    """Past the unit of work: no row is ever changed."""
+    if rows:
+        db.session.connection().execute(_INSERT, rows)
 
 
 @dataclass(frozen=True)

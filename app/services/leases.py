@@ -115,8 +115,9 @@ def claim_next(
     statement = waiting(among, models=models, most=most)
     found = list(db.session.scalars(statement, execution_options={"populate_existing": True}))
     moment = clock()
-    for analysis in found:
-        _take(analysis, wanted, asked, moment)
+    with audit.together():
+        for analysis in found:
+            _take(analysis, wanted, asked, moment)
     return found
 
 

@@ -90,13 +90,21 @@ def write(row: Any) -> None:
 
     The same as what a flush sends, without the unit of work around it.
     """
-    state = inspect(row)
+    session, state = db.session(), inspect(row)
+    if session.in_nested_transaction():
+        session.flush()  # a rollback to its beginning undoes in memory only what the session knows of
+        return
     table: Table = state.mapper.local_table
-    changed = {name: state.dict[name] for name in state.committed_state}
+    values = {name: state.dict[name] for name in state.committed_state}
+    changed = {name: value for name, value in values.items() if value != state.committed_state[name]}
     if changed:
-        db.session.connection().execute(_update(table), {"row_id": row.id, **changed})
-        # how a flush ends, for which SQLAlchemy has no public name
-        state._commit_all(state.dict, db.session().identity_map)
+        session.connection().execute(_update(table), {"row_id": row.id, **changed})
+    for name, value in values.items():
+        set_committed_value(row, name, value)
+    # laid down and taken up again it counts as unchanged, so that no flush looks at it: 0.02 ms instead of 0.09
+    session.expunge(row)
+    state.modified = False
+    session.add(row)
 
 
 @cache

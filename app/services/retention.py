@@ -118,7 +118,6 @@ def _record_purged(row: Image | Analysis, project_id: UUID) -> None:
     before = {"name": title_of(row), "deleted_at": row.deleted_at.isoformat() if row.deleted_at else None}
     action = "image.purged" if isinstance(row, Image) else "analysis.purged"
     audit.record(SYSTEM, action, row, before=before, project_id=project_id)
-    db.session.flush()
 
 
 def _delete_files(storage: Storage, *places: str) -> None:
@@ -170,7 +169,6 @@ def _forget(artifact_id: UUID, path: str, project_id: UUID) -> None:
     if artifact is not None and artifact.etag is None:
         before = {"storage_path": path}
         audit.record(SYSTEM, "artifact.swept", artifact, before=before, project_id=project_id)
-        db.session.flush()
         _execute(delete(Artifact).where(Artifact.id == artifact_id))
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import event
+from sqlalchemy import event, inspect
+from sqlalchemy.exc import IntegrityError
 
 from app import access
 from app.errors import Deleted, NotFound
@@ -101,13 +102,60 @@ def test_what_is_written_is_what_a_flush_writes(
     assert list(changed.values()) == [columns, columns]
 
 
-def test_what_is_written_is_undone_with_its_transaction(statements: list[str], analysis: Analysis) -> None:
+def test_what_is_written_is_sent_once_and_what_comes_after_too(
+    statements: list[str], analysis: Analysis
+) -> None:
+    row = access.analysis_for(SYSTEM, analysis.id, hold=True)
+    before, row.lease_owner = row.revision, "w1"
+    row.touch()
+    write(row)
+    statements.clear()
+    db.session.flush()
+    write(row)
+    row.revision = before + 1  # as it is
+    write(row)
+    assert statements == []
+    row.lease_owner = "w2"
+    db.session.commit()
+    assert statements == ["UPDATE"]
+    assert (row.revision, row.lease_owner) == (before + 1, "w2")
+
+
+@pytest.mark.parametrize("after", [lambda row: None, lambda row: setattr(row, "lease_owner", "w2")])
+def test_what_is_written_is_undone_with_its_transaction(
+    statements: list[str], analysis: Analysis, after: Callable[[Analysis], None]
+) -> None:
     row = access.analysis_for(SYSTEM, analysis.id, hold=True)
     before = row.revision
     row.touch()
     write(row)
+    after(row)
     db.session.rollback()
-    assert row.revision == before
+    assert row in db.session and inspect(row).expired
+    assert (row.revision, row.lease_owner) == (before, None)
+
+
+def test_what_is_written_is_undone_with_its_savepoint(statements: list[str], analysis: Analysis) -> None:
+    row = access.analysis_for(SYSTEM, analysis.id, hold=True)
+    before = row.revision
+    row.lease_owner = "w1"
+    write(row)
+    with pytest.raises(RuntimeError), db.session.begin_nested():
+        row.touch()
+        write(row)
+        raise RuntimeError
+    assert (row.revision, row.lease_owner) == (before, "w1")
+    db.session.commit()
+    assert (row.revision, row.lease_owner) == (before, "w1")
+
+
+def test_what_the_database_refuses_is_undone(statements: list[str], analysis: Analysis) -> None:
+    row = access.analysis_for(SYSTEM, analysis.id, hold=True)
+    row.model_name = None  # type: ignore[assignment]
+    with pytest.raises(IntegrityError):
+        write(row)
+    db.session.rollback()
+    assert row.model_name == analysis.model_name
 
 
 if databases.KIND == "postgresql":  # SQLite has one writer, who holds everything

@@ -11,6 +11,7 @@ from flask import Flask
 from app.dialect import clock
 from app.extensions import db
 from app.models import SYSTEM, Analysis, AuditEvent, Image, Principal, Project
+from app.models.analyses import place_of
 from app.models.columns import now
 from app.services import leases, overdue
 from tests.cast import Person
@@ -177,7 +178,7 @@ def set_deleted(app: Flask, row: Any, moment: datetime | None) -> None:
 
 
 def test_another_attempt(
-    world: World, leased: Callable[..., Analysis], owner: Person, sweep: Callable[..., int]
+    world: World, image: Image, leased: Callable[..., Analysis], owner: Person, sweep: Callable[..., int]
 ) -> None:
     columns = {
         "model_name": "bark-net",
@@ -194,6 +195,7 @@ def test_another_attempt(
     (again,) = world.rows(Analysis, attempt=2)
     assert (again.status, again.retry_of_id, again.image_id) == ("queued", first.id, first.image_id)
     assert {name: getattr(again, name) for name in columns} == columns
+    assert {name: getattr(again, name) for name in place_of(image)} == place_of(image)
     nothing = ("external_job_id", "started_at", "completed_at", "error_message", "lease_owner")
     nothing += ("lease_expires_at", "lease_seconds", "claim_hash", "deleted_at")
     assert {getattr(again, name) for name in nothing} == {None}
@@ -209,7 +211,7 @@ def test_another_attempt(
     assert world.reload(first).external_job_id == "job/17"
 
 
-def test_what_an_attempt_takes_along_is_all_that_a_job_is(world: World) -> None:
+def test_what_an_attempt_takes_along_is_all_that_a_job_is(image: Image) -> None:
     """A column that is new needs a decision: does another attempt have it too?"""
     own = {"id", "status", "error_message", "external_job_id", "created_at", "started_at", "completed_at"}
     own |= {
@@ -222,7 +224,8 @@ def test_what_an_attempt_takes_along_is_all_that_a_job_is(world: World) -> None:
         "retry_of_id",
     }
     own |= {"lease_epoch", "lease_owner", "lease_expires_at", "lease_seconds", "claim_hash"}
-    assert {*leases.REPEATED} | own == {column.key for column in Analysis.__table__.columns}
+    again = {*leases.REPEATED, *place_of(image)}
+    assert again | own == {column.key for column in Analysis.__table__.columns}
 
 
 @pytest.mark.parametrize("retries", [0, 1, 3])

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Row, insert, select
 
-from app import dialect
+from app.dialect import sending
 from app.extensions import db
 from app.models import Analysis
 from app.models.columns import new_id, now
@@ -125,7 +125,7 @@ def test_what_is_stored_is_what_insert_stores(
 def test_what_is_certain_goes_as_json(text: str, certain: bool) -> None:
     """COPY reads it as CSV; what is not certain takes the long way."""
     rows = [("id", None, 0.5, text, "hash"), ("id", 7, -0.0, "", "hash")]
-    assert (dialect._as_lines(rows, ("same",)) is not None) == certain
+    assert (sending._as_lines(rows, ("same",)) is not None) == certain
 
 
 def test_very_large_data(app: Flask, analysis: Analysis) -> None:

@@ -1,0 +1,43 @@
+"""Where SQLite and PostgreSQL differ, and nowhere else: connections, how a transaction begins, sending and reading many
+rows, the clock of leases, what is tried again."""
+
+from app.dialect.columns import read_columns
+from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_time_limits, prepare, probe
+from app.dialect.reading import (
+    derived,
+    found_by_key,
+    is_none_of,
+    keep_to_order,
+    octets,
+    parts_in_order,
+    prefer_indexes,
+    read_alone,
+    rows_in_order,
+)
+from app.dialect.sending import insert_missing, insert_rows
+from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
+
+__all__ = [
+    "AT_ONE_MOMENT",
+    "READING",
+    "TIME_LIMITS",
+    "RetryingFlask",
+    "clock",
+    "clock_column",
+    "derived",
+    "found_by_key",
+    "hold",
+    "insert_missing",
+    "insert_rows",
+    "is_none_of",
+    "keep_to_order",
+    "lift_time_limits",
+    "octets",
+    "parts_in_order",
+    "prefer_indexes",
+    "prepare",
+    "probe",
+    "read_alone",
+    "read_columns",
+    "rows_in_order",
+]

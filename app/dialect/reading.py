@@ -1,0 +1,124 @@
+"""Statements that find their rows along an index on both of them, and rows as the driver has them."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    ColumnElement,
+    Connection,
+    Row,
+    Select,
+    SQLColumnExpression,
+    cast,
+    func,
+    select,
+    true,
+    type_coerce,
+)
+
+from app.dialect.connections import ALONE
+from app.extensions import db
+
+
+def prefer_indexes(connection: Connection) -> None:
+    """For the rest of the transaction PostgreSQL sorts nothing that an index has in order.
+
+    It does so where it takes what is left for little, as it does with an analysis that came since it counted the table:
+    each page of 1,000 then read all of the 100,000 that were left, in 120 ms instead of 2.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+
+
+def keep_to_order(keep: bool = True) -> None:
+    """For the rest of the transaction PostgreSQL reads along an index in its order, and not all that it finds there.
+
+    It does the latter where it takes a project for small, of which it knows nothing (migration 0011). A page of a
+    project of 20,000 analyses then read all that was in a status. A sort that is needed all the same is
+    done, and up to version 17 counts as so dear that it would be compiled first.
+    """
+    if db.engine.dialect.name == "postgresql":
+        names, value = ("enable_sort", "enable_bitmapscan", "jit"), "off" if keep else "DEFAULT"
+        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name in names))
+
+
+def parts_in_order(
+    connection: Connection,
+    statement: Select[Any],
+    size: int | None = None,
+    values: Mapping[str, Any] | None = None,
+) -> Iterator[Sequence[tuple[Any, ...]]]:
+    """The rows of a statement that goes along an index, as the driver has them, in two thirds of the time.
+
+    `size` at a time, and no more of them are objects of Python at once; all in one part without.
+    """
+    prefer_indexes(connection)
+    with closing(connection.execute(statement, values)) as result:
+        cursor: Any = result.cursor
+        while rows := cursor.fetchmany(size) if size else cursor.fetchall():
+            yield rows
+
+
+def rows_in_order(
+    connection: Connection, statement: Select[Any], values: Mapping[str, Any] | None = None
+) -> Sequence[tuple[Any, ...]]:
+    """The same at once."""
+    return next(parts_in_order(connection, statement, values=values), ())
+
+
+def read_alone(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """The rows of one statement that needs nothing of the session's transaction and is not seen by it."""
+    with db.engine.connect() as connection:
+        connection.execution_options(**ALONE[connection.dialect.name])
+        return connection.execute(statement, values).all()
+
+
+def derived(statement: Select[Any], columns: Callable[[Any], Sequence[ColumnElement[Any]]]) -> Select[Any]:
+    """A statement that has an order and a LIMIT, in that order, with the columns which are made of its own.
+
+    PostgreSQL makes them of every row that it sorts, and each as often as others name it, unless a subquery with a
+    LIMIT is between: data or its weight takes 1.6 instead of 2.2 µs, a page of 1,000 by confidence out of 100,000 takes
+    69 instead of 150 ms. SQLite is quicker without: 2.0 instead of 2.4 µs.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return statement.with_only_columns(*columns(statement.selected_columns))
+    return select(*columns(statement.subquery().c))
+
+
+def octets(text: ColumnElement[str]) -> ColumnElement[int]:
+    """How long a text is: its bytes, which PostgreSQL need not count; in SQLite its characters."""
+    return func.length(text) if db.engine.dialect.name == "sqlite" else func.octet_length(text)
+
+
+def found_by_key(
+    columns: Sequence[Any], among: ColumnElement[bool], key: ColumnElement[Any], values: Any
+) -> Select[Any]:
+    """The rows that are `among` those, and whose `key` is one of `values`, a list or the parameter for one; the two
+    are a unique index. The values go as one JSON list, however many they are. Call `prefer_indexes` before.
+
+    PostgreSQL takes an analysis that came since it last counted for a single row, for which any index is as good, and
+    then reads all of it for every value: 1.3 s for 1,000 in one of 10,000. So each is looked up by itself, and in the
+    order that only the unique index has: between two ends, as what equals one value has no order to ask for.
+    """
+    if db.engine.dialect.name == "sqlite":
+        listed = func.json_each(type_coerce(values, JSON)).table_valued("value")
+        return select(*columns).where(among, key.in_(select(listed.c.value)))
+    wanted = func.json_array_elements_text(cast(values, JSON)).table_valued("value").render_derived()
+    value = cast(wanted.c.value, key.type)
+    each = select(*columns).where(among, key.between(value, value)).order_by(key).limit(1).lateral()
+    return select(each).select_from(wanted.join(each, true()))
+
+
+def is_none_of(
+    value: SQLColumnExpression[Any], key: SQLColumnExpression[Any], *few: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """Whether no row that is one of those few has this key.
+
+    PostgreSQL makes a join of an EXISTS, but would look through a list of many for every row. SQLite makes a list once,
+    but would ask an EXISTS for every row.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return value.not_in(select(key).where(*few))
+    return ~select(key).where(key == value, *few).exists()
