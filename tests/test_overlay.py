@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import TYPES
+from app.annotations.bounding_box import CORNERS
 from app.geometry import Frame, shape_bounds
 from app.overlay import (
     Label,
@@ -51,6 +52,10 @@ class Said:
     x_max: float | None = None
     y_max: float | None = None
     position: int = 0
+
+    def __post_init__(self) -> None:
+        if self.annotation_type == "bounding_box":
+            self.x_min, self.y_min, self.x_max, self.y_max = (self.data[side] for side in CORNERS)
 
 
 def box(x_min: float, y_min: float, x_max: float, y_max: float, **more: Any) -> Said:

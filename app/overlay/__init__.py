@@ -28,7 +28,7 @@ from app.overlay.parts import (
 )
 from app.overlay.paths import pen_for
 from app.overlay.plan import Plan, plan, rows_needed
-from app.overlay.shapes import box_paths, class_paths, items, shapes_of
+from app.overlay.shapes import box_paths, class_paths, runs, shapes_of
 from app.overlay.snapshot import BOX, KINDS, RLE, UNSURE, Snapshot
 from app.overlay.tiles import tiles_in
 from app.overlay.window import Window
@@ -77,7 +77,7 @@ def draw(
             *class_paths(shapes, frame, pen, snapshot.colours, most),
         )
     return VectorLayer(
-        items=items(shapes, frame, pen, snapshot.colours) if wanted.tier == "elements" else (),
+        runs=runs(shapes, frame, pen, snapshot.colours) if wanted.tier == "elements" else (),
         paths=tuple(paths),
         tiles=tiles_in(window, frame) if wanted.tier == "tiles" else (),
         stroke=round(STROKE / window.zoom, 3),

@@ -1,29 +1,39 @@
 """What a template draws: plain values, documented for whoever writes `templates/overlay/*.svg`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import attrgetter
-from typing import Any, Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol, TypeAlias
 from uuid import UUID
+
+import orjson
 
 from app.annotations import TYPES
 from app.overlay.window import Tile
 
 
 class AnnotationLike(Protocol):
-    """What drawing reads of an annotation; the model's row has it all."""
+    """What drawing reads of an annotation: the model's row has it all. Of a box that is its sides, else `data`."""
 
-    id: UUID
-    annotation_type: str
-    class_name: str | None
-    confidence: Any
-    data: dict[str, Any]
-    storage_path: str | None
-    x_min: float | None
-    y_min: float | None
-    x_max: float | None
-    y_max: float | None
+    @property
+    def id(self) -> UUID | str: ...
+    @property
+    def annotation_type(self) -> str: ...
+    @property
+    def class_name(self) -> str | None: ...
+    @property
+    def confidence(self) -> Any: ...
+    @property
+    def data(self) -> dict[str, Any]: ...
+    @property
+    def storage_path(self) -> str | None: ...
+    @property
+    def x_min(self) -> float | None: ...
+    @property
+    def y_min(self) -> float | None: ...
+    @property
+    def x_max(self) -> float | None: ...
+    @property
+    def y_max(self) -> float | None: ...
 
 
 class Item(NamedTuple):
@@ -56,6 +66,35 @@ class Item(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Boxes:
+    """Many items of the kind `rect`, by columns: `x y width height` are texts, as they are written."""
+
+    annotation_id: Sequence[str]
+    index: Sequence[int]
+    title: Sequence[str]
+    x: Sequence[str]
+    y: Sequence[str]
+    width: Sequence[str]
+    height: Sequence[str]
+
+    def part(self, begin: int, end: int) -> "Boxes":
+        texts = (self.annotation_id, self.title, self.x, self.y, self.width, self.height)
+        ids, *others = (column[begin:end] for column in texts)
+        return Boxes(ids, self.index[begin:end], *others)
+
+    @property
+    def items(self) -> Iterator[Item]:
+        texts = (self.x, self.y, self.width, self.height)
+        sides = (orjson.loads(f"[{','.join(column)}]") for column in texts)
+        rows = zip(self.annotation_id, self.index, self.title, *sides, strict=True)
+        return (Item(one, "rect", index, title, *place) for one, index, title, *place in rows)
+
+
+Run: TypeAlias = tuple[str, Boxes | Sequence[Item]]
+"""Items of one form that follow each other."""
+
+
+@dataclass(frozen=True, slots=True)
 class ClassPath:
     """Many annotations of one class or colour in one tile as one `<path d>` (the default fill-rule, nonzero).
 
@@ -85,23 +124,42 @@ class Label:
     text_y: float
     is_of_mask: bool = False
 
+    @property
+    def mark(self) -> str:
+        return " of-mask" if self.is_of_mask else ""
+
+    @property
+    def corner(self) -> float:
+        """How round the corners of the plate are."""
+        return round(self.height / 6, 2)
+
+    @property
+    def length(self) -> float:
+        """Of the text, which leaves as much of the plate on its right as on its left."""
+        return round(self.width - 2 * (self.text_x - self.x), 2)
+
 
 @dataclass(frozen=True, slots=True)
 class VectorLayer:
-    """What is drawn as SVG: `items`, an element each; above the budget `paths`, many in each; far above it `tiles`.
+    """What is drawn as SVG: `runs` of items, an element each; above the budget `paths`, many in each; far above it
+    `tiles`.
 
     `stroke` is the width of the outlines of paths in pixels of the image.
     """
 
-    items: tuple[Item, ...] = ()
+    runs: tuple[Run, ...] = ()
     paths: tuple[ClassPath, ...] = ()
     tiles: tuple[Tile, ...] = ()
     stroke: float = 1.0
 
     @property
-    def runs(self) -> Iterator[tuple[str, list[Item]]]:
-        """The items in their order, those of one `form` that follow each other together."""
-        return ((form, list(run)) for form, run in groupby(self.items, key=attrgetter("form")))
+    def items(self) -> tuple[Item, ...]:
+        return items_of(self.runs)
+
+
+def items_of(runs: Sequence[Run]) -> tuple[Item, ...]:
+    """One by one, in their order."""
+    return tuple(item for _, run in runs for item in (run.items if isinstance(run, Boxes) else run))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,19 @@
 """The shapes of annotations as elements and paths of SVG."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import repeat
+from itertools import compress, groupby
+from operator import attrgetter
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
+import orjson
 from numpy.typing import NDArray
 
 from app.annotations import TYPES
 from app.geometry import Frame, Points, Polygon, Raster, Rect, clamp, shape_bounds, union
 from app.overlay.colours import Colours
-from app.overlay.parts import AnnotationLike, ClassPath, Item, title_of
+from app.overlay.parts import AnnotationLike, Boxes, ClassPath, Item, Run, items_of, title_of
 from app.overlay.paths import Pen
 from app.overlay.paths import number as rounded
 from app.overlay.snapshot import BOX, KINDS, Indexes, Snapshot
@@ -42,45 +44,81 @@ def items(
     annotations: Iterable[AnnotationLike], frame: Frame, pen: Pen, colours: Colours
 ) -> tuple[Item, ...]:
     """An element each, in their order; none for what has no shape inside the image. Boxes are cut to the image."""
+    return items_of(runs(annotations, frame, pen, colours))
+
+
+def runs(annotations: Iterable[AnnotationLike], frame: Frame, pen: Pen, colours: Colours) -> tuple[Run, ...]:
+    """The same, those of one form that follow each other together."""
     rows = list(annotations)
-    boxes = iter(_boxes([row for row in rows if row.annotation_type == BOX_TYPE], frame, pen, colours))
-    found = (
-        next(boxes) if row.annotation_type == BOX_TYPE else _item(_drawing(row, frame, colours), pen)
-        for row in rows
-    )
-    return tuple(item for item in found if item is not None)
+    boxes, are_inside = _boxes([row for row in rows if row.annotation_type == BOX_TYPE], frame, pen, colours)
+    found: list[Run] = []
+    read = drawn = 0
+    for is_box, group in groupby(rows, key=_is_box):
+        if is_box:
+            begin, count = drawn, len(list(group))
+            drawn += sum(are_inside[read : read + count])
+            read += count
+            found.append(("rect", boxes.part(begin, drawn)))
+        else:
+            made = (_item(_drawing(row, frame, colours), pen) for row in group)
+            of_form = groupby((item for item in made if item is not None), key=attrgetter("form"))
+            found.extend((form, list(run)) for form, run in of_form)
+    return tuple(found)
 
 
-def _boxes(rows: Sequence[AnnotationLike], frame: Frame, pen: Pen, colours: Colours) -> Iterator[Item | None]:
-    """Bounding boxes as `_item` makes them one by one, all at once: 2,000 in 8 ms instead of 28."""
-    if not rows:
-        return
+def _is_box(row: AnnotationLike) -> bool:
+    return row.annotation_type == BOX_TYPE
+
+
+def _boxes(
+    rows: Sequence[AnnotationLike], frame: Frame, pen: Pen, colours: Colours
+) -> tuple[Boxes, list[bool]]:
+    """Bounding boxes as `_item` makes them one by one, all at once, and of each row whether it is among them.
+
+    2,000 take 2.5 ms; as items, with their `data` read, they took 11.
+    """
     per = pen.per
-    corners = [
-        (data["x_min"], data["y_min"], data["x_max"], data["y_max"]) for data in (row.data for row in rows)
-    ]
-    left, top, right, bottom = np.array(corners, dtype=np.float64).T
+    left, top, right, bottom = (
+        np.array([getattr(row, side) for row in rows], dtype=np.float64)
+        for side in ("x_min", "y_min", "x_max", "y_max")
+    )
     left, top = np.maximum(left, 0), np.maximum(top, 0)
     right, bottom = np.minimum(right, frame.width), np.minimum(bottom, frame.height)
     inside = (right - left >= 0) & (bottom - top >= 0)
     x, y = np.rint(left * per) / per, np.rint(top * per) / per
     # SVG draws nothing that has no width
     width, height = np.maximum(right - x, 1 / per), np.maximum(bottom - y, 1 / per)
-    made = map(
-        Item,
+    columns: tuple[Sequence[Any], ...] = (
         [str(row.id) for row in rows],
-        repeat("rect"),
         [colours[row.class_name] for row in rows],
-        [title_of(row) for row in rows],
-        *(_numbers(side, per) for side in (left, top, width, height)),
+        _titles(rows),
+        *(_texts(side, per) for side in (left, top, width, height)),
     )
-    yield from (item if is_inside else None for item, is_inside in zip(made, inside.tolist(), strict=True))
+    are_inside = inside.tolist()
+    if not all(are_inside):
+        columns = tuple(list(compress(column, are_inside)) for column in columns)
+    return Boxes(*columns), are_inside
 
 
-def _numbers(values: NDArray[np.float64], per: int) -> list[float]:
-    """`paths.number` of each."""
-    parts = np.rint(values * per).astype(np.int64).tolist()
-    return [part // per if part % per == 0 else part / per for part in parts]
+def _titles(boxes: Sequence[AnnotationLike]) -> list[str]:
+    """`title_of` each."""
+    known = TYPES[BOX_TYPE].title
+    return [
+        f"{known if name is None else name} {float(sure):.2f}"
+        if sure is not None
+        else known
+        if name is None
+        else name
+        for name, sure in [(row.class_name, row.confidence) for row in boxes]
+    ]
+
+
+def _texts(values: NDArray[np.float64], per: int) -> list[str]:
+    """`paths.number` of each, as a text."""
+    if not len(values):
+        return []
+    written = orjson.dumps(np.rint(values * per) / per + 0.0, option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return f"{written[1:-1]},".replace(".0,", ",")[:-1].split(",")
 
 
 def class_paths(

@@ -30,7 +30,7 @@ WRITTEN = ("id", *OF_VALUES, "position", "data", "client_id", "content_hash")
 MAX_NAMED = 100
 RANGE_ABOVE = 50
 ALL: Sequence[ColumnElement[Any]] = tuple(Annotation.__table__.columns)
-# all that is read of one to draw it
+# all that is read of one to draw it; of boxes less, see `box_rows`
 DRAWN = tuple(
     Annotation.__table__.c[name]
     for name in (
@@ -299,15 +299,19 @@ def at(
     `columns`, if not all, have the position among them.
     """
     of_analysis = Annotation.analysis_id == analysis_id
-    if len(positions) > RANGE_ABOVE and positions[-1] - positions[0] < 2 * len(positions):
-        # nearly all that lie between the first and the last: they are read at once
+    prefer_indexes(db.session.connection())
+    if are_together(positions):
         between = Annotation.position.between(positions[0], positions[-1])
         statement = select(*columns).where(of_analysis, between).order_by(Annotation.position)
         wanted = set(positions)
         return [row for row in db.session.execute(statement) if row.position in wanted]
-    prefer_indexes(db.session.connection())
     found = found_by_key(columns, of_analysis, Annotation.position.expression, list(positions))
     return sorted(db.session.execute(found), key=attrgetter("position"))
+
+
+def are_together(positions: Sequence[int]) -> bool:
+    """Whether they are nearly all that lie between the first and the last: then these are read at once."""
+    return len(positions) > RANGE_ABOVE and positions[-1] - positions[0] < 2 * len(positions)
 
 
 def by_id(analysis_id: UUID, annotation_id: UUID) -> Row[Any] | None:

@@ -52,11 +52,12 @@ def show_overlay(image_id: UUID) -> Response:
     view = read_view(request.args)
     if not asked_by_htmx():
         return _page(image, view)
-    response = _empty(image.id, image.sha256, scene.analyses_shown(image))
+    rows = scene.analyses_shown(image)
+    response = _empty(image.id, image.sha256, rows)
     if response.status_code == 304:
         return response
     release()  # nothing is held while another draws the same
-    return _filled(response, image.id, _fragments.get(name_of(response), lambda: _drawn(image, view)))
+    return _filled(response, image.id, _fragments.get(name_of(response), lambda: _drawn(image, view, rows)))
 
 
 def _empty(image_id: UUID, sha256: str, analyses: Sequence[Versioned]) -> Response:
@@ -84,9 +85,10 @@ def _page(image: Image, view: View) -> Response:
     return page_or("images/show.html", "images/_viewer.html", scene=shown, image=image)
 
 
-def _drawn(image: Image, view: View) -> bytes:
+def _drawn(image: Image, view: View, rows: Sequence[Analysis]) -> bytes:
+    """Of the analyses as they were read when the fragment got its name."""
     window = read_window(request.args, view, Frame(image.width, image.height))
-    shown = scene.build(principal(), image, view, wanted_analysis(), window)
+    shown = scene.build(principal(), image, view, wanted_analysis(), window, rows=rows)
     template = "analyses/_filtered.html" if request.args.get("table") == "1" else "images/_drawn.html"
     return render_template(template, scene=shown, image=image, swapped=True).encode()
 

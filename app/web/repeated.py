@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup, escape
 
+from app.overlay.parts import Boxes
 from app.web import web
 
 BETWEEN = "\x1f"  # stands in no value: names have no control characters, and all else is numbers and paths
@@ -27,7 +28,7 @@ class Repeated:
 
 
 @web.app_template_filter("repeated")
-def repeated(pattern: Markup, rows: Sequence[Any], fields: str) -> Repeated:
+def repeated(pattern: Markup, rows: Sequence[Any] | Boxes, fields: str) -> Repeated:
     """`pattern` for each of the rows, with the `fields` of the row (their names with blanks between) for its `%s`.
 
     It must be markup of a template, as `{% set pattern %}…{% endset %}` makes it, so that nobody's text becomes one.
@@ -35,8 +36,12 @@ def repeated(pattern: Markup, rows: Sequence[Any], fields: str) -> Repeated:
     if not isinstance(pattern, Markup):
         raise TypeError("what is repeated must be markup of a template")
     wanted = fields.split()
-    columns = {name: _escaped([getattr(row, name) for row in rows]) for name in dict.fromkeys(wanted)}
+    columns = {name: _escaped(_column(rows, name)) for name in dict.fromkeys(wanted)}
     return Repeated(str(pattern), [columns[name] for name in wanted])
+
+
+def _column(rows: Sequence[Any] | Boxes, name: str) -> Sequence[Any]:
+    return getattr(rows, name) if isinstance(rows, Boxes) else [getattr(row, name) for row in rows]
 
 
 def _escaped(column: Sequence[Any]) -> list[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -16,9 +17,9 @@ from app.errors import Deleted, NotFound
 from app.geometry import Frame
 from app.models import Analysis, Image, Principal, Role, Status
 from app.overlay.plan import OUT_OF_VIEW
-from app.overlay.snapshot import CLASSIFICATION, CUSTOM, Indexes
+from app.overlay.snapshot import BOX, CLASSIFICATION, CUSTOM, Indexes
 from app.overlay.window import Window
-from app.services import analyses, annotations, images, receipts, snapshots
+from app.services import analyses, annotations, box_rows, images, receipts, snapshots
 from app.web.drawing import Drawing, Subject, counted, draw
 from app.web.picked import Picked, picked
 from app.web.place import Place
@@ -56,10 +57,10 @@ class Apart:
 class Scene:
     """`drawings` are in the order in which they lie over the image, that of the chosen analysis last."""
 
+    principal: Principal
     image: Image
     view: View
     window: Window
-    role: Role
     analyses: Sequence[Analysis]
     selected: Analysis | None
     drawings: Sequence[Drawing]
@@ -68,6 +69,10 @@ class Scene:
     picked: Picked | None
 
     # what asks the database, when it is asked for: a fragment that shows none of it does not wait for it
+
+    @cached_property
+    def role(self) -> Role:
+        return role_in(self.principal, self.image.project_id) or Role.VIEWER
 
     @cached_property
     def table(self) -> Table | None:
@@ -240,14 +245,15 @@ def build(
     window: Window | None = None,
     *,
     draws: bool = True,
+    rows: Sequence[Analysis] | None = None,
 ) -> Scene:
-    """All that the page shows. `window` is what is drawn, if not what the view says a stage would show.
+    """All that the page shows. `window` is what is drawn, if not what the view says a stage would show; `rows` are the
+    `analyses_shown`, where they were read already.
 
     Without `draws` it is for one that is picked: nothing is drawn, and the table is on the page that has its row.
     """
-    rows = analyses_shown(image)
+    rows = analyses_shown(image) if rows is None else rows
     selected = choose(image, rows, wanted) if current_app.config["ML_ANALYSIS_ENABLED"] else None
-    role = role_in(principal, image.project_id) or Role.VIEWER
     shown = window or Place(view.at, Frame(image.width, image.height)).window
     release()  # nothing is held while snapshots are read or fetched
     subjects = subjects_of(drawn(rows, selected, view), view, shown)
@@ -256,10 +262,10 @@ def build(
     if not draws and one and one.page:
         view = view.on_page(one.page)
     return Scene(
+        principal=principal,
         image=image,
         view=view,
         window=shown,
-        role=role,
         analyses=rows,
         selected=selected,
         drawings=[draw(each, rows_of(each), view, labelled=each is chosen) for each in subjects if draws],
@@ -293,7 +299,13 @@ def subject(analysis: Analysis, opacity: int, view: View, window: Window, layers
 
 def rows_of(subject: Subject) -> Sequence[Any]:
     """Those its plan needs."""
-    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan), annotations.DRAWN)
+    needed = overlay.rows_needed(subject.snapshot, subject.plan)
+    is_box = subject.snapshot.kinds[needed] == BOX
+    boxes = box_rows.at(subject.analysis.id, subject.snapshot.positions[needed[is_box]].tolist())
+    if is_box.all():
+        return boxes
+    others = _at(subject, needed[~is_box], annotations.DRAWN)
+    return sorted([*boxes, *others], key=attrgetter("position"))
 
 
 def _at(

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup, escape
 
+from app.annotations import TYPES
 from app.geometry import Frame
 from app.overlay.colours import Colours
+from app.overlay.parts import items_of
 from app.overlay.paths import Pen
-from app.overlay.shapes import _boxes, _drawing, _item
+from app.overlay.shapes import _boxes, _drawing, _item, runs
 from app.web.repeated import BETWEEN, repeated
 
 
@@ -45,7 +47,11 @@ class Box(NamedTuple):
     id: UUID
     class_name: str | None
     confidence: float | None
-    data: dict[str, float]
+    data: dict[str, Any]
+    x_min: float
+    y_min: float
+    x_max: float
+    y_max: float
     annotation_type: str = "bounding_box"
 
 
@@ -55,18 +61,34 @@ sides = (
 )
 
 
+OTHERS = [
+    Box(uuid4(), "leaf", None, TYPES[kind].example, 0, 0, 0, 0, kind) for kind in ("polygon", "keypoint")
+]
+
+
 @st.composite
 def boxes(draw: Any) -> Box:
     """In order, as they are stored; also without a width, on an edge, and outside."""
     x, y = sorted((draw(sides), draw(sides))), sorted((draw(sides), draw(sides)))
     corners = {"x_min": x[0], "y_min": y[0], "x_max": x[1], "y_max": y[1]}
     name, sure = draw(st.sampled_from([None, "leaf", "moss"])), draw(st.none() | st.floats(0, 1))
-    return Box(uuid4(), name, sure, corners)
+    return Box(uuid4(), name, sure, corners, **corners)
 
 
 @given(st.lists(boxes(), max_size=8), st.sampled_from([10, 100]))
 def test_boxes_at_once_are_those_made_one_by_one(found: list[Any], per: int) -> None:
     pen, colours = Pen(per), Colours(["leaf", "moss", None])
     single = [_item(_drawing(row, FRAME, colours), pen) for row in found]
-    at_once = list(_boxes(found, FRAME, pen, colours))
-    assert repr(at_once) == repr(single)  # a whole number stays one
+    at_once, are_there = _boxes(found, FRAME, pen, colours)
+    assert are_there == [item is not None for item in single]
+    whole = [item for item in single if item is not None]
+    assert repr(list(at_once.items)) == repr(whole)  # a whole number stays one
+    pattern, fields = Markup("%s %s %s %s %s %s %s;"), "annotation_id index title x y width height"
+    assert repeated(pattern, at_once, fields).__html__() == repeated(pattern, whole, fields).__html__()
+
+
+@given(st.lists(boxes() | st.sampled_from(OTHERS), max_size=12))
+def test_runs_have_all_there_is_in_its_order(found: list[Any]) -> None:
+    pen, colours = Pen(), Colours(["leaf", "moss", None])
+    single = [item for row in found if (item := _item(_drawing(row, FRAME, colours), pen))]
+    assert repr(items_of(runs(found, FRAME, pen, colours))) == repr(tuple(single))
