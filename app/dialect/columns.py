@@ -104,7 +104,7 @@ def _packed(statement: Select[Any], name: str, dtype: np.dtype[np.void]) -> tupl
         whole = whole.concat(one)
     # one value takes 1 GB at the most, and twice its bytes on its way here
     part = func.string_agg(whole, literal(b"", LargeBinary), type_=LargeBinary)
-    packed = select(part).group_by(rows.c[0] / ROWS_AT_ONCE)
+    packed = select(part).group_by(rows.c[0] // ROWS_AT_ONCE)
     return statement.with_only_columns(text_column).distinct(), packed
 
 

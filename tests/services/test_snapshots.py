@@ -18,6 +18,7 @@ from app.overlay.snapshot import KINDS, NOWHERE, UNSURE
 from app.services import snapshots
 from tests.factories import World
 from tests.fakes import BrokenStorage
+from tests.support import database as databases
 from tests.support.hostile import STRINGS
 
 EVERY_TYPE = [
@@ -67,6 +68,25 @@ def test_every_column_is_as_the_rows_have_it(app: Flask, analysis: Analysis) -> 
     assert snapshot.confidence[:3].tolist() == pytest.approx([0.1234, 0.1234, UNSURE])
     assert (snapshot.x_min[0], snapshot.y_max[0]) == (1.25, 4.5)
     assert snapshot.x_min[1] == np.float32(NOWHERE)
+
+
+if databases.KIND == "postgresql":  # SQLite's rows go into the array one by one, without the network between
+
+    def test_the_columns_come_as_one_value(app: Flask, analysis: Analysis) -> None:
+        store(app, analysis, [{"x_min": float(n)} for n in range(300)])
+        fetched: list[int] = []
+
+        def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+            if "string_agg" in statement:
+                fetched.append(cursor.rowcount)
+
+        with app.app_context():
+            event.listen(db.engine, "after_cursor_execute", note)
+            try:
+                assert len(snapshots.read(analysis.id).positions) == 300
+            finally:
+                event.remove(db.engine, "after_cursor_execute", note)
+        assert fetched == [1]
 
 
 def test_classes_of_any_text_are_told_apart(app: Flask, analysis: Analysis) -> None:
