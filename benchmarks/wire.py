@@ -46,7 +46,12 @@ IDLE_SECONDS = 5.0  # well below what any server keeps an idle connection for
 
 
 class Connection:
-    """One kept-alive connection; it opens with the first request, and anew after a pause."""
+    """One kept-alive connection; it opens with the first request, and anew after a pause.
+
+    `waited` are the seconds from the last request to the first bytes of its answer, which the server then has made.
+    """
+
+    waited = 0.0
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -59,8 +64,10 @@ class Connection:
         if time.monotonic() - self.used_at > IDLE_SECONDS:
             self.close()
         try:
+            started = time.perf_counter()
             self.http.request(request.method, request.path, request.body, request.headers)
             response = self.http.getresponse()
+            self.waited = time.perf_counter() - started
             answer = Answer(response.status, response.read())
         except (OSError, http.client.HTTPException) as reason:
             raise Wrong(f"{request.method} {request.path} got no answer: {reason!r}") from reason
