@@ -160,7 +160,8 @@ def test_every_form_of_a_box_is_drawn_as_the_same_element(corners: tuple[int, in
         {"bbox": [x + width / 2, y + height / 2, width, height], "format": "cxcywh"},
         normal({"left": x, "top": y, "right": x + width, "bottom": y + height}),
     )
-    rows = [Row("bounding_box", TYPES["bounding_box"].load(form, FRAME).data) for form in forms]
+    loaded = [TYPES["bounding_box"].load(form, FRAME) for form in forms]
+    rows = [Row("bounding_box", one.data, **one.bounds._asdict()) for one in loaded if one.bounds]
     elements = items(rows, FRAME, Pen(), Colours(()))
     assert {(one.x, one.y, one.width, one.height) for one in elements} == {
         (x, y, min(width, 640 - x), min(height, 480 - y))

@@ -49,7 +49,8 @@ def plain(row: Annotation) -> dict[str, Any]:
         "analysis_id": str(row.analysis_id),
         "annotation_type": row.annotation_type,
         "class_name": row.class_name,
-        "confidence": row.confidence,
+        # of SQLite's rows 0 and 1 come as whole numbers; on the wire they are what they are on PostgreSQL
+        "confidence": None if row.confidence is None else float(row.confidence),
         "data": row.data,
         "storage_path": row.storage_path,
         "ordering": row.ordering,
