@@ -124,7 +124,7 @@ def sent_fields(sent: MultiDict[str, str]) -> dict[str, str]:
 
 def read_selection(sent: Mapping[str, str]) -> Wanted:
     """Raises InvalidPayload."""
-    form, _ = load(ExportForm(), sent)
+    form, _ = load(ExportForm, sent)
     try:
         project = access.project_for(principal(), form["project"]) if form["project"] else None
     except NotFound:

@@ -27,7 +27,7 @@ def ask_for_export() -> Response:
     sent = sent_fields(request.form)
     try:
         wanted = read_selection(sent)
-        form, _ = load(NewExportForm(), sent)
+        form, _ = load(NewExportForm, sent)
     except InvalidPayload as error:
         return exports_page(sent, error)
     project_name, at = wanted.project.name if wanted.project else None, now()

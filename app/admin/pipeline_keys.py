@@ -48,7 +48,7 @@ def keys_page(status: int = 200, **form: Any) -> Response:
 def create_pipeline_key() -> Response:
     """The page of the new key, which shows it this once."""
     try:
-        form, _ = load(NewPipelineKeyForm(), sent_fields())
+        form, _ = load(NewPipelineKeyForm, sent_fields())
         made = pipeline_keys.create(
             form["name"],
             chosen(form["projects"]),
@@ -95,7 +95,7 @@ def key_page(key: PipelineKey, status: int = 200, **more: Any) -> Response:
 def change_pipeline_key(key_id: str) -> Response:
     key = access.pipeline_key_for(principal(), key_id)
     try:
-        form, _ = load(PipelineKeyForm(), sent_fields())
+        form, _ = load(PipelineKeyForm, sent_fields())
         chosen_projects = chosen(form["projects"])
         pipeline_keys.change(key, form["name"], chosen_projects, form["min_scheme"], by=principal())
     except (InvalidPayload, Conflict) as error:
@@ -111,7 +111,7 @@ def rotate_pipeline_key(key_id: str) -> Response:
     """The page of the key that takes the place of this one, which shows it this once."""
     key = access.pipeline_key_for(principal(), key_id)
     try:
-        form, _ = load(RotationForm(), request.form)
+        form, _ = load(RotationForm, request.form)
         made = pipeline_keys.rotate(
             key,
             OVERLAPS[form["overlap"]],

@@ -45,7 +45,7 @@ def projects_page(status: int = 200, **form: Any) -> Response:
 @admin.post("/projects/new")
 def create_project() -> Response:
     try:
-        form, _ = load(NewProjectForm(), request.form)
+        form, _ = load(NewProjectForm, request.form)
         owner = accounts.find(form["owner"])
         if owner is None:
             raise InvalidPayload(
@@ -81,7 +81,7 @@ def project_page(project: Project, status: int = 200, **form: Any) -> Response:
 def change_project(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id, Role.OWNER)
     try:
-        form, _ = load(ProjectForm(), request.form)
+        form, _ = load(ProjectForm, request.form)
         projects.change(project, form["name"], form["description"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()

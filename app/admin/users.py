@@ -51,7 +51,7 @@ def users_page(status: int = 200, **form: Any) -> Response:
 def create_user() -> Response:
     """The page of the new account; a password that was made here is shown on this answer and never again."""
     try:
-        form, _ = load(UserForm(), request.form)
+        form, _ = load(UserForm, request.form)
         password = form["password"] or token_urlsafe(12)
         db.session.rollback()  # nothing is held while a password is hashed
         user = accounts.create_user(form["email"], password, form["name"], form["role"], by=principal())
@@ -97,7 +97,7 @@ def user_page(user: User, status: int = 200, **more: Any) -> Response:
 def set_role(user_id: UUID) -> Response:
     user = access.user_for(principal(), user_id)
     try:
-        form, _ = load(RoleForm(), request.form)
+        form, _ = load(RoleForm, request.form)
         accounts.set_role(user, form["role"], by=principal())
     except (InvalidPayload, Conflict) as error:
         return refused(user, error, "role")
@@ -110,7 +110,7 @@ def set_role(user_id: UUID) -> Response:
 def set_state(user_id: UUID) -> Response:
     user = access.user_for(principal(), user_id)
     try:
-        form, _ = load(StateForm(), request.form)
+        form, _ = load(StateForm, request.form)
         accounts.set_disabled(user, form["state"] == "disabled", by=principal())
     except (InvalidPayload, Conflict) as error:
         return refused(user, error, "state")
@@ -127,7 +127,7 @@ def reset_password(user_id: UUID) -> Response:
     db.session.rollback()  # nothing is held while a password is hashed
     password_hash = passwords.make_hash(password)
     try:
-        form, _ = load(VersionForm(), request.form)
+        form, _ = load(VersionForm, request.form)
         accounts.reset_password(user, password_hash, form["version"], by=principal())
     except (InvalidPayload, Conflict) as error:
         return refused(user, error, "password")

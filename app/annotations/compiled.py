@@ -70,7 +70,15 @@ def _lines(name: str, field: Field[Any], number: str, known: dict[str, Any]) -> 
 
 def does_no_more(schema: Schema) -> bool:
     """Whether it loads its fields, and they deserialize and validate, without anything before, between or after."""
-    return not (any(schema._hooks.values()) or schema.partial or schema.many) and not any(
-        field.pre_load or field.post_load or type(field).deserialize is not Field.deserialize
-        for field in schema.load_fields.values()
-    )
+    own = ("handle_error", "_do_load", "dict_class")
+    if any(schema._hooks.values()) or schema.partial or schema.many:
+        return False
+    if any(getattr(type(schema), name) is not getattr(Schema, name) for name in own):
+        return False
+    return all(map(_does_no_more, schema.load_fields.values()))
+
+
+def _does_no_more(field: Field[Any]) -> bool:
+    kind, dotted = type(field), "." in (field.attribute or "")
+    same = kind.deserialize is Field.deserialize and kind._validate_missing is Field._validate_missing
+    return same and not (field.pre_load or field.post_load or dotted or field.data_key == "")

@@ -26,7 +26,7 @@ from app.services.annotation_rows import as_json, on_the_wire
 def list_image_analyses(image_id: UUID) -> Response:
     """The analyses of an image, newest first, without their annotations."""
     image = access.image_for(principal(), image_id)
-    page, ignored = load(Page(), request.args.to_dict())
+    page, ignored = load(Page, request.args.to_dict())
     rows = [analysis_out(row) for row in analyses.of_image(image, **page)]
     return _listed({"analyses": rows, "total": analyses.count_of_image(image)}, ignored)
 
@@ -40,7 +40,7 @@ def list_project_analyses(project_id: UUID) -> Response:
     `next_cursor` leads to the next page of the same query.
     """
     project = access.project_for(principal(), project_id)
-    query, ignored = load(ProjectAnalyses(), request.args.to_dict())
+    query, ignored = load(ProjectAnalyses, request.args.to_dict())
     after, limit, group_id = query.pop("cursor"), query.pop("limit"), query.pop("group_id")
     wanted = listed.Wanted(**query)
     if group_id:
@@ -74,7 +74,7 @@ def list_annotations(analysis_id: UUID) -> Response:
     query it came from.
     """
     analysis = access.analysis_for(principal(), analysis_id)
-    query, ignored = load(AnnotationPage(), request.args.to_dict())
+    query, ignored = load(AnnotationPage, request.args.to_dict())
     skip, limit, after = query.pop("skip"), query.pop("limit"), query.pop("cursor")
     wanted = annotations.Wanted(**query)
     rows, total, last = annotations.page(analysis, wanted, skip=skip, limit=limit, after=after)
@@ -95,7 +95,7 @@ def list_receipts(analysis_id: UUID) -> Response:
     An analysis keeps twenty, each with the beginning of what its answer said.
     """
     analysis = access.analysis_for(principal(), analysis_id)
-    query, ignored = load(ReceiptsQuery(), request.args.to_dict())
+    query, ignored = load(ReceiptsQuery, request.args.to_dict())
     rows = receipts.of_analysis(analysis.id, query["limit"])
     return _listed({"receipts": [kept_receipt_out(row) for row in rows]}, ignored)
 

@@ -57,7 +57,7 @@ def _artifact() -> tuple[str, str, list[str]]:
 
     The third are the parameters that mean nothing here.
     """
-    query, ignored = load(ArtifactQuery(), request.args.to_dict())
+    query, ignored = load(ArtifactQuery, request.args.to_dict())
     analysis_id = artifacts.analysis_of(query["path"])
     if analysis_id is None:
         reason = "must be ml_outputs/{analysis_id}/{file name}"

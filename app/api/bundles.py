@@ -28,7 +28,7 @@ def bundle_analysis(analysis_id: UUID) -> Response:
     else only its hash.
     """
     analysis = access.analysis_for(principal(), analysis_id)
-    query, _ = load(BundleQuery(), request.args.to_dict())
+    query, _ = load(BundleQuery, request.args.to_dict())
     return download(contents.of_analysis(analysis, contents.making(query["images"])))
 
 
@@ -38,7 +38,7 @@ def bundle_analysis(analysis_id: UUID) -> Response:
 def bundle_group(project_id: UUID) -> Response:
     """All that is left of a group as one signed zip, each analysis as it is alone."""
     project = access.project_for(principal(), project_id)
-    query, _ = load(GroupBundleQuery(), request.args.to_dict())
+    query, _ = load(GroupBundleQuery, request.args.to_dict())
     group = access.group_for(principal(), project.id, query["group_id"])
     return download(contents.of_group(group, contents.making(query["images"])))
 

@@ -55,7 +55,7 @@ def export_analysis(analysis_id: UUID) -> Response:
     cannot carry is told in `X-ML-Export-Dropped`, and counted in the file or, with `manifest=1`, beside it.
     """
     analysis = access.analysis_for(principal(), analysis_id)
-    query, _ = load(ExportQuery(), request.args.to_dict())
+    query, _ = load(ExportQuery, request.args.to_dict())
     if query["manifest"]:
         return answer(exports.manifest_of_analysis(analysis, query["format"]))
     file = exports.of_analysis(analysis, query["format"], storage.current())
@@ -77,7 +77,7 @@ def export_project(project_id: UUID) -> Response:
     left out. A group that the project does not have is no empty file but 404.
     """
     project = access.project_for(principal(), project_id)
-    query, _ = load(ExportOfProject(), request.args.to_dict())
+    query, _ = load(ExportOfProject, request.args.to_dict())
     if query["group_id"]:
         access.group_for(principal(), project.id, query["group_id"])
     selection, name = _selection(project.id, query), project.name

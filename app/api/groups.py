@@ -29,7 +29,7 @@ def list_groups(project_id: UUID) -> Response:
     `next_cursor` leads to the next page.
     """
     project = access.project_for(principal(), project_id)
-    query, ignored = load(GroupsPage(), request.args.to_dict())
+    query, ignored = load(GroupsPage, request.args.to_dict())
     rows, more = groups.page(project.id, limit=query["limit"], older_than=query["cursor"])
     counts = groups.counts([group.id for group in rows])
     body = {
@@ -45,7 +45,7 @@ def list_groups(project_id: UUID) -> Response:
 def show_group(project_id: UUID) -> Response:
     """What is in a group: how many analyses in each status, and whether all of them have ended."""
     project = access.project_for(principal(), project_id)
-    query, ignored = load(GroupQuery(), request.args.to_dict())
+    query, ignored = load(GroupQuery, request.args.to_dict())
     group = access.group_for(principal(), project.id, query["group_id"])
     body = group_out(group, groups.counts([group.id])[group.id], _analyses_url(group))
     return answer(body | ({"ignored": ignored} if ignored else {}))
@@ -62,7 +62,7 @@ def cancel_group(project_id: UUID) -> Response:
     more of it is taken. The same again cancels what has come since, or nothing.
     """
     project = access.project_for(principal(), project_id, Role.EDITOR)
-    query, ignored = load(CancelGroup(), request.args.to_dict())
+    query, ignored = load(CancelGroup, request.args.to_dict())
     group = access.group_for(principal(), project.id, query["group_id"], Role.EDITOR)
     row_id, name, dry_run = group.id, group.group_id, query["dry_run"]
     if dry_run:

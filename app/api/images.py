@@ -34,7 +34,7 @@ MAX_METADATA_BYTES = 64 * 1024
 def list_images(project_id: UUID) -> Response:
     """The images of a project, newest first: a bare list, its pages in the headers."""
     project = access.project_for(principal(), project_id)
-    page, _ = load(Page(), request.args.to_dict())
+    page, _ = load(Page, request.args.to_dict())
     rows, total = images.page(project, **page)
     headers = {"X-Total-Count": str(total)}
     links = _links(project_id, total, **page)

@@ -35,7 +35,7 @@ def list_projects() -> Response:
 )
 def create_project() -> Response:
     """Makes a project; you are its owner."""
-    values, ignored = load(CreateProject(), g.body)
+    values, ignored = load(CreateProject, g.body)
     project = projects.create(values["name"], values["description"] or "", by=principal())
     body = project_out(project, Role.OWNER, 0)
     db.session.commit()

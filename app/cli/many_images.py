@@ -70,7 +70,7 @@ def import_into_project(
     """
     access.project_for(SYSTEM, project_id, Role.EDITOR)
     told = {name: value for name, value in wanted.items() if value is not None}
-    load(CreateAnalysis(), {"model_name": UNKNOWN, "model_version": UNKNOWN, **told})
+    load(CreateAnalysis, {"model_name": UNKNOWN, "model_version": UNKNOWN, **told})
     largest = current_app.config["MAX_REQUEST_BYTES"]
     with ExitStack() as opened:
         there = Images(images.filenames(project_id))

@@ -157,8 +157,8 @@ def _made(
     along: Along,
 ) -> Taken:
     """Put first, then one transaction; `analysis_id` is that of a new one."""
-    values, _ = load(CreateAnalysis(), new)
-    ending, _ = load(Finalize(), {name: new[name] for name in OUTCOME if name in new})
+    values, _ = load(CreateAnalysis, new)
+    ending, _ = load(Finalize, {name: new[name] for name in OUTCOME if name in new})
     with along.put(analysis_id, None if how.dry_run else storage.current()) as found:
         analysis, is_new = analyses.create(
             access.image_for(SYSTEM, image_id, Role.EDITOR),

@@ -50,15 +50,15 @@ def _as_lines(rows: Sequence[tuple[Any, ...]], fixed: tuple[Any, ...]) -> bytes 
     """The rows as JSON, all at once: COPY reads that as CSV, once each row has a line of its own. A row takes 1.3 µs of
     this process, where it took 9 with SQLAlchemy's types and psycopg's lines.
 
-    None where that is not certain: what ends a row stands within a text as well, a text has control characters, which
-    CSV does not write as JSON does, or there is no JSON of a value.
+    None where that is not certain: what ends a row stands within a text as well, or begins in the last one; a text has
+    control characters, which CSV does not write as JSON does; or there is no JSON of a value.
     """
     end = b'",' + orjson.dumps(fixed)[1:-1]
     try:
         lines = orjson.dumps(rows)[2:-2].replace(b'"],["', end + b'\n"')
     except orjson.JSONEncodeError:
         return None
-    if lines.count(b"\n") != len(rows) - 1:
+    if lines.count(b"\n") != len(rows) - 1 or any(row[-1].endswith("[") for row in rows):
         return None
     # an escape is of a quote, or else of a backslash: two of them, from the left, are one
     others = lines.count(b"\\") != lines.count(b'\\"')

@@ -45,7 +45,9 @@ def claim_analysis(analysis_id: UUID) -> Response:
 
     The same worker with the same request again gets the same lease, while it holds.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    analysis = access.analysis_for(
+        principal(), analysis_id, Role.EDITOR
+    )  # with all of its image, which is answered
     values, ignored = load(Claim, g.body)
     [body] = _claimed([leases.claim(analysis, _wanted(values))])
     return answer(body | _noted(ignored))

@@ -55,9 +55,9 @@ class Deleted(Schema):
     )
 
 
-def load(kind: marshmallow.Schema | type[marshmallow.Schema], raw: Any) -> tuple[dict[str, Any], list[str]]:
+def load(kind: type[marshmallow.Schema], raw: Any) -> tuple[dict[str, Any], list[str]]:
     """The clean values and the names of the fields that were ignored. Raises InvalidPayload."""
-    read, known = _made(kind) if isinstance(kind, type) else _reader(kind)
+    read, known = _reader(kind)
     try:
         values = read(raw)
     except ValidationError as error:
@@ -67,13 +67,9 @@ def load(kind: marshmallow.Schema | type[marshmallow.Schema], raw: Any) -> tuple
 
 
 @cache
-def _made(kind: type[marshmallow.Schema]) -> tuple[Load, frozenset[str]]:
-    """Made once: a schema copies its fields into each object, and loading changes nothing in it."""
-    return _reader(kind())
-
-
-def _reader(schema: marshmallow.Schema) -> tuple[Load, frozenset[str]]:
-    """What loads it, and the keys that it knows."""
+def _reader(kind: type[marshmallow.Schema]) -> tuple[Load, frozenset[str]]:
+    """What loads it, and the keys that it knows. Made once: loading changes nothing in a schema."""
+    schema = kind()
     plain = schema.unknown == marshmallow.EXCLUDE and does_no_more(schema)
     return compiled(schema) if plain else schema.load, known_keys(schema)
 

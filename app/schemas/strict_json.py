@@ -7,6 +7,7 @@ surrogates in strings, nesting deeper than 32, `__proto__` keys, byte order mark
 import json
 import math
 import re
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -27,12 +28,13 @@ def parse(body: bytes, depth: int = MAX_DEPTH) -> Any:
     """The value. Raises MalformedRequest with the reason."""
     if body.count(b"[") + body.count(b"{") > MAX_CONTAINERS:
         raise MalformedRequest(f"The JSON has more than {MAX_CONTAINERS} lists and objects.")
-    try:
+    with suppress(
+        ValueError, orjson.JSONEncodeError
+    ):  # the latter for what is nested deeper than orjson writes
         value = _parse_plain(body)
-    except (ValueError, orjson.JSONEncodeError):  # the latter for what is nested deeper than orjson writes
-        return _parse_strictly(body, depth)
-    _check_depth(value, depth)
-    return value
+        _check_depth(value, depth)
+        return value
+    return _parse_strictly(body, depth)  # not while an error holds what orjson made of the body
 
 
 def _parse_plain(body: bytes) -> Any:

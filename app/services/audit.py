@@ -139,6 +139,9 @@ def record(
 @contextmanager
 def together() -> Iterator[None]:
     """What is recorded within is written in one statement at the end; not at all when it raises, as that rolls back."""
+    if "recorded" in db.session.info:  # within another, at whose end it is written
+        yield
+        return
     recorded = db.session.info["recorded"] = []
     try:
         yield

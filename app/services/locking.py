@@ -54,27 +54,33 @@ def hold_at_once(analysis_id: UUID) -> Analysis | None:
     asks nothing more. One statement for what takes three otherwise.
 
     None where there is none, or somebody else holds it. It waits for nobody: a statement that waited sees what it
-    joined as it was before.
+    joined as it was before. What it joins, and the clock, are of the moment at which it asked.
     """
     options = {"populate_existing": True}
     row = db.session.execute(_free(db.engine.name), {"id": analysis_id}, execution_options=options).first()
     if row is None:
         return None
-    held = Held(row[0], db.session().get_transaction(), row[1] or clock())
+    held = Held(row[0], _transaction(), row[1] or clock())
     db.session.info["held"] = held
     return held.analysis
 
 
 def clock_under_lock(analysis: Analysis) -> datetime:
-    """The `dialect.clock` at a moment at which this transaction held the row."""
+    """The `dialect.clock` of when this transaction asked for the row, and got it."""
     held = _held(analysis)
     return held.moment if held else clock()
 
 
 def _held(row: Any) -> Held | None:
     held: Held | None = db.session.info.get("held")
-    known = held and held.analysis is row and held.transaction is db.session().get_transaction()
+    known = held and held.analysis is row and held.transaction is _transaction()
     return held if known else None
+
+
+def _transaction() -> SessionTransaction | None:
+    """The innermost: with a savepoint goes what was locked since."""
+    session = db.session()
+    return session.get_nested_transaction() or session.get_transaction()
 
 
 @cache

@@ -55,7 +55,7 @@ def account_page(
 @web.post("/account")
 def change_name() -> Response:
     try:
-        form, _ = load(NameForm(), request.form)
+        form, _ = load(NameForm, request.form)
         accounts.rename(person(), form["name"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()
@@ -72,7 +72,7 @@ def change_name() -> Response:
 def create_key() -> Response:
     """The answer itself shows the key, so that no other page ever has to know it."""
     try:
-        form, _ = load(KeyForm(), request.form)
+        form, _ = load(KeyForm, request.form)
         key = accounts.create_user_key(person(), form["name"], form["key_id"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()
@@ -106,7 +106,7 @@ def change_password() -> Response:
     """A wrong current password counts like a failed sign-in, so that a stolen session cannot guess at leisure."""
     _refuse_behind_proxy()
     try:
-        form, _ = load(PasswordForm(), request.form.to_dict())
+        form, _ = load(PasswordForm, request.form.to_dict())
         passwords.require_long_enough(form["password"])
         attempt = sign_ins.begin(person().email, request.remote_addr or "", moment())
     except InvalidPayload as error:

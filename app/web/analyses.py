@@ -52,7 +52,7 @@ def cancel_analysis(analysis_id: UUID) -> Response:
 @ml_feature
 def export_analysis(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id)
-    query, _ = load(ExportQuery(), request.args.to_dict())
+    query, _ = load(ExportQuery, request.args.to_dict())
     if query["manifest"]:
         return answer(exports.manifest_of_analysis(analysis, query["format"]))
     file = exports.of_analysis(analysis, query["format"], storage.current())

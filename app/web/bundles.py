@@ -17,7 +17,7 @@ from app.web import web
 @ml_feature
 def bundle_analysis(analysis_id: UUID) -> Response:
     analysis = access.analysis_for(principal(), analysis_id)
-    query, _ = load(BundleQuery(), request.args.to_dict())
+    query, _ = load(BundleQuery, request.args.to_dict())
     return download(contents.of_analysis(analysis, contents.making(query["images"])))
 
 
@@ -25,6 +25,6 @@ def bundle_analysis(analysis_id: UUID) -> Response:
 @ml_feature
 def bundle_group(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id)
-    query, _ = load(GroupBundleQuery(), request.args.to_dict())
+    query, _ = load(GroupBundleQuery, request.args.to_dict())
     group = access.group_for(principal(), project.id, query["group_id"])
     return download(contents.of_group(group, contents.making(query["images"])))

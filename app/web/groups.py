@@ -188,7 +188,7 @@ def _group(project_id: UUID, sent: Mapping[str, str], role: Role = Role.VIEWER) 
     """The group that a query or form names. What no group can be called is as good as one that is not there."""
     project = access.project_for(principal(), project_id, role)
     try:
-        query, _ = load(GroupQuery(), {"group_id": sent.get("group_id", "")})
+        query, _ = load(GroupQuery, {"group_id": sent.get("group_id", "")})
     except InvalidPayload:
         raise NotFound("There is no such group in this project.") from None
     return project, access.group_for(principal(), project.id, query["group_id"], role)

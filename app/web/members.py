@@ -43,7 +43,7 @@ def members_page(project: Project, status: int = 200, **form: Any) -> Response:
 def add_member(project_id: UUID) -> Response:
     project = access.project_for(principal(), project_id, Role.OWNER)
     try:
-        form, _ = load(MemberForm(), request.form)
+        form, _ = load(MemberForm, request.form)
     except InvalidPayload as error:
         return members_page(project, 422, errors=error.errors, sent=as_sent(request.form))
     user = accounts.find(form["email"])
@@ -67,7 +67,7 @@ def change_member(project_id: UUID, user_id: UUID) -> Response:
     project = access.project_for(principal(), project_id, Role.OWNER)
     member = projects.member(project, user_id)
     try:
-        form, _ = load(MemberRole(), request.form)
+        form, _ = load(MemberRole, request.form)
     except InvalidPayload as error:
         return members_page(project, 422, errors=error.errors)
     return set_role(project, member.user, form["role"])

@@ -32,7 +32,7 @@ def projects_page(status: int = 200, **form: Any) -> Response:
 @web.post("/projects")
 def create_project() -> Response:
     try:
-        form, _ = load(ProjectForm(), request.form)
+        form, _ = load(ProjectForm, request.form)
         project = projects.create(form["name"], form["description"], by=principal())
     except InvalidPayload as error:
         db.session.rollback()

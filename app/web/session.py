@@ -19,7 +19,7 @@ from app.web import web
 @web.get("/sign-in")
 @open_to_anyone
 def sign_in() -> Response:
-    wanted = load(SignIn(), {"next": request.args.get("next", "")})[0]["next"]
+    wanted = load(SignIn, {"next": request.args.get("next", "")})[0]["next"]
     if principal().user is not None:
         return see_other(wanted or url_for("web.list_projects"))
     return Response(render_template("sessions/sign_in.html", next=wanted))
@@ -28,7 +28,7 @@ def sign_in() -> Response:
 @web.post("/sign-in")
 @open_to_anyone
 def check_sign_in() -> Response:
-    form, _ = load(SignIn(), request.form.to_dict())
+    form, _ = load(SignIn, request.form.to_dict())
     address = request.remote_addr or ""
     try:
         attempt = sign_ins.begin(form["email"], address, moment())

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validates_schema
 
@@ -67,6 +67,7 @@ def outcome(load: Any, payload: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", SCHEMAS)
+@settings(deadline=None)
 @given(payload=payloads() | VALUES)
 def test_it_gives_what_the_schema_gives(name: str, payload: Any) -> None:
     schema = SCHEMAS[name]

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from app.errors import MalformedRequest
@@ -58,12 +58,14 @@ def strictly(body: bytes) -> Any:
     return strict_json._parse_strictly(body, strict_json.MAX_DEPTH)
 
 
+@settings(deadline=None)
 @given(value=VALUES, ascii=st.booleans(), indent=st.sampled_from([None, 1]))
 def test_what_programs_write_is_read_the_same(value: Any, ascii: bool, indent: int | None) -> None:
     body = json.dumps(value, ensure_ascii=ascii, indent=indent).encode("utf-8", "surrogatepass")
     assert outcome(strict_json.parse, body) == outcome(strictly, body)
 
 
+@settings(deadline=None)
 @given(
     value=VALUES,
     ascii=st.booleans(),
@@ -77,6 +79,7 @@ def test_what_was_garbled_is_read_the_same(value: Any, ascii: bool, at: int, put
     assert outcome(strict_json.parse, body) == outcome(strictly, body)
 
 
+@settings(deadline=None)
 @given(
     pairs=st.lists(st.tuples(TEXTS, VALUES), min_size=1, max_size=4),
     twice=st.integers(0, 3),

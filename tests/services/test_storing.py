@@ -95,6 +95,18 @@ def by_insert(rows: Any) -> None:
     db.session.connection().execute(insert(TABLE), rows)
 
 
+@pytest.mark.parametrize("text", TEXTS)
+def test_each_text_by_itself(app: Flask, analysis: Analysis, text: str) -> None:
+    """In every column that takes a text, also the one at the end of a row."""
+    common = {"analysis_id": analysis.id, "created_at": now(), "class_name": text, "storage_path": text}
+    rows = [
+        {**PLAIN, **common, "data": {text: text}, "content_hash": text}
+        | {"id": new_id(), "client_id": f"n{n}", "position": n}
+        for n in range(3)
+    ]
+    assert repr(kept(app, rows, send)) == repr(kept(app, rows, by_insert))
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(VALUES, min_size=1, max_size=4), moment=TIMES)
 @example(values=[ODD, ODD], moment=now())
