@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from benchmarks import bodies
 from benchmarks.watch import Watch
-from benchmarks.wire import Answer, Connection, Request, Target, Wrong, expect
+from benchmarks.wire import Answer, Connection, Request, Target, expect, raise_first
 
 if TYPE_CHECKING:
     from benchmarks.serve import Servers
@@ -110,13 +110,11 @@ class Bench:
         expect("the number of annotations stored", page["total"], count)
 
 
-def bulk_requests(target: Target, analysis: str, count: int, step: int) -> list[Request]:
-    """Signed requests that together store the boxes 0 to `count - 1`."""
+def bulk_requests(target: Target, analysis: str, count: int, step: int) -> Iterator[Request]:
+    """Requests that together store the boxes 0 to `count - 1`, each signed when it is taken."""
     path = f"/api/analyses/{analysis}/annotations:bulk"
-    return [
-        target.signed("POST", path, bodies.bulk(first, min(step, count - first)))
-        for first in range(0, count, step)
-    ]
+    for first in range(0, count, step):
+        yield target.signed("POST", path, bodies.bulk(first, min(step, count - first)))
 
 
 def timed(target: Target, request: Request) -> tuple[float, Answer]:
@@ -141,14 +139,14 @@ def together(url: str, queues: Sequence[Sequence[Request]]) -> Burst:
     for connection in connections:
         connection.http.connect()
     ready = threading.Barrier(len(queues) + 1)
-    failures: list[Wrong] = []
+    failures: list[Exception] = []
 
     def work(number: int) -> None:
         ready.wait()
         try:
             for request in queues[number]:
                 answers[number].append(connections[number].send(request))
-        except Wrong as failure:  # raised by the caller: a thread has nobody to say it to
+        except Exception as failure:
             failures.append(failure)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(len(queues))]
@@ -161,6 +159,5 @@ def together(url: str, queues: Sequence[Sequence[Request]]) -> Burst:
     seconds, busy = time.perf_counter() - started, time.process_time() - busy
     for connection in connections:
         connection.close()
-    if failures:
-        raise failures[0]
+    raise_first(failures)
     return Burst(seconds, busy / seconds, answers)

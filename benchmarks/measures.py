@@ -30,7 +30,7 @@ def _bulk(bench: Bench, size: int, connections: int) -> Figure:
     for _ in range(bench.sizes.repeats):
         for target in bench.targets:
             analyses = bench.new_analyses(connections)
-            queues = [bulk_requests(target, analysis, each, size) for analysis in analyses]
+            queues = [list(bulk_requests(target, analysis, each, size)) for analysis in analyses]
             watch = bench.watches.get(target.name)
             before = watch.busy_seconds() if watch else 0.0
             burst = together(target.url, queues)

@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.bench import Bench
 from benchmarks.floors import floors
-from benchmarks.load import add_common, measure, report, sizes_of
+from benchmarks.load import add_common, add_markdown, measure, names_of, report, sizes_of
 from benchmarks.serve import CLIENT_CORE, OWNER, ROOT, Servers, served
 from benchmarks.views import sign_in
 from benchmarks.watch import CORES, pin, unpin
@@ -36,7 +36,7 @@ def run(kind: str, arguments: argparse.Namespace) -> dict[str, Any]:
         sign_in(targets[0], OWNER, servers.password)
         bench = Bench(targets, servers.project, sizes_of(arguments), watches, servers.renew, servers)
         try:
-            figures = measure(bench, arguments.only)
+            figures = measure(bench, names_of(arguments))
         finally:
             for target in targets:
                 target.connection.close()
@@ -92,6 +92,7 @@ def main(words: list[str] | None = None) -> int:
     kinds = ("postgresql", "sqlite")
     parser.add_argument("--database", nargs="+", choices=kinds, default=list(kinds))
     add_common(parser)
+    add_markdown(parser)
     arguments = parser.parse_args(words)
     pin(CLIENT_CORE)
     try:

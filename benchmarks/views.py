@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 
 from benchmarks.bench import Bench, timed, together
 from benchmarks.figures import MILLISECONDS, Figure
-from benchmarks.wire import Connection, Request, Target, expect
+from benchmarks.wire import Answer, Connection, Request, Skipped, Target, Wrong, expect
 
 POLLING = (
     2  # connections: a server's core never waits for the driver, and its threads not much for each other
@@ -34,17 +34,23 @@ def sign_in(target: Target, email: str, password: str) -> None:
     http.close()
 
 
+def panel_address(page: Answer) -> str:
+    """What the page of an image polls. Raises Wrong when it polls nothing."""
+    found = re.search(r'hx-get="(/images/[^"]+/panel[^"]*)"', page.body.decode("utf-8", "replace"))
+    if page.status != 200 or not found:
+        raise Wrong(f"the page of the image polls nothing (status {page.status})")
+    return unescape(found[1])
+
+
 def poll(bench: Bench) -> Iterator[Figure]:
     """Milliseconds for each of many polls of a panel on which nothing changed, over several connections at once.
 
-    Beside them a route with one SELECT. Nothing without a session: see `Target.cookie`.
+    Beside them a route with one SELECT.
     """
-    if not bench.loupe.cookie:
-        return
+    _require_session(bench)
     (analysis,) = bench.new_analyses(1)
     image = bench.loupe.read(f"/api/analyses/{analysis}")["image_id"]
-    page = bench.loupe.connection.send(bench.loupe.page(f"/images/{image}")).body.decode()
-    address = unescape(re.findall(r'hx-get="(/images/[^"]+/panel[^"]*)"', page)[0])
+    address = panel_address(bench.loupe.connection.send(bench.loupe.page(f"/images/{image}")))
     figure, busy = (
         Figure("unchanged poll", MILLISECONDS),
         dict.fromkeys((one.name for one in bench.targets), 0.0),
@@ -75,8 +81,7 @@ def overlay(bench: Bench) -> Iterator[Figure]:
 
     To the first bytes of the answer, as half a megabyte takes a driver longer to read than a server to find.
     """
-    if not bench.loupe.cookie:
-        return
+    _require_session(bench)
     boxes = bench.sizes.drawn
     first = Figure(f"overlay of {boxes:,} boxes, first time", MILLISECONDS)
     again = Figure(f"overlay of {boxes:,} boxes, from cache", MILLISECONDS)
@@ -96,3 +101,8 @@ def overlay(bench: Bench) -> Iterator[Figure]:
     first.more["bytes"] = len(answer.body)
     yield first
     yield again
+
+
+def _require_session(bench: Bench) -> None:
+    if not bench.loupe.cookie:
+        raise Skipped("it needs a person's session")

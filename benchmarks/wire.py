@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.client
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,6 +14,18 @@ import orjson
 
 class Wrong(Exception):
     """A server did not answer what it must, so nothing that was measured means anything."""
+
+
+class Skipped(Wrong):
+    """A measure needs what this server does not have or allow; the text says what."""
+
+
+def raise_first(failures: Sequence[Exception]) -> None:
+    """What threads ran into, as Wrong: a thread has nobody to say it to, and what it did not do took no time."""
+    for failure in failures:
+        if isinstance(failure, Wrong):
+            raise failure
+        raise Wrong(f"a thread ended with {failure!r}") from failure
 
 
 def expect(what: str, seen: object, wanted: object) -> None:

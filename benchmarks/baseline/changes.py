@@ -1,4 +1,4 @@
-"""Small changes on the bare baseline: one UPDATE each."""
+"""Small changes on the bare baseline: one UPDATE each, and 404 where it changed nothing."""
 
 import hashlib
 import hmac
@@ -6,7 +6,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from flask import Flask, Response
+from flask import Flask, Response, abort
 
 from benchmarks.baseline.bare import Bare, answer
 
@@ -15,7 +15,9 @@ def register(app: Flask, bare: Bare) -> None:
     def update(analysis_id: Any, column: str, value: Any) -> None:
         statement = f"UPDATE ml_analyses SET {column} = {bare.mark} WHERE id = {bare.mark}"
         with bare.engine.begin() as connection:
-            connection.exec_driver_sql(statement, (value, analysis_id.hex))
+            changed = connection.exec_driver_sql(statement, (value, analysis_id.hex)).rowcount
+        if not changed:
+            abort(404)
 
     @app.patch("/api/analyses/<uuid:analysis_id>/status")
     def change(analysis_id: Any) -> Response:

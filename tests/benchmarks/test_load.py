@@ -1,16 +1,20 @@
 """The load driver, with small numbers against a live server: what it prints, and when it prints nothing."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import bench as benches
-from benchmarks import floors, load
+from benchmarks import floors, load, memory
 from benchmarks.bench import Bench, Sizes
 from benchmarks.figures import Figure, markdown
 from benchmarks.measures import MEASURES
+from benchmarks.memory import REQUESTS, Life
 from benchmarks.views import sign_in
 from benchmarks.watch import Watch
 from benchmarks.wire import Answer, Connection, Request, Target, Wrong
@@ -37,6 +41,8 @@ SMALL = Sizes(
     drawn=30,
     overlays=2,
     cached=4,
+    crowd=2000,
+    mixed=10,
 )
 NAMES = [
     *("bulk 20 × 1", "bulk 20 × 3", "bulk 50 × 1", "bulk 50 × 3", "growth to 200", "GET analysis with 60"),
@@ -61,8 +67,10 @@ def bench(live_server: LiveServer) -> Iterator[Bench]:
 
 
 def test_every_measure_gives_positive_figures(bench: Bench) -> None:
-    figures = load.measure(bench)
+    skipped: dict[str, str] = {}
+    figures = load.measure(bench, skipped=skipped)
     assert list(figures) == NAMES
+    assert list(skipped) == ["lists", "memory"]  # they need servers of their own
     for figure in figures.values():
         own = figure["loupe"]
         assert 0 < own["min"] <= own["median"] <= own["max"]
@@ -125,6 +133,114 @@ def test_the_floors_are_checked_when_asked(
     (run,) = json.loads(out)["runs"]
     assert [floor["met"] for floor in run["floors"]] == [most > 0]
     assert ("Below the floor: list of 7 analyses." in err) == bool(status)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [(["--only", "poll", "overlay", "lists", "memory"], 1), ([], 0)],
+    ids=["named", "all"],
+)
+def test_what_a_running_server_cannot_give_is_named(
+    bench: Bench,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    status: int,
+) -> None:
+    """Nobody has signed in, and the database is not the driver's."""
+    without = ["poll", "overlay", "lists", "memory"]
+    monkeypatch.setattr(load, "QUICK", SMALL)
+    monkeypatch.setattr(load, "MEASURES", {name: MEASURES[name] for name in [*without, "patch"]})
+    monkeypatch.setenv("ML_CALLBACK_HMAC_SECRET", SECRET)
+    monkeypatch.setenv("API_KEY", bench.loupe.api_key)
+    server = ["--url", bench.loupe.url, "--project", bench.project]
+    assert load.main(["--quick", "--check", *server, *words]) == status
+    out, err = capsys.readouterr()
+    (run,) = json.loads(out)["runs"]
+    assert [name for name in without if f"{name} skipped: it " in err] == without
+    assert [(floor["what"], floor["met"]) for floor in run["floors"]] == [
+        (name, False) for name in without if words
+    ]
+    assert list(run["figures"]) == ([] if words else ["PATCH status"])
+
+
+def test_where_claiming_is_off_only_the_heartbeat_is_left_out(
+    serve: Callable[..., LiveServer], capsys: pytest.CaptureFixture[str]
+) -> None:
+    server = serve(ML_PIPELINE_PULL_ENABLED="false")
+    person = server.world.person("benchmark@example.org")
+    project = server.world.project("Benchmark", owner=person)
+    target = Target("loupe", server.url, SECRET, person.key)
+    skipped: dict[str, str] = {}
+    figures = load.measure(Bench([target], str(project.id), SMALL), ["heartbeat", "presign"], skipped)
+    target.connection.close()
+    assert list(figures) == ["presign"]
+    assert list(skipped) == ["heartbeat"]
+    assert "heartbeat skipped: claiming is switched off" in capsys.readouterr().err
+
+
+def test_no_figure_is_wrong_where_nothing_may_be_skipped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "lists gives no figure: it writes into a database of its own" in refused(bench, "lists")
+    monkeypatch.setitem(MEASURES, "show", lambda _bench: iter(()))
+    assert refused(bench, "show") == "show gives no figure"
+
+
+def test_a_life_asks_as_many_requests_of_as_many_kinds_as_is_said(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kind: the method, the address without ids and versions, and the status."""
+    ask, seen = Life.ask, list[tuple[str, str, int]]()
+
+    def noted(self: Life, request: Request, status: int = 200) -> Answer:
+        address = re.sub(r"[0-9a-f-]{36}|version=[^&]*", "", request.path)
+        seen.append((request.method, address, status))
+        return ask(self, request, status)
+
+    monkeypatch.setattr(Life, "ask", noted)
+    life = Life(bench)
+    life.lead(bench.new_image())
+    life.connection.close()
+    assert len(seen) == REQUESTS
+    kinds = f"{len(set(seen))} kinds"
+    assert kinds in (memory.__doc__ or "")
+    assert kinds in (Path(__file__).parents[2] / "docs/performance.md").read_text()
+
+
+@pytest.fixture
+def page_without_panel(monkeypatch: pytest.MonkeyPatch) -> None:
+    send = Connection.send
+
+    def bent(self: Connection, request: Request) -> Answer:
+        answer = send(self, request)
+        return replace(answer, body=answer.body.replace(b"/panel", b"/none"))
+
+    monkeypatch.setattr(Connection, "send", bent)
+
+
+@pytest.mark.usefixtures("page_without_panel")
+def test_a_page_that_polls_nothing_is_refused(bench: Bench) -> None:
+    assert refused(bench, "poll") == "the page of the image polls nothing (status 200)"
+    with pytest.raises(Wrong, match="polls nothing"):
+        memory._live(bench, 1)
+
+
+def test_whatever_ends_a_life_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Life, "watch", lambda _self, _image: {}["what is not there"])
+    with pytest.raises(Wrong, match=r"a thread ended with KeyError\('what is not there'\)"):
+        memory._live(bench, 1)
+
+
+def test_a_life_that_ends_too_early_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Life, "lead", lambda _self, _image: None)
+    with pytest.raises(Wrong, match="the requests of all lives is 0, expected 360"):
+        memory._live(bench, 1)
+
+
+def test_whatever_ends_a_connection_of_a_burst_is_refused(bench: Bench) -> None:
+    with pytest.raises(Wrong, match="a thread ended with AttributeError"):
+        benches.together(bench.loupe.url, [[Request("GET", "/healthz")], [None]])  # type: ignore[list-item]
 
 
 def refused(bench: Bench, *names: str) -> str:

@@ -1,0 +1,60 @@
+"""What must hold of figures: which of their numbers is looked at."""
+
+from typing import Any
+
+import pytest
+
+from benchmarks import large
+from benchmarks.figures import Figure
+from benchmarks.floors import floors
+
+
+def listed(name: str, by_filter: dict[str, float]) -> dict[str, Any]:
+    more = {"best_by_filter": by_filter}
+    return Figure(name, "ms", {"loupe": list(by_filter.values())}, more).out()
+
+
+def unmet(figures: dict[str, dict[str, Any]]) -> list[str]:
+    return [floor["what"] for floor in floors(figures) if not floor["met"]]
+
+
+@pytest.mark.parametrize(
+    "words", ["list among 400", "list of a small project beside 400", "gallery among 400"]
+)
+def test_of_a_list_the_slowest_filter_counts(words: str) -> None:
+    """The median of these is 2 ms."""
+    quick, slow = {"all": 2.0, "rare": 2.0, "both": 9.9}, {"all": 2.0, "rare": 2.0, "both": 10.1}
+    assert unmet({f"{words}: first": listed(f"{words}: first", quick)}) == []
+    assert unmet({f"{words}: first": listed(f"{words}: first", slow)}) == [f"{words}: first"]
+
+
+@pytest.mark.parametrize(("last", "met"), [(6.0, True), (6.1, False)])
+def test_a_last_page_is_held_against_the_first_one_of_its_own_filter(last: float, met: bool) -> None:
+    """1.25 times 4 ms and 1 ms more. A filter with one page only has no last one."""
+    first, end = "gallery among 400: first", "gallery among 400: last"
+    figures = {
+        first: listed(first, {"all": 4.0, "common": 8.0, "rare": 9.0}),
+        end: listed(end, {"all": last, "common": 3.0}),
+    }
+    assert unmet(figures) == ([] if met else [end])
+
+
+def test_beside_a_large_database_only_what_takes_time_has_a_ratio() -> None:
+    """A worker that grew by nothing would be divided by; what it keeps is held by its floor."""
+
+    def found(took: float, rate: float, kept: float) -> dict[str, Any]:
+        made = (
+            Figure("show", "ms", {"loupe": [took]}),
+            Figure("bulk", "annotations/s", {"loupe": [rate]}),
+            Figure("memory grown by 10", "MB", {"loupe": [kept]}),
+        )
+        return {one.name: one.out() for one in made}
+
+    grown = Figure("growth to 20", "annotations/s", {"loupe": [9.0]}, {"last_to_first": 0.5, "flat": False})
+    figures = {"empty": found(2, 900, 0), "large": found(3, 300, 21)}
+    held = large.held(figures, {grown.name: grown.out()})
+    assert held["ratios"] == {"show": 1.5, "bulk": 3.0}
+    assert [(floor["what"], floor["met"]) for floor in held["floors"]] == [
+        ("memory grown by 10", False),
+        ("growth to 20", False),
+    ]
