@@ -135,6 +135,7 @@ def test_analyses_find_their_groups_and_leave_them_again(empty: Flask) -> None:
             for one in db.session.scalars(select(Analysis)):
                 key = (one.id.int // 100, one.group_id)
                 assert one.group_row_id == (made[key][0] if one.group_id is not None else None)
+                assert (one.project_id, one.image_created_at) == (one.image.project_id, one.image.created_at)
             counts = groups.counts([made[1, name][0] for name in ("night", "", "gone")])
             assert [one.total for one in counts.values()] == [1, 1, 0]
             db.session.rollback()

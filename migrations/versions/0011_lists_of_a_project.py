@@ -52,6 +52,20 @@ def _create(name: str, columns: list[str], condition: str) -> None:
 
 
 def upgrade() -> None:
+    # the images before their analyses, as whoever deletes an image takes them: neither waits for the other then
+    op.create_index(BY_NAME, "data_instances", ["project_id", sa.text("lower(filename)"), "id"])
+    for name in OF_FEW:  # before every row is written anew, which would write to each index
+        op.drop_index(f"ix_ml_analyses_{name}", table_name="ml_analyses")
+    op.add_column("ml_analyses", sa.Column("project_id", sa.Uuid()))
+    op.add_column("ml_analyses", sa.Column("image_created_at", sa.DateTime(timezone=True)))
+    _fill()
+    for name in OF_FEW:
+        _create(f"ix_ml_analyses_{name}", [name], f"{name} IS NOT NULL")
+    for index in NEW:
+        _create(*index)
+    if op.get_context().dialect.name == "postgresql":
+        # nor does it learn how large a project is: for a large one it would walk the index of all projects by time
+        op.execute("ALTER TABLE ml_analyses ALTER COLUMN project_id SET STATISTICS 0")
     op.create_table(
         "project_counts",
         sa.Column("project_id", sa.Uuid(), nullable=False),
@@ -63,18 +77,6 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["project_id"], ["projects.id"], ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("project_id"),
     )
-    op.add_column("ml_analyses", sa.Column("project_id", sa.Uuid()))
-    op.add_column("ml_analyses", sa.Column("image_created_at", sa.DateTime(timezone=True)))
-    _fill()
-    for name in OF_FEW:
-        op.drop_index(f"ix_ml_analyses_{name}", table_name="ml_analyses")
-        _create(f"ix_ml_analyses_{name}", [name], f"{name} IS NOT NULL")
-    for index in NEW:
-        _create(*index)
-    if op.get_context().dialect.name == "postgresql":
-        # nor does it learn how large a project is: for a large one it would walk the index of all projects by time
-        op.execute("ALTER TABLE ml_analyses ALTER COLUMN project_id SET STATISTICS 0")
-    op.create_index(BY_NAME, "data_instances", ["project_id", sa.text("lower(filename)"), "id"])
 
 
 def _fill() -> None:
