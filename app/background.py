@@ -40,11 +40,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Task:
-    """`every` so many seconds, for the first time `first` seconds after the loop's start."""
+    """`every` so many seconds, for the first time `first` seconds after the loop's start.
+
+    It then rests for `rests` times as long as its steps took, where that is more.
+    """
 
     every: int
     run: Callable[[bool], retention.Steps]
     first: int = 0
+    rests: int = 0
 
 
 def _purge(dry_run: bool) -> retention.Steps:
@@ -120,6 +124,10 @@ def _counting(dry_run: bool) -> retention.Steps:
     yield from counting.count_large(_now(), dry_run=dry_run)
 
 
+def _large_projects(dry_run: bool) -> retention.Steps:
+    yield from counting.find_large(_now(), dry_run=dry_run)
+
+
 def _now() -> datetime:
     moment: datetime = current_app.extensions["clock"]()
     return moment
@@ -140,6 +148,7 @@ TASKS: dict[str, Task] = {
     "groups": Task(10, _groups),
     "placing": Task(10, _placing),
     "counting": Task(30, _counting),
+    "large-projects": Task(30, _large_projects, rests=counting.RESTS),
     "used-nonces": Task(300, _used_nonces),
     "webhooks": Task(5, _webhooks),
     "webhook-log": Task(3600, _webhook_log),
@@ -205,16 +214,21 @@ class Loop:
 
     def _do(self, name: str, task: Task) -> None:
         self._begun.add(name)
+        began, others = time.monotonic(), 0.0
         try:
             with self.app.app_context(), closing(steps(task)) as done:
                 for said in done:
                     if said:
                         _log.info("swept (%s): %s", name, said)
+                    turned = time.monotonic()
                     self.look()  # leases and webhooks need not wait until a long task is over
+                    others += time.monotonic() - turned
                     if not self._may_go_on():
                         return
         finally:
             self._begun.remove(name)
+            ended = time.monotonic()
+            self._due_at[name] = max(self._due_at[name], ended + task.rests * (ended - began - others))
 
     def _may_go_on(self) -> bool:
         """Whether it is this process's turn and nobody told it to end. Now and then it asks, or says that it lives."""

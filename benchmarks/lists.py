@@ -67,7 +67,7 @@ def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
             seed(connection, crowd)
     settle(engine)
     engine.dispose()
-    servers.flask("sweep", "counting")
+    servers.flask("sweep", "large-projects")
     return crowds[0], crowds[1]
 
 

@@ -227,6 +227,33 @@ def test_whoever_lost_the_turn_stops_after_the_step_it_is_at(
     assert done == [0, 1, 2]
 
 
+def test_a_task_rests_for_as_long_as_its_own_steps_ask_for(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others that were done between them do not count."""
+    moment = 1000.0
+    monkeypatch.setattr(background, "time", SimpleNamespace(monotonic=lambda: moment))
+
+    def takes(seconds: float) -> Callable[[bool], Iterator[str | None]]:
+        def task(_: bool) -> Iterator[str | None]:
+            nonlocal moment
+            for _step in range(2):
+                moment += seconds
+                yield None
+
+        return task
+
+    tasks = {
+        "rests": Task(30, takes(2), rests=100),
+        "short": Task(30, takes(0.1)),
+        "long": Task(30, takes(5)),
+    }
+    loop = Loop(app, tasks)
+    loop.look()
+    assert loop._due_at["rests"] == pytest.approx(moment + 400)
+    assert loop._due_at["short"] < moment + 30 and TASKS["large-projects"].rests == 100
+
+
 def test_a_database_that_is_away_is_said_and_asked_again(
     app: Flask,
     counted: tuple[list[str], dict[str, Task]],

@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from flask import Response, flash, render_template, request, url_for
+from flask import Response, current_app, flash, render_template, request, url_for
 
 from app import access
 from app.admin import admin
@@ -35,7 +35,7 @@ def projects_page(status: int = 200, **form: Any) -> Response:
             "admin/projects/list.html",
             listing=found,
             members=overviews.members(ids),
-            totals=counting.totals_of(ids),
+            totals=counting.totals_of(ids, current_app.extensions["clock"]()),
             **form,
         ),
         status,
@@ -71,7 +71,7 @@ def project_page(project: Project, status: int = 200, **form: Any) -> Response:
         project=project,
         members=projects.members(project),
         member_count=projects.member_count(project),
-        totals=counting.totals(project.id),
+        totals=counting.totals(project.id, current_app.extensions["clock"]()),
         **form,
     )
     return Response(text, status)

@@ -1,19 +1,21 @@
 """How much is in a project, as people are shown it: exactly while it is little, and else as it was counted last.
 
 Counting a million analyses takes a third of a second, so nobody waits for it: a task of the background counts what is
-large and keeps the numbers, see `background.TASKS` and [decision 17](../../docs/decisions/0017-lists-by-place.md).
+large and keeps the numbers, another finds what has become large, see `background.TASKS` and
+[decision 17](../../docs/decisions/0017-lists-by-place.md).
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, Subquery, delete, func, or_, select
+from sqlalchemy import ColumnElement, Executable, Select, Subquery, delete, func, or_, select, update
 
 from app import dialect
+from app.dialect import READING
 from app.extensions import db
 from app.models import Analysis, Image, Project, ProjectCount, Status
 from app.models.analyses import LIVE
@@ -22,14 +24,17 @@ COUNTED = 1000  # of the images and of the analyses of a project, whenever it is
 RESTS = (
     100  # times as long as counting took: what is large is counted for a hundredth of the time at the most
 )
+PROJECTS = 200  # looked at in one statement
+NEW = timedelta(minutes=5)  # for so long people are not told that a number was counted before
 
 
 @dataclass(frozen=True)
 class Count:
-    """So many, or more than so many."""
+    """So many, or `more` than so many, or `about` so many: it was counted a while ago."""
 
     number: int
     more: bool = False
+    about: bool = False
 
     def __bool__(self) -> bool:
         return self.number > 0
@@ -46,24 +51,27 @@ class Totals:
 
     @property
     def analyses(self) -> Count:
-        return Count(
-            sum(one.number for one in self.by_status.values()),
-            any(one.more for one in self.by_status.values()),
-        )
+        return added(self.by_status.values())
 
 
 def bounded(number: int) -> Count:
     return Count(min(number, COUNTED), number > COUNTED)
 
 
-def totals(project_id: UUID) -> Totals:
-    return totals_of([project_id])[project_id]
+def added(counts: Iterable[Count]) -> Count:
+    some = list(counts)
+    number = sum(one.number for one in some)
+    return Count(number, any(one.more for one in some), any(one.about for one in some))
 
 
-def totals_of(project_ids: Sequence[UUID]) -> dict[UUID, Totals]:
+def totals(project_id: UUID, now: datetime) -> Totals:
+    return totals_of([project_id], now)[project_id]
+
+
+def totals_of(project_ids: Sequence[UUID], now: datetime) -> dict[UUID, Totals]:
     """Of each of these projects; in two queries."""
     kept = db.session.scalars(select(ProjectCount).where(ProjectCount.project_id.in_(project_ids)))
-    found = {one.project_id: _kept(one) for one in kept}
+    found = {one.project_id: _kept(one, now) for one in kept}
     small = [one for one in project_ids if one not in found]
     if small:
         dialect.keep_to_order()
@@ -71,9 +79,11 @@ def totals_of(project_ids: Sequence[UUID]) -> dict[UUID, Totals]:
     return {one: found[one] for one in project_ids}
 
 
-def _kept(row: ProjectCount) -> Totals:
-    by_status = {status: Count(number) for status, number in row.by_status.items()}
-    return Totals(Count(row.images), Count(row.annotations), by_status, row.counted_at)
+def _kept(row: ProjectCount, now: datetime) -> Totals:
+    about = now - row.counted_at > NEW
+    by_status = {status: Count(number, about=about) for status, number in row.by_status.items()}
+    images, annotations = Count(row.images, about=about), Count(row.annotations, about=about)
+    return Totals(images, annotations, by_status, row.counted_at)
 
 
 def _counted(row: Any) -> Totals:
@@ -116,46 +126,70 @@ def _scalar(what: Any, part: Subquery) -> Any:
 
 
 def count_large(now: datetime, *, dry_run: bool) -> Iterator[str | None]:
-    """Counts each large project anew whose numbers have become old, and forgets those of what is large no more. Whoever
-    runs it commits at every step."""
-    dialect.keep_to_order()
-    large = set(db.session.scalars(_large()))
-    kept = {one.project_id: one for one in db.session.scalars(select(ProjectCount))}
-    old = {project_id for project_id, one in kept.items() if now >= _good_until(one)}
-    gone = kept.keys() - large
-    if gone and not dry_run:
-        db.session.execute(delete(ProjectCount).where(ProjectCount.project_id.in_(gone)))
-    yield None
-    for project_id in sorted((large - kept.keys()) | (large & old)):
-        if not dry_run:
-            _keep(project_id, now)
+    """Counts each project anew whose kept numbers have become old. Whoever runs it commits at every step."""
+    of_all = select(ProjectCount.project_id, ProjectCount.counted_at, ProjectCount.milliseconds)
+    for row in _read(of_all.order_by(ProjectCount.project_id)):
+        if now >= row.counted_at + RESTS * timedelta(milliseconds=row.milliseconds):
+            if not dry_run:
+                _keep(row.project_id, now)
+            yield None
+
+
+def find_large(now: datetime, *, dry_run: bool) -> Iterator[str | None]:
+    """Counts what has become large for the first time, and forgets the numbers of what is large no more; along the ids
+    of the projects. Whoever runs it commits at every step."""
+    after: list[ColumnElement[bool]] = []
+    while rows := _read(select(Project.id).where(*after).order_by(Project.id).limit(PROJECTS)):
+        ids = [row.id for row in rows]
+        large = {row.id for row in _read(_large(ids), in_order=True)}
+        known = select(ProjectCount.project_id).where(ProjectCount.project_id.in_(ids))
+        kept = {row.project_id for row in _read(known)}
+        if kept - large and not dry_run:
+            db.session.execute(delete(ProjectCount).where(ProjectCount.project_id.in_(kept - large)))
         yield None
+        for project_id in sorted(large - kept):
+            if not dry_run:
+                _keep(project_id, now)
+            yield None
+        after = [Project.id > ids[-1]]
 
 
-def _large() -> Select[UUID]:
+def _read(*statements: Executable, in_order: bool = False) -> Sequence[Any]:
+    """The rows of all, in a transaction that keeps nobody from writing to SQLite and is over afterwards."""
+    db.session.connection(execution_options={READING: True})
+    if in_order:
+        dialect.keep_to_order()
+    rows = [row for one in statements for row in db.session.execute(one)]
+    db.session.rollback()
+    return rows
+
+
+def _large(project_ids: Sequence[UUID]) -> Select[Any]:
     """Asked for one at the place after those that are counted at once."""
     images = select(Image.id).where(*_images_of(Project.id)).order_by(Image.created_at, Image.id)
     parts = [images, *(_analyses_in(status, Analysis.id) for status in Status)]
     after = [part.correlate(Project).offset(COUNTED).limit(1).scalar_subquery() for part in parts]
-    return select(Project.id).where(or_(*(one.is_not(None) for one in after)))
-
-
-def _good_until(row: ProjectCount) -> datetime:
-    return row.counted_at + RESTS * timedelta(milliseconds=row.milliseconds)
+    is_large = or_(*(one.is_not(None) for one in after))
+    return select(Project.id).where(Project.id.in_(project_ids), is_large)
 
 
 def _keep(project_id: UUID, now: datetime) -> None:
+    """Also where another process does the same at this moment: what was counted last stays."""
+    values = _count(project_id) | {"counted_at": now}
+    if not dialect.insert_missing(ProjectCount, {"project_id": project_id, **values}):
+        of_it = (ProjectCount.project_id == project_id, ProjectCount.counted_at <= now)
+        db.session.execute(update(ProjectCount).where(*of_it).values(values))
+
+
+def _count(project_id: UUID) -> dict[str, Any]:
     began = time.monotonic()
-    images = db.session.scalar(select(func.count()).select_from(Image).where(*_images_of(project_id)))
     numbers = select(Analysis.status, func.count(), func.sum(Analysis.annotation_count)).join(Analysis.image)
     of_it = numbers.where(Analysis.project_id == project_id, *LIVE).group_by(Analysis.status)
-    rows = db.session.execute(of_it).all()
-    row = ProjectCount(
-        project_id=project_id,
-        images=images or 0,
-        annotations=int(sum(row[2] for row in rows)),
-        by_status={row[0]: row[1] for row in rows},
-        counted_at=now,
-        milliseconds=int((time.monotonic() - began) * 1000),
-    )
-    db.session.merge(row)
+    images = select(func.count()).select_from(Image).where(*_images_of(project_id))
+    (number,), *rows = _read(images, of_it)
+    return {
+        "images": number,
+        "annotations": int(sum(row[2] for row in rows)),
+        "by_status": {row[0]: row[1] for row in rows},
+        "milliseconds": int((time.monotonic() - began) * 1000),
+    }

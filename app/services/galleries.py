@@ -71,6 +71,7 @@ class Place:
 class Page(NamedTuple):
     images: Sequence[Image]
     more: bool  # in the direction in which it was read
+    is_placed: bool = True  # False: the project has no image where it should begin, and nothing was read
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,11 @@ class Found:
     ids: Sequence[UUID] | None = None
 
     def page(self, *, limit: int, place: Place | None = None, skip: int = 0) -> Page:
-        """From the place on; what has no such image any more begins at the beginning."""
+        """From the place on, or without one from the beginning."""
         order, backwards = SORTS[self.wanted.sort], bool(place and place.backwards)
         here = _place(self.project_id, order, place) if place else None
+        if place and not here:
+            return Page((), more=False, is_placed=False)
         by_time = self.wanted.of_analyses and not self.wanted.text and self.wanted.sort != "name"
         if self.ids is None and by_time:
             statement = _of_analyses(self.project_id, self.wanted, here, backwards, skip + limit + 1)

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
@@ -87,8 +88,8 @@ class Gallery:
     statuses = tuple(Status)
 
     @classmethod
-    def load(cls, project: Project, query: GalleryQuery, *, ml: bool) -> "Gallery":
-        totals = counting.totals(project.id)
+    def load(cls, project: Project, query: GalleryQuery, now: datetime, *, ml: bool) -> "Gallery":
+        totals = counting.totals(project.id, now)
         found = galleries.find(project.id, query.wanted, totals.images)
         query, rows, follows = _page(found, query)
         return cls(
@@ -99,7 +100,7 @@ class Gallery:
             totals=totals,
             follows=follows,
             cards=galleries.cards([image.id for image in rows], BADGES) if ml else {},
-            models=listed.models(project.id, limit=OFFERED) if ml else [],
+            models=_models(project, query.wanted.model) if ml else [],
         )
 
     @cached_property
@@ -114,7 +115,9 @@ class Gallery:
 
     @property
     def pages(self) -> counting.Count:
-        return counting.Count(max(1, -(-self.matching.number // PAGE_SIZE)), self.matching.more)
+        """No fewer than are known to be there, whatever was counted a while ago."""
+        there = self.query.page + self.follows
+        return replace(self.matching, number=max(there, _pages(self.matching)))
 
     @property
     def is_running(self) -> bool:
@@ -128,7 +131,7 @@ class Gallery:
             digest.update(image.id.bytes)
             if card := self.cards.get(image.id):
                 shown = [(row.id.hex, row.status) for row in card.newest]
-                digest.update(repr((shown, card.analyses, card.annotations)).encode())
+                digest.update(repr((shown, card.analyses, card.annotations, card.is_running)).encode())
         return digest.hexdigest()[:16]
 
     @property
@@ -162,16 +165,29 @@ def _page(found: galleries.Found, query: GalleryQuery) -> tuple[GalleryQuery, Se
     """The page asked for, or the last one when there are fewer; and whether another one follows."""
     place = query.place
     if place:
-        rows, more = found.page(limit=PAGE_SIZE, place=place)
-        if place.backwards and not more:  # back at the beginning, where there may be less than a page
-            return _page(found, query.at(1, None))
-        if rows:
+        rows, more, is_placed = found.page(limit=PAGE_SIZE, place=place)
+        goes_on = more if place.backwards else len(rows) > 0
+        if goes_on:
             return query, rows, more or place.backwards
-    rows, more = found.page(limit=PAGE_SIZE, skip=(query.page - 1) * PAGE_SIZE)
-    last = -(-found.count.number // PAGE_SIZE)
-    if not rows and query.page > 1:
-        return _page(found, query.at(min(last, query.page // 2 + 1) if query.page > 2 else 1, None))
-    return query.at(query.page, None), rows, more
+        if is_placed:
+            # back at the beginning, where there may be less than a page; or what came after is gone
+            return _page(found, query.at(1 if place.backwards else query.page - 1, None))
+    rows, more, _ = found.page(limit=PAGE_SIZE, skip=(query.page - 1) * PAGE_SIZE)
+    if rows or query.page == 1:
+        return query.at(query.page, None), rows, more
+    last = _pages(found.count)
+    is_known = not found.count.more and last < query.page
+    return _page(found, query.at(last if is_known else (query.page + 1) // 2, None))
+
+
+def _pages(matching: counting.Count) -> int:
+    return max(1, -(-matching.number // PAGE_SIZE))
+
+
+def _models(project: Project, chosen: str) -> Sequence[str]:
+    """To choose from, with the one that is chosen, also where there are more or it has nothing now."""
+    offered = listed.models(project.id, limit=OFFERED)
+    return offered if not chosen or chosen in offered else sorted([*offered, chosen])
 
 
 @dataclass(frozen=True)
@@ -183,10 +199,10 @@ class ProjectCard:
     statuses: Mapping[str, counting.Count]
 
 
-def project_cards(rows: Sequence[tuple[Project, Any]], *, ml: bool) -> list[ProjectCard]:
+def project_cards(rows: Sequence[tuple[Project, Any]], now: datetime, *, ml: bool) -> list[ProjectCard]:
     """`rows` are projects and the person's role in each."""
     ids = [project.id for project, _ in rows]
-    covers, totals = overviews.covers(ids, COVER_SIZE), counting.totals_of(ids)
+    covers, totals = overviews.covers(ids, COVER_SIZE), counting.totals_of(ids, now)
     return [
         ProjectCard(project, role, of_it, covers[project.id], of_it.by_status if ml else {})
         for project, role in rows

@@ -13,9 +13,10 @@ from app.models import Project
 from app.responses import asked_by_htmx, page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
-from app.services import groups, projects
+from app.services import counting, groups, projects
 from app.web import web
 from app.web.gallery import Gallery, project_cards, read_query
+from app.web.session import moment
 
 
 @web.get("/")
@@ -25,8 +26,9 @@ def list_projects() -> Response:
 
 def projects_page(status: int = 200, **form: Any) -> Response:
     rows = projects.listing(access.projects_of(principal()), principal())
-    cards = project_cards(rows, ml=current_app.config["ML_ANALYSIS_ENABLED"])
-    return Response(render_template("projects/list.html", cards=cards, **form), status)
+    cards = project_cards(rows, moment(), ml=current_app.config["ML_ANALYSIS_ENABLED"])
+    images = counting.added(card.totals.images for card in cards)
+    return Response(render_template("projects/list.html", cards=cards, images=images, **form), status)
 
 
 @web.post("/projects")
@@ -50,7 +52,7 @@ def show_project(project_id: UUID) -> Response:
 def project_page(project: Project, status: int = 200, **more: Any) -> Response:
     """The gallery; as the answer to a poll that names the version shown, 204 when nothing changed."""
     ml = current_app.config["ML_ANALYSIS_ENABLED"]
-    gallery = Gallery.load(project, read_query(request.args, ml=ml), ml=ml)
+    gallery = Gallery.load(project, read_query(request.args, ml=ml), moment(), ml=ml)
     if request.args.get("version") == gallery.version and asked_by_htmx():
         return Response(status=204)
     role = access.role_in(principal(), project.id)

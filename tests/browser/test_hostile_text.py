@@ -94,6 +94,12 @@ def test_texts_in_lists(reading: Reading, twin: Reading, hostile: Hostile, plain
     check_alike(reading, twin)
 
 
+def test_models_in_the_menu_of_a_gallery(reading: Reading, hostile: Hostile) -> None:
+    page = reading.visits.visit(Stop("gallery", f"/projects/{hostile.gallery}"))
+    values = page.locator("#filter-model option").evaluate_all("all => all.map(one => one.value)")
+    assert set(values) >= {"", *hostile.strings}
+
+
 @pytest.mark.soak
 def test_texts_in_lists_for_admins(reading: Reading, twin: Reading, hostile: Hostile, plain: Hostile) -> None:
     admin_lists(hostile, reading)

@@ -21,7 +21,7 @@ from app.services.galleries import Filter, Found, Place
 from benchmarks.crowd import BEGAN, MODELS, RARE, Crowd, Made, seed
 from tests.factories import World
 from tests.fakes import FixedClock
-from tests.support.plans import check_walks, plan_of, refresh_statistics
+from tests.support.plans import check_walks, plan_of, plans_of, refresh_statistics
 
 IMAGES, BESIDE = 300, 40
 FILTERS: list[tuple[str, str]] = [
@@ -169,12 +169,13 @@ def test_every_image_of_a_gallery_once_and_in_order(
                 assert hexes(found.page(limit=10, skip=5).images) == expected[5:15]
 
 
-def test_a_place_that_is_gone_is_the_beginning(app: Flask, project: Project, crowd: Crowd) -> None:
+def test_a_place_that_is_not_in_the_project_is_told(app: Flask, project: Project, crowd: Crowd) -> None:
+    of_another = UUID(Crowd(project.id.hex, BESIDE, salt=1).image_id(3))
     with app.app_context():
-        found = galleries.find(project.id, Filter(), Count(IMAGES))
-        assert hexes(found.page(limit=3, place=Place(new_id())).images) == crowd.shown("newest")[:3]
-        of_another = UUID(Crowd(project.id.hex, BESIDE, salt=1).image_id(3))
-        assert hexes(found.page(limit=3, place=Place(of_another)).images) == crowd.shown("newest")[:3]
+        for wanted in (Filter(), Filter(status=Status.CANCELED), Filter(status=Status.COMPLETED)):
+            found = galleries.find(project.id, wanted, Count(IMAGES))
+            for one, backwards in product((new_id(), of_another), (True, False)):
+                assert found.page(limit=3, place=Place(one, backwards)) == ((), False, False)
 
 
 def test_a_card_tells_of_all_analyses_of_its_image(app: Flask, crowd: Crowd) -> None:
@@ -205,7 +206,8 @@ def test_the_newest_images_of_projects(app: Flask, world: World, project: Projec
 
 def count_large(app: Flask) -> None:
     with app.app_context():
-        list(background.steps(background.TASKS["counting"]))
+        for task in ("counting", "large-projects"):
+            list(background.steps(background.TASKS[task]))
 
 
 def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
@@ -222,7 +224,7 @@ def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
 
     def totals() -> counting.Totals:
         with app.app_context():
-            return counting.totals(project.id)
+            return counting.totals(project.id, clock())
 
     monkeypatch.setattr(counting, "COUNTED", IMAGES * 10)
     assert totals() == counting.Totals(Count(IMAGES), Count(said), there)
@@ -233,6 +235,12 @@ def test_what_is_little_is_counted_and_what_is_much_was_counted_before(
 
     count_large(app)
     assert totals() == counting.Totals(Count(IMAGES), Count(said), there, clock())
+    clock.advance(minutes=5)
+    assert totals().images == Count(IMAGES)
+    clock.advance(seconds=1)
+    assert totals().images == Count(IMAGES, about=True) and totals().analyses.about
+    assert totals().annotations.about
+    clock.advance(minutes=-5, seconds=-1)
     assert [one.project_id for one in world.rows(ProjectCount)][:1] == [project.id]
     with app.app_context():
         db.session.execute(update(Analysis).where(Analysis.status == "canceled").values(status="queued"))
@@ -329,8 +337,34 @@ def test_galleries_are_read_along_indexes(app: Flask, project: Project, large: C
         check_walks(plan, "data_instances", "ix_data_instances_project_id_name")
 
 
+@pytest.mark.parametrize("text", ["", "00"])
+def test_looking_for_what_is_little_goes_along_an_order(
+    app: Flask, project: Project, large: Crowd, text: str
+) -> None:
+    """Also where it finds no more than a few: what is looked at is bounded by nothing but the end of the index."""
+    for status, model in FILTERS:
+        if (status or model) and model != "nobody":
+            wanted = Filter(text, Status(status) if status else None, model)
+            plans = plans_of(app, partial(galleries.find, project.id, wanted, Count(2000)))
+            looks = [plan for plan in plans if "ml_analyses" in plan][:2]  # how many, and which of these
+            for plan in looks if text == "" or status in ("failed", "canceled") else looks[:1]:
+                by_model, by_status = "ix_ml_analyses_images_model ", "ix_ml_analyses_images "
+                check_walks_analyses(plan, *[by_model] * bool(model), *[by_status] * bool(status))
+                for out_of_order in ("FOR ORDER BY", "Hash", "Seq Scan", "SCAN data_instances"):
+                    assert out_of_order not in plan, plan
+
+
+def test_looking_for_large_projects_goes_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
+    def look() -> None:
+        list(counting.find_large(BEGAN, dry_run=True))
+
+    (plan,) = [plan for plan in plans_of(app, look) if "ml_analyses" in plan]
+    for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n", "Bitmap"):
+        assert bad not in f"{plan}\n", plan
+
+
 def test_what_is_counted_at_once_is_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
-    for read in (lambda: counting.totals(project.id), lambda: listed.models(project.id, limit=9)):
+    for read in (lambda: counting.totals(project.id, BEGAN), lambda: listed.models(project.id, limit=9)):
         plan = plan_of(app, read)
         for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n", "Bitmap"):
             assert bad not in f"{plan}\n", plan

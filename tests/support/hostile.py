@@ -29,6 +29,7 @@ from app.models import (
     UserKey,
     WebhookDelivery,
 )
+from app.models.analyses import place_of
 from app.models.columns import new_id, now
 from app.schemas.analyses import CreateAnalysis, Finalize
 from app.schemas.base import load
@@ -193,6 +194,7 @@ class Hostile:
         times = {"started_at": now(), "completed_at": now()} if status == "failed" else {"started_at": now()}
         row = Analysis(
             image_id=image.id,
+            **place_of(image),
             group_row_id=groups.row_id(image.project_id, values["group_id"]),
             status=status,
             error_message=said["error_message"],

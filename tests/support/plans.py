@@ -17,6 +17,11 @@ def refresh_statistics(app: Flask) -> None:
 
 def plan_of(app: Flask, read: Callable[[], object]) -> str:
     """The plan for the last statement that `read` executes, as text, with what it set for its transaction."""
+    return plans_of(app, read)[-1]
+
+
+def plans_of(app: Flask, read: Callable[[], object]) -> list[str]:
+    """The same for each of its statements."""
     asked: list[tuple[str, Any]] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
@@ -30,13 +35,15 @@ def plan_of(app: Flask, read: Callable[[], object]) -> str:
             event.remove(db.engine, "before_cursor_execute", note)
         db.session.rollback()
         how = "EXPLAIN QUERY PLAN" if db.engine.dialect.name == "sqlite" else "EXPLAIN"
-        statement, parameters = asked[-1]
+        plans: list[str] = []
         with db.engine.connect() as connection:
-            for one, _ in asked:
-                if one.startswith("SET LOCAL"):
-                    connection.exec_driver_sql(one)
-            lines = connection.exec_driver_sql(f"{how} {statement}", parameters).all()
-    return "\n".join(str(line[-1]) for line in lines)
+            for statement, parameters in asked:
+                if statement.startswith("SET LOCAL"):
+                    connection.exec_driver_sql(statement)
+                elif not statement.startswith("BEGIN"):
+                    lines = connection.exec_driver_sql(f"{how} {statement}", parameters).all()
+                    plans.append("\n".join(str(line[-1]) for line in lines))
+    return plans
 
 
 def check_walks(plan: str, table: str, index: str) -> None:
