@@ -32,7 +32,7 @@ class LintClient(FlaskClient):
         response = super().open(*args, **kwargs)
         if response.mimetype == "text/html" and not 300 <= response.status_code < 400 and response.data:
             self._lint(response)
-        if response.mimetype.startswith("image/"):
+        if (response.mimetype or "").startswith("image/"):
             response.get_data()  # a test that looks at the headers alone would leave the file of the storage open
             response.close()
         return response

@@ -188,8 +188,8 @@ class Hostile:
 
     def analysis(self, image: Image, status: str, error: str | None = None, **sent: Any) -> Analysis:
         """What a pipeline sent, as the schemas let it through."""
-        values, _ = load(CreateAnalysis(), sent)
-        said, _ = load(Finalize(), {"status": "failed", "error_message": error})
+        values, _ = load(CreateAnalysis, sent)
+        said, _ = load(Finalize, {"status": "failed", "error_message": error})
         del values["image_id"]
         times = {"started_at": now(), "completed_at": now()} if status == "failed" else {"started_at": now()}
         row = Analysis(
