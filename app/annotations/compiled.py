@@ -29,7 +29,7 @@ def compiled(schema: Schema) -> Load:
             try:
                 return plain(payload)
             except ValidationError:
-                pass
+                pass  # not the last word: the schema is asked again below, and raises with the reason
         loaded: dict[str, Any] = schema.load(payload, unknown=EXCLUDE)
         return loaded
 
