@@ -4,6 +4,7 @@ rows, the clock of leases, what is tried again."""
 from app.dialect.columns import read_columns
 from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_time_limits, prepare, probe
 from app.dialect.reading import (
+    alone,
     derived,
     found_by_key,
     is_none_of,
@@ -25,6 +26,7 @@ __all__ = [
     "LostRace",
     "RetryingFlask",
     "Swap",
+    "alone",
     "clock",
     "clock_column",
     "derived",

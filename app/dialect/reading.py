@@ -71,9 +71,14 @@ def rows_in_order(
 
 def read_alone(statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """The rows of one statement that needs nothing of the session's transaction and is not seen by it."""
-    with db.engine.connect() as connection:
-        connection.execution_options(**ALONE[connection.dialect.name])
+    with alone() as connection:
         return connection.execute(statement, values).all()
+
+
+def alone() -> Connection:
+    """A connection beside the session's, whose statements are each alone. Whoever asks for it closes it."""
+    connection = db.engine.connect()
+    return connection.execution_options(**ALONE[connection.dialect.name])
 
 
 def derived(statement: Select[Any], columns: Callable[[Any], Sequence[ColumnElement[Any]]]) -> Select[Any]:

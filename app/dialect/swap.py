@@ -14,6 +14,7 @@ from uuid import UUID
 from sqlalchemy import (
     CTE,
     ColumnElement,
+    Connection,
     Select,
     String,
     Table,
@@ -26,7 +27,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
-from app.dialect.connections import ALONE
 from app.extensions import db
 
 Shape = tuple[tuple[Table, tuple[str, ...]], ...]  # tables, each with the columns that a row of it has
@@ -43,22 +43,22 @@ class Swap:
     missing: list[tuple[Table, Mapping[str, Any]]] = field(default_factory=list)
     rows: list[tuple[Table, Mapping[str, Any]]] = field(default_factory=list)
 
-    def send(self) -> bool:
+    def send(self, connection: Connection) -> bool:
         """Whether it was done; else nothing was. It waits for nobody who holds the row, but for whoever inserts what
-        must be missing."""
+        must be missing. `connection` is an `alone` one."""
+        if len(self.missing) < 2:
+            return self._send(connection)
+        with db.engine.connect() as other:  # one may be inserted though the other is there: then it is undone
+            if done := self._send(other):
+                other.commit()
+        return done
+
+    def _send(self, connection: Connection) -> bool:
         statement = _statement(self.table, tuple(self.values), _shape(self.missing), _shape(self.rows))
         parameters = {"key": self.key, "version": self.version}
         for number, (_, row) in enumerate([(self.table, self.values), *self.missing, *self.rows]):
             parameters |= {f"{name}_{number}": value for name, value in row.items()}
-        with db.engine.connect() as connection:
-            # of two that must be missing one may be inserted though the other is there: then it is undone
-            alone = len(self.missing) < 2
-            if alone:
-                connection.execution_options(**ALONE["postgresql"])
-            done: bool = connection.execute(statement, parameters).scalar_one() == 1
-            if done and not alone:
-                connection.commit()
-        return done
+        return bool(connection.execute(statement, parameters).scalar_one())
 
 
 def version_of(table: Table) -> ColumnElement[str]:

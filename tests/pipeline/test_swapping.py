@@ -7,7 +7,6 @@ from sqlalchemy import insert, update
 
 from app import access
 from app.dialect import LostRace, Swap
-from app.errors import IllegalTransition
 from app.extensions import db
 from app.models import SYSTEM, Analysis, Artifact, AuditEvent, Image, UsedNonce, WebhookDelivery
 from app.models.columns import now
@@ -34,12 +33,12 @@ def between(app, monkeypatch):
     acts = []
     send = Swap.send
 
-    def sending(swap):
+    def sending(swap, connection):
         if acts:
             other = threading.Thread(target=acts.pop())
             other.start()
             other.join()
-        return send(swap)
+        return send(swap, connection)
 
     monkeypatch.setattr(Swap, "send", sending)
     return acts.append
@@ -75,7 +74,7 @@ def test_it_is_what_the_orm_reads(app, analysis):
         image = (read.image.id, read.image.project_id, read.image.deleted_at)
         assert lock(read) is read and abs(clock_under_lock(read) - now()).total_seconds() < 60
         assert change is not None and swapping.of(analysis) is None
-        db.session.info.clear()
+        swapping.drop()
         row = access.analysis_for(SYSTEM, analysis.id)
         assert found == {name: getattr(row, name) for name in found}
         assert image == (row.image.id, row.image.project_id, row.image.deleted_at)
@@ -242,14 +241,19 @@ def test_nothing_is_written_beside_it(app, world, analysis):
     assert world.count(Artifact) == 0
 
 
-def test_what_is_refused_leaves_nothing_behind(app, world, image):
-    analysis = world.analysis(image, "completed")
+@pytest.mark.parametrize(
+    ("status", "body", "code"),
+    [("completed", {"status": "processing"}, 409), ("queued", {"status": "gone"}, 422), ("queued", {}, 422)],
+)
+def test_what_is_refused_leaves_nothing_behind(app, pipeline, world, image, status, body, code):
+    """Not even a connection that nobody gives back."""
+    analysis = world.analysis(image, status)
+    for _ in range(20):
+        assert pipeline.patch(f"/api/analyses/{analysis.id}/status", body).status_code == code
     with app.app_context():
-        read = swapping.begin(analysis.id)
-        with pytest.raises(IllegalTransition):
-            read.move_to("processing")
-    with app.app_context():
+        assert db.engine.pool.checkedout() == 0
         assert swapping.current() is None
+    assert actions(world, analysis) == []
 
 
 def test_whoever_lost_takes_the_lock(app, analysis):
