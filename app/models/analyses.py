@@ -4,12 +4,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import ForeignKey, Index, String, Text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.errors import IllegalTransition
 from app.extensions import Base
-from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.columns import Json, PrimaryKey, Short, Time, now, partial
 from app.models.images import Image
 
 
@@ -41,11 +41,6 @@ IN_GROUP = "group_row_id IS NOT NULL"
 THERE = "deleted_at IS NULL"
 
 
-def _partial(name: str, *columns: str, where: str) -> Index:
-    """An index of those rows only."""
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
-
 class Analysis(Base):
     __tablename__ = "ml_analyses"
     __table_args__ = (
@@ -57,40 +52,38 @@ class Analysis(Base):
         Index("ix_ml_analyses_model_name_created_at_id", "model_name", "created_at", "id"),
         Index("ix_ml_analyses_status_created_at_id", "status", "created_at", "id"),
         # of the few that are: one of all would be taken to find those that are not
-        _partial("ix_ml_analyses_deleted_at", "deleted_at", where="deleted_at IS NOT NULL"),
+        partial("ix_ml_analyses_deleted_at", "deleted_at", where="deleted_at IS NOT NULL"),
         # a group: all of it, and what is in a status; the latter with all that is asked when a group is counted
-        _partial(
+        partial(
             "ix_ml_analyses_group_row_id_created_at_id", "group_row_id", "created_at", "id", where=IN_GROUP
         ),
-        _partial(
+        partial(
             "ix_ml_analyses_group_counts",
             *("group_row_id", "status", "created_at", "id", "deleted_at", "image_id", "annotation_count"),
             where=IN_GROUP,
         ),
         # a project: its analyses in the order of time, in a status or of a model in one; any status is a merge of all
-        _partial("ix_ml_analyses_of_project", "project_id", "status", "created_at", "id", where=THERE),
-        _partial(
+        partial("ix_ml_analyses_of_project", "project_id", "status", "created_at", "id", where=THERE),
+        partial(
             "ix_ml_analyses_of_project_model",
             *("project_id", "model_name", "status", "created_at", "id"),
             where=THERE,
         ),
         # the images that have one of those, in the order of the gallery
-        _partial(
-            "ix_ml_analyses_images", "project_id", "status", "image_created_at", "image_id", where=THERE
-        ),
-        _partial(
+        partial("ix_ml_analyses_images", "project_id", "status", "image_created_at", "image_id", where=THERE),
+        partial(
             "ix_ml_analyses_images_model",
             *("project_id", "model_name", "status", "image_created_at", "image_id"),
             where=THERE,
         ),
         # these are of few, and cost the others nothing
         *(
-            _partial(f"ix_ml_analyses_{name}", name, where=f"{name} IS NOT NULL")
+            partial(f"ix_ml_analyses_{name}", name, where=f"{name} IS NOT NULL")
             for name in ("retry_of_id", "pipeline_key_id", "lease_expires_at", "claim_hash")
         ),
         # of the few that a process of an earlier release created, and of those it created in a group
-        _partial("ix_ml_analyses_without_project", "id", where="project_id IS NULL"),
-        _partial(
+        partial("ix_ml_analyses_without_project", "id", where="project_id IS NULL"),
+        partial(
             "ix_ml_analyses_without_group_row", "id", where="group_id IS NOT NULL AND group_row_id IS NULL"
         ),
     )

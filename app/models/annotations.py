@@ -8,7 +8,7 @@ from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.extensions import Base
 from app.models.analyses import Analysis
-from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.columns import Json, PrimaryKey, Short, Time, now, partial
 
 
 class Annotation(Base):
@@ -19,6 +19,8 @@ class Annotation(Base):
         UniqueConstraint("analysis_id", "client_id"),
         Index("idx_ml_annotations_analysis_id", "analysis_id", "position"),
         Index("idx_ml_annotations_annotation_type", "annotation_type"),
+        # those that name a file, which few do: an end asks for them however many others there are
+        partial("ix_ml_annotations_files", "analysis_id", "storage_path", where="storage_path IS NOT NULL"),
     )
 
     id: Mapped[PrimaryKey]

@@ -1,11 +1,11 @@
-"""Column types that mean the same on both databases, and the ids and times rows are born with."""
+"""Column types and indexes that mean the same on both databases, and the ids and times rows are born with."""
 
 from datetime import UTC, datetime
 from typing import Annotated
 from uuid import UUID
 
 import uuid_utils
-from sqlalchemy import JSON, DateTime, Dialect, String, TypeDecorator, Uuid
+from sqlalchemy import JSON, DateTime, Dialect, Index, String, TypeDecorator, Uuid, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import mapped_column
 
@@ -46,6 +46,11 @@ def new_ids(count: int) -> list[uuid_utils.UUID]:
 
 def now() -> datetime:
     return datetime.now(UTC)
+
+
+def partial(name: str, *columns: str, where: str) -> Index:
+    """An index of those rows only."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
 
 
 PrimaryKey = Annotated[UUID, mapped_column(Uuid, primary_key=True, default=new_id)]

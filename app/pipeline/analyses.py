@@ -124,10 +124,10 @@ def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found] | None:
 
     None where there are none. Then it is not asked, and no annotation can come that names one, or the race is lost.
     What is presigned just now may be written down by the sweeper, as what is uploaded later."""
-    wanted = artifacts.paths(analysis.id)
+    change = swapping.of(analysis)
+    wanted = artifacts.paths(analysis.id) if change is None or change.has_files else None
     if not wanted:
         return None
-    swapping.give_up()
     db.session.rollback()
     return artifacts.look_up(wanted, storage.current())
 
