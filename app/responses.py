@@ -33,7 +33,6 @@ from app.errors import (
     StorageUnavailable,
 )
 from app.extensions import db
-from app.services import swapping
 from app.storage import Storage
 from app.storage.base import disposition, served_type
 
@@ -188,7 +187,6 @@ def _end_transaction(_error: BaseException | None = None) -> None:
     if not db.session.registry.has():  # nobody asked for one, and making one to end it takes 30 µs
         return
     try:
-        swapping.drop()
         db.session.rollback()
     except SQLAlchemyError as lost:
         current_app.logger.warning("the database went away before the end of a transaction", exc_info=lost)

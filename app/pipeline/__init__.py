@@ -11,6 +11,13 @@ pipeline = Blueprint("pipeline", __name__, url_prefix="/api")
 pipeline.before_request(guards.pipeline_caller)
 
 
+@pipeline.teardown_request
+def _forget(_error: BaseException | None) -> None:
+    """What was collected and not committed, because it was refused."""
+    if db.session.registry.has():
+        swapping.drop()
+
+
 def commit() -> None:
     """Keeps what was done, and that this signature has been used for it, both or neither.
 
