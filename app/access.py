@@ -137,8 +137,8 @@ def analysis_for(
 ) -> Analysis:
     """Also one that was deleted, and is not purged yet, if `deleted`; but none of an image that was.
 
-    `hold` is for who is about to lock it: it comes locked where nobody else holds it just now. With `swap` it may come
-    as services/swapping.py has it.
+    `hold` is for who is about to lock it: it comes locked where nobody else holds it just now. With `swap` it comes as
+    services/swapping.py has it, where that is possible.
     """
     analysis = swapping.begin(analysis_id) if swap and principal.user is None else None
     if analysis is None and (hold or swap):

@@ -17,13 +17,12 @@ from app.dialect.reading import (
 )
 from app.dialect.sending import insert_missing, insert_rows
 from app.dialect.swap import Swap, version_of
-from app.dialect.transactions import LostRace, RetryingFlask, clock, clock_column, hold
+from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
 
 __all__ = [
     "AT_ONE_MOMENT",
     "READING",
     "TIME_LIMITS",
-    "LostRace",
     "RetryingFlask",
     "Swap",
     "alone",

@@ -45,9 +45,10 @@ class Swap:
 
     def send(self, connection: Connection) -> bool:
         """Whether it was done; else nothing was. It waits for nobody who holds the row, but for whoever inserts what
-        must be missing. `connection` is an `alone` one."""
+        must be missing. `connection` is an `alone` one, which may be closed afterwards."""
         if len(self.missing) < 2:
             return self._send(connection)
+        connection.close()  # before there is another: nobody waits for a second one while holding the first
         with db.engine.connect() as other:  # one may be inserted though the other is there: then it is undone
             if done := self._send(other):
                 other.commit()
@@ -72,24 +73,26 @@ def _shape(rows: Sequence[tuple[Table, Mapping[str, Any]]]) -> Shape:
 
 @cache
 def _statement(table: Table, values: tuple[str, ...], missing: Shape, rows: Shape) -> Select[Any]:
-    """Put together once for each shape. Each part reads the one before it, so that without that it does nothing."""
+    """Put together once for each shape. What must be missing reads the part before it, from the row as it was seen on,
+    and all else reads the last of these; whatever reads nothing does nothing."""
     same = (table.c.id == bindparam("key"), version_of(table) == bindparam("version"))
-    past = select(table.c.id).where(*same).with_for_update(key_share=True, skip_locked=True).cte("seen")
+    last = select(table.c.id).where(*same).with_for_update(key_share=True, skip_locked=True).cte("seen")
     for number, (other, names) in enumerate(missing, 1):
-        inserted = _insert(other, names, number, past).on_conflict_do_nothing()
-        past = inserted.returning(*other.primary_key).cte(f"missing_{number}")
+        inserted = _insert(other, names, number, last).on_conflict_do_nothing()
+        last = inserted.returning(*other.primary_key).cte(f"missing_{number}")
     parts = [
-        _insert(*row, number, past).cte(f"row_{number}") for number, row in enumerate(rows, 1 + len(missing))
+        _insert(other, names, number, last).cte(f"row_{number}")
+        for number, (other, names) in enumerate(rows, 1 + len(missing))
     ]
     if values:
         changed = update(table).values({name: _value(table, name, 0) for name in values})
-        there = select(literal_column("1")).select_from(past).exists()
+        there = select(literal_column("1")).select_from(last).exists()
         parts.append(changed.where(table.c.id == bindparam("key"), there).cte("changed"))
-    return select(func.count()).select_from(past).add_cte(*parts)
+    return select(func.count()).select_from(last).add_cte(*parts)
 
 
-def _insert(table: Table, names: tuple[str, ...], number: int, past: CTE) -> postgresql.Insert:
-    row = select(*(_value(table, name, number) for name in names)).select_from(past)
+def _insert(table: Table, names: tuple[str, ...], number: int, last: CTE) -> postgresql.Insert:
+    row = select(*(_value(table, name, number) for name in names)).select_from(last)
     return postgresql.insert(table).from_select(names, row, include_defaults=False)
 
 

@@ -21,7 +21,7 @@ def _forget(_error: BaseException | None) -> None:
 def commit() -> None:
     """Keeps what was done, and that this signature has been used for it, both or neither.
 
-    Raises Replay, and LostRace (see services/swapping.py).
+    Raises Replay, and NeedsLock in a view with `@swaps`.
     """
     nonces.spend(g.uses)
     if not swapping.end():

@@ -28,6 +28,7 @@ from app.responses import answer
 from app.schemas.analyses import AnalysisWrittenOut, CreateAnalysis, Finalize, SetStatus, analysis_out
 from app.schemas.base import load
 from app.services import analyses, artifacts, snapshots, swapping
+from app.services.swapping import swaps
 
 
 @pipeline.post("/images/<uuid:image_id>/analyses")
@@ -81,6 +82,7 @@ def create_analysis(image_id: UUID) -> Response:
     raises=(IllegalTransition, LeaseLost, StorageUnavailable),
 )
 @unsigned_for_people
+@swaps
 def set_status(analysis_id: UUID) -> Response:
     """Moves an analysis to another status; without a signature a person may only cancel it.
 
@@ -107,6 +109,7 @@ def set_status(analysis_id: UUID) -> Response:
     parameters=("X-ML-Lease-Token",),
     raises=(IllegalTransition, Conflict, LeaseLost, StorageUnavailable),
 )
+@swaps
 def finalize_analysis(analysis_id: UUID) -> Response:
     """Ends an analysis, from `queued` or `processing`.
 
@@ -122,12 +125,15 @@ def finalize_analysis(analysis_id: UUID) -> Response:
 def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found] | None:
     """What the storage holds of the artifacts; nothing is held in the database while it is asked.
 
-    None where there are none. Then it is not asked, and no annotation can come that names one, or the race is lost.
-    What is presigned just now may be written down by the sweeper, as what is uploaded later."""
-    change = swapping.of(analysis)
-    wanted = artifacts.paths(analysis.id) if change is None or change.has_files else None
+    None where there are none, and no annotation can come that names one but that the lock is needed. What is presigned
+    just now may be written down by the sweeper, as what is uploaded later."""
+    if change := swapping.of(analysis):
+        if not change.has_files:
+            return None
+        swapping.give_up()
+    wanted = artifacts.paths(analysis.id)
     if not wanted:
-        return None
+        return {}
     db.session.rollback()
     return artifacts.look_up(wanted, storage.current())
 

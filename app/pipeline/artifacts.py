@@ -16,6 +16,7 @@ from app.schemas.artifacts import Presign, UploadOut
 from app.schemas.base import load
 from app.services import artifacts, leases
 from app.services.locking import lock
+from app.services.swapping import swaps
 
 
 @pipeline.post("/analyses/<uuid:analysis_id>/artifacts/presign")
@@ -30,6 +31,7 @@ from app.services.locking import lock
     parameters=("X-ML-Lease-Token",),
     raises=(Conflict, LeaseLost, StorageUnavailable),
 )
+@swaps
 def presign_artifact(analysis_id: UUID) -> Response:
     """An address to put an artifact at.
 

@@ -25,6 +25,7 @@ from app.schemas.leases import (
     heartbeat_out,
 )
 from app.services import leases
+from app.services.swapping import swaps
 
 claiming = switched_on_by("ML_PIPELINE_PULL_ENABLED")
 
@@ -85,6 +86,7 @@ def claim_analyses() -> Response:
 )
 @claiming
 @body_may_be_empty
+@swaps
 def keep_analysis(analysis_id: UUID) -> Response:
     """Extends a lease by as many seconds as it was claimed for.
 

@@ -185,8 +185,8 @@ def finalize(
     by: Principal,
     proof: leases.Proof,
 ) -> Analysis:
-    """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand, or None where it was
-    seen to have none under the same lock.
+    """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand, or None where
+    what is written holds only if it still has none (services/swapping.py).
 
     Raises LeaseLost, IllegalTransition, or Conflict when the count is another or a referenced artifact is not there.
     """

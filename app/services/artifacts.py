@@ -67,7 +67,7 @@ def announce(analysis: Analysis, artifact_type: str, filename: str, *, by: Princ
     """The row of an artifact that is about to be uploaded, a copy of it where it is new; the same name again is the
     same row.
 
-    The caller holds the lock of the analysis. Raises Conflict after a terminal state.
+    The caller holds the analysis, or swaps it. Raises Conflict after a terminal state.
     """
     if analysis.state.is_terminal:
         raise Conflict(

@@ -97,6 +97,8 @@ def write(row: Any) -> None:
 
     The same as what a flush sends, without the unit of work around it.
     """
+    if swapping.of(row):  # it is sent with the rest
+        return
     session, state = db.session(), inspect(row)
     if session.in_nested_transaction():
         session.flush()  # a rollback to its beginning undoes in memory only what the session knows of
@@ -104,9 +106,6 @@ def write(row: Any) -> None:
     table: Table = state.mapper.local_table
     values = {name: state.dict[name] for name in state.committed_state}
     changed = {name: value for name, value in values.items() if value != state.committed_state[name]}
-    if change := swapping.of(row):
-        change.swap.values.update(changed)
-        return
     if changed:
         session.connection().execute(_update(table), {"row_id": row.id, **changed})
     for name, value in values.items():

@@ -1,27 +1,31 @@
 """Changing one analysis by compare and swap (decision 19): it is read without a lock, what becomes of it is decided,
 and one statement writes all of that if the analysis is still as it was read.
 
-`access.analysis_for(…, swap=True)` begins it, `locking.write`, `audit.record` and `insert_missing` collect, and the
-view ends it with `pipeline.commit`. Where something else is needed, or somebody came between, nothing was written yet:
-`LostRace` has the view run again, and then it takes the lock. With SQLite, which has one writer, it always does.
+For a view with `@swaps`. `access.analysis_for(…, swap=True)` begins, what is set of the analysis, `audit.record` and
+`insert_missing` are collected, and `pipeline.commit` sends them. Where somebody came between, or something else is
+needed, or the view refuses what it read, nothing was written, and the view is run again under the lock. With SQLite,
+which has one writer, it always has the lock.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import Any, cast
+from functools import cache, wraps
+from http import HTTPStatus
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from flask import g
-from sqlalchemy import Connection, Select, Table, bindparam, event, exists, or_, select
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy import Connection, Select, Table, bindparam, event, exists, inspect, or_, select
+from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app import dialect
-from app.dialect import LostRace, Swap, alone, clock_column, version_of
+from app.dialect import Swap, alone, clock_column, version_of
+from app.errors import LoupeError
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Image
 
+View = TypeVar("View", bound=Callable[..., Any])
 _TABLE = cast(Table, Analysis.__table__)
 _COLUMNS = tuple(_TABLE.columns.keys())
 _OF_IMAGE = ("id", "project_id", "deleted_at")
@@ -31,7 +35,7 @@ _OF_IMAGE = ("id", "project_id", "deleted_at")
 class Change:
     """`analysis` is in no session; `moment` is the `dialect.clock` of when it was read, and `has_files` whether it then
     had artifacts, or annotations that name one. The connection is the one for all of it: another takes a twentieth of
-    what a request takes."""
+    what a request takes, and whoever asks for a second while holding one may wait for himself."""
 
     connection: Connection
     analysis: Analysis
@@ -40,14 +44,38 @@ class Change:
     swap: Swap
 
 
+class NeedsLock(Exception):
+    """What was collected cannot be sent as it is. Nothing was written; no view with `@swaps` lets it out."""
+
+
+def swaps(view: View) -> View:
+    """The view is run again under the lock if it was not enough without. Nobody is refused because of what was read
+    without it: who holds the row may be about to change just that."""
+
+    @wraps(view)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return view(*args, **kwargs)
+        except NeedsLock:
+            pass
+        except LoupeError as refused:
+            if refused.status != HTTPStatus.CONFLICT or not drop():
+                raise
+        db.session.rollback()
+        g.takes_lock = True
+        return view(*args, **kwargs)
+
+    return cast(View, run)
+
+
 def begin(analysis_id: UUID) -> Analysis | None:
     """The analysis with the project and the deletion of its image; None where it takes the lock, or there is none."""
-    if db.engine.name == "sqlite" or g.get("takes_lock"):
+    if db.engine.name == "sqlite" or g.get("takes_lock") or db.session().in_transaction():
         return None
     connection = alone()
     try:
         row = connection.execute(_statement(), {"id": analysis_id}).first()
-    except SQLAlchemyError:
+    except BaseException:
         connection.close()
         raise
     if row is None:
@@ -58,6 +86,7 @@ def begin(analysis_id: UUID) -> Analysis | None:
     # as the ORM puts what it loads, so that what is set from here on counts as changed
     vars(analysis).update(zip(_COLUMNS, values, strict=False))
     vars(image).update(zip(_OF_IMAGE, values[len(_COLUMNS) :], strict=True))
+    make_transient_to_detached(image)  # so that what was not read cannot be taken for empty
     vars(analysis)["image"] = image
     db.session.info["change"] = Change(
         connection, analysis, has_files, moment, Swap(_TABLE, analysis_id, version)
@@ -87,7 +116,7 @@ def of(row: Any) -> Change | None:
 
 
 def insert_missing(model: type[Any], columns: Mapping[str, Any]) -> bool:
-    """As `dialect.insert_missing`. What is collected counts as new; where it is not, the race is lost."""
+    """As `dialect.insert_missing`. What is collected counts as new; where it is not, that needs the lock."""
     change = current()
     if change is None:
         return dialect.insert_missing(model, columns)
@@ -107,38 +136,49 @@ def _whole(model: type[Any], columns: Mapping[str, Any]) -> tuple[Table, Mapping
     """With what the columns that are not given have by default."""
     table: Table = model.__table__
     missing = [column for column in table.columns if column.default and column.name not in columns]
-    return table, {**{column.name: cast(Any, column.default).arg(None) for column in missing}, **columns}
+    born = [(column.name, cast(Any, column.default)) for column in missing]
+    return table, {name: one.arg(None) if one.is_callable else one.arg for name, one in born} | dict(columns)
 
 
 def end() -> bool:
-    """Sends what is collected; whether anything was. Raises LostRace."""
+    """Sends what is collected; whether anything was. Raises NeedsLock."""
     change = current()
     if change is None:
         return False
     if db.session.new:
         give_up()
-    swap = change.swap
+    swap, state = change.swap, inspect(change.analysis)
+    swap.values = {
+        name: state.dict[name] for name, before in state.committed_state.items() if state.dict[name] != before
+    }
     try:
         if (swap.values or swap.missing or swap.rows) and not swap.send(change.connection):
-            raise LostRace
+            raise NeedsLock
     finally:
         drop()
     return True
 
 
 def give_up() -> None:
-    """Raises LostRace where something is collected: what is to come takes a transaction."""
+    """Raises NeedsLock where something is collected: what is to come takes a transaction."""
     if drop():
-        raise LostRace
+        raise NeedsLock
 
 
 def drop() -> bool:
     """Forgets what is collected; whether anything was."""
-    change: Change | None = db.session.info.pop("change", None)
+    return _drop(db.session())
+
+
+def _drop(session: Session) -> bool:
+    change: Change | None = session.info.pop("change", None)
     if change is not None:
         change.connection.close()
     return change is not None
 
 
-# nothing else may be written while something is collected: the two would not be one
-event.listen(db.session, "after_begin", lambda *_: give_up())
+@event.listens_for(db.session, "after_begin")
+def _refuse(session: Session, *_: Any) -> None:
+    """Nothing else may be written while something is collected: the two would not be one."""
+    if _drop(session):
+        raise NeedsLock

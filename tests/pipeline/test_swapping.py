@@ -3,14 +3,16 @@
 import threading
 
 import pytest
-from sqlalchemy import insert, update
+from flask import g
+from sqlalchemy import event, insert, update
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from app import access
-from app.dialect import LostRace, Swap
+from app.dialect import Swap
 from app.extensions import db
 from app.models import SYSTEM, Analysis, Artifact, AuditEvent, Image, UsedNonce, WebhookDelivery
 from app.models.columns import now
-from app.services import swapping
+from app.services import annotations, swapping
 from app.services.locking import clock_under_lock, lock
 from tests.pipeline.test_v2 import NONCE, SEALED, make_key
 
@@ -220,13 +222,114 @@ def test_somebody_holds_it(app, between, pipeline, world, analysis):
     assert actions(world, analysis) == ["analysis.failed"]
 
 
+@pytest.fixture
+def behind(monkeypatch):
+    """behind(module, first, second): `second` is sent while `first` holds the row and has not written yet."""
+
+    def run(module, first, second):
+        answers, holds, lets_go = [], threading.Event(), threading.Event()
+        write, once = module.write, [True]
+
+        def slow(row):
+            if once:
+                once.pop()
+                holds.set()
+                assert lets_go.wait(10)
+            return write(row)
+
+        monkeypatch.setattr(module, "write", slow)
+        other = threading.Thread(target=lambda: answers.append(first()))
+        other.start()
+        assert holds.wait(10)
+        threading.Timer(0.3, lets_go.set).start()
+        answer = second()
+        other.join()
+        return answers[0], answer
+
+    return run
+
+
+def test_what_is_about_to_come_is_waited_for(behind, pipeline, world, image, box):
+    """Without the lock there is nothing yet, and nobody is refused for that."""
+    analysis = world.analysis(image, "processing")
+    one = f"/api/analyses/{analysis.id}"
+    stored, ended = behind(
+        annotations,
+        lambda: pipeline.post(f"{one}/annotations:bulk", {"annotations": [box()]}),
+        lambda: pipeline.post(f"{one}/finalize", {"status": "completed", "expected_annotations": 1}),
+    )
+    assert (stored.status_code, ended.status_code) == (200, 200), ended.text
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_a_file_that_is_about_to_be_named_is_looked_for(behind, pipeline, editor, world, image, beside):
+    """With a swap, and with a person's key beside the signature, which takes the lock."""
+    analysis = world.analysis(image, "processing")
+    one, key = f"/api/analyses/{analysis.id}", {"X-API-Key": editor.key} if beside else {}
+    path = f"ml_outputs/{analysis.id}/heat.png"
+    item = {"annotation_type": "heatmap", "data": {"width": 8, "height": 8}, "storage_path": path}
+    stored, ended = behind(
+        annotations,
+        lambda: pipeline.post(f"{one}/annotations:bulk", {"annotations": [item]}),
+        lambda: pipeline.post(f"{one}/finalize", {"status": "completed"}, headers=key),
+    )
+    assert (stored.status_code, ended.status_code) == (200, 409), ended.text
+    assert ended.json["missing"] == [path] and world.reload(analysis).status == "processing"
+
+
+# --- one connection ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def most_connections(app):
+    """most_connections(): how many of the pool were out at once so far."""
+    out = [0]
+
+    def note(*_):
+        out.append(db.engine.pool.checkedout())
+
+    with app.app_context():
+        pool = db.engine.pool
+        event.listen(pool, "checkout", note)
+        yield lambda: max(out)
+        event.remove(pool, "checkout", note)
+
+
+def test_no_request_takes_two(app, most_connections, pipeline, world, project, image):
+    """Not with a signature that is spent, for a file that was announced before, or with one to look for."""
+    worker, analysis = make_key(app, project), world.analysis(image)
+    one = f"/api/analyses/{analysis.id}"
+    for _ in range(2):
+        assert worker.send("POST", f"{one}/artifacts/presign", PNG).status_code == 200
+    assert worker.send("POST", f"{one}/finalize", {"status": "completed"}).status_code == 200
+    assert most_connections() == 1
+
+
 # --- what is collected is sent whole or not at all ------------------------------------------------------------------
+
+
+def test_what_is_set_is_sent(app, world, analysis):
+    with app.app_context():
+        swapping.begin(analysis.id).priority = 9
+        assert swapping.end() is True
+    assert world.reload(analysis).priority == 9
+
+
+def test_a_transaction_that_has_begun_is_gone_on_with(app, analysis):
+    with app.app_context():
+        db.session.execute(update(Analysis).where(Analysis.id == analysis.id).values(priority=3))
+        assert swapping.begin(analysis.id) is None
+
+
+def test_what_was_not_read_is_not_taken_for_empty(app, analysis):
+    with app.app_context(), pytest.raises(DetachedInstanceError):
+        _ = swapping.begin(analysis.id).image.width
 
 
 def test_nothing_is_written_beside_it(app, world, analysis):
     with app.app_context():
         swapping.begin(analysis.id)
-        with pytest.raises(LostRace):
+        with pytest.raises(swapping.NeedsLock):
             db.session.get(Image, analysis.image_id)
         assert (
             db.session.get(Image, analysis.image_id) is not None
@@ -236,7 +339,7 @@ def test_nothing_is_written_beside_it(app, world, analysis):
         db.session.add(
             Artifact(analysis_id=analysis.id, storage_path="x", artifact_type="log", content_type="x")
         )
-        with pytest.raises(LostRace):
+        with pytest.raises(swapping.NeedsLock):
             swapping.end()
     assert world.count(Artifact) == 0
 
@@ -256,10 +359,8 @@ def test_what_is_refused_leaves_nothing_behind(app, pipeline, world, image, stat
     assert actions(world, analysis) == []
 
 
-def test_whoever_lost_takes_the_lock(app, analysis):
+def test_whoever_needs_the_lock_has_it(app, analysis):
     with app.test_request_context():
-        from flask import g
-
         g.takes_lock = True
         assert swapping.begin(analysis.id) is None
         held = access.analysis_for(SYSTEM, analysis.id, swap=True)

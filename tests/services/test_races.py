@@ -15,7 +15,6 @@ import pytest
 from flask import Flask
 
 from app import access, signing
-from app.dialect import LostRace
 from app.errors import LoupeError
 from app.extensions import db
 from app.models import Analysis, AuditEvent, Image, Principal, Status
@@ -71,17 +70,14 @@ def acts(app: Flask) -> dict[str, Callable[[UUID], Any]]:
         proof = leases.Proof(token, secret)
         analyses.finalize(analysis, Status.COMPLETED, None, None, {}, by=PIPELINE, proof=proof)
 
+    @swapping.swaps
     def swap(analysis_id: UUID) -> None:
-        """Ends it without a lock, as the view does it; who loses the race takes one."""
-        try:
-            analysis = access.analysis_for(PIPELINE, analysis_id, swap=True)
-            token = signing.lease_token(secret, analysis_id, 1) if analysis.lease_epoch else None
-            proof = leases.Proof(token, secret)
-            analyses.finalize(analysis, Status.COMPLETED, None, None, None, by=PIPELINE, proof=proof)
-            swapping.end()
-        except LostRace:
-            db.session.rollback()
-            finalize(analysis_id)
+        """Ends it without a lock, as the view does it."""
+        analysis = access.analysis_for(PIPELINE, analysis_id, swap=True)
+        token = signing.lease_token(secret, analysis_id, 1) if analysis.lease_epoch else None
+        proof, found = leases.Proof(token, secret), None if swapping.of(analysis) else {}
+        analyses.finalize(analysis, Status.COMPLETED, None, None, found, by=PIPELINE, proof=proof)
+        swapping.end()
 
     def sweep(analysis_id: UUID) -> None:
         for kind in overdue.kinds(SETTINGS):
