@@ -6,6 +6,7 @@ from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_ti
 from app.dialect.reading import (
     derived,
     found_by_key,
+    in_each,
     is_none_of,
     keep_to_order,
     octets,
@@ -13,6 +14,7 @@ from app.dialect.reading import (
     prefer_indexes,
     read_alone,
     rows_in_order,
+    table_of,
 )
 from app.dialect.sending import insert_missing, insert_rows
 from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
@@ -27,6 +29,7 @@ __all__ = [
     "derived",
     "found_by_key",
     "hold",
+    "in_each",
     "insert_missing",
     "insert_rows",
     "is_none_of",
@@ -40,4 +43,5 @@ __all__ = [
     "read_alone",
     "read_columns",
     "rows_in_order",
+    "table_of",
 ]

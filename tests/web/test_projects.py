@@ -139,6 +139,7 @@ def varied(world: World, project: Project) -> str:
         ("q=OAK", ["oak.png"]),
         ("q=%25", ["ash_50%.png"]),
         ("q=_", ["ash_50%.png"]),
+        ("q=/", []),
         ("state=failed", ["Beech.png"]),
         ("model=leaf-net", ["oak.png"]),
         ("state=completed&model=moss-net", []),
@@ -196,7 +197,7 @@ def test_the_gallery_asks_the_database_a_fixed_number_of_times(
     few = queries()
     for _ in range(6):
         world.analysis(world.image(project), "completed")
-    assert queries() == few
+    assert queries() == few <= 9
 
 
 def test_without_the_feature_there_is_no_trace_of_it(
