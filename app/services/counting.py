@@ -86,7 +86,7 @@ def totals(project_id: UUID, now: datetime) -> Totals:
 
 def totals_of(project_ids: Sequence[UUID], now: datetime) -> dict[UUID, Totals]:
     """Of each of these projects; in two queries."""
-    kept = made_once.rows(_KEPT, project_ids=project_ids)
+    kept = made_once.rows(_kept_of(), project_ids=project_ids)
     found = {one.project_id: _kept(one, now) for one in kept}
     small = [one for one in project_ids if one not in found]
     if small:
@@ -94,6 +94,11 @@ def totals_of(project_ids: Sequence[UUID], now: datetime) -> dict[UUID, Totals]:
         some = made_once.rows(_count_now(), project_ids=small, most=COUNTED + 1)
         found |= {one: _counted(rows) for one, rows in groupby(some, itemgetter(0))}
     return {one: found[one] for one in project_ids}
+
+
+@made_once.statement
+def _kept_of() -> Executable:
+    return select(*ProjectCount.__table__.c).where(dialect.is_one_of(ProjectCount.project_id, "project_ids"))
 
 
 def _kept(row: Any, now: datetime) -> Totals:
@@ -130,7 +135,7 @@ def _count_now() -> Executable:
             _scalar(func.coalesce(func.sum(analyses.c[0]), 0), analyses, each).label("annotations"),
         )
         .join(each, true())
-        .where(Project.id.in_(bindparam("project_ids", expanding=True)))
+        .where(dialect.is_one_of(Project.id, "project_ids"))
         .order_by(Project.id)
     )
 
@@ -152,11 +157,6 @@ def _first(statement: Select[Any], *each: Any) -> Subquery:
 
 def _scalar(what: Any, part: Subquery, *each: Any) -> Any:
     return select(what).select_from(part).correlate(Project, *each).scalar_subquery()
-
-
-_KEPT = select(*ProjectCount.__table__.c).where(
-    ProjectCount.project_id.in_(bindparam("project_ids", expanding=True))
-)
 
 
 # --- what is kept ------------------------------------------------------------------------------------------------

@@ -185,7 +185,7 @@ def _page(sort: str, backwards: bool, placed: bool, shape: Shape | None) -> Exec
     order = SORTS[sort]
     statement = _live(Image.id, Image.filename, Image.width, Image.height)
     if shape is None:
-        statement = statement.where(Image.id.in_(bindparam("ids", expanding=True)))
+        statement = statement.where(dialect.is_one_of(Image.id, "ids"))
     else:
         statement = statement.where(*[_is_named()] * shape.text, *_has(shape))
     if placed:
@@ -278,7 +278,7 @@ class Card(NamedTuple):
 def cards(image_ids: Sequence[UUID], shown: int) -> dict[UUID, Card]:
     """Of each image that has analyses, with the `shown` newest of them."""
     found: dict[UUID, Card] = {}
-    for image_id, some in groupby(made_once.rows(_CARDS, image_ids=image_ids, shown=shown), itemgetter(0)):
+    for image_id, some in groupby(made_once.rows(_cards(), image_ids=image_ids, shown=shown), itemgetter(0)):
         rows = list(some)
         _, _, _, analyses, annotations, pending = rows[0]
         newest = tuple((row[1], row[2]) for row in rows)
@@ -286,6 +286,7 @@ def cards(image_ids: Sequence[UUID], shown: int) -> dict[UUID, Card]:
     return found
 
 
+@made_once.statement
 def _cards() -> Executable:
     """One window for all of it, as PostgreSQL needs a half more for two."""
     newest_first = (Analysis.created_at.desc(), Analysis.id.desc())
@@ -302,13 +303,10 @@ def _cards() -> Executable:
             func.sum(Analysis.annotation_count).over(**of_image).label("annotations"),
             func.count().filter(Analysis.status.in_(PENDING)).over(**of_image).label("pending"),
         )
-        .where(Analysis.image_id.in_(bindparam("image_ids", expanding=True)), Analysis.deleted_at.is_(None))
+        .where(dialect.is_one_of(Analysis.image_id, "image_ids"), Analysis.deleted_at.is_(None))
         .subquery()
     )
     one = whole.c
     shown = select(one.image_id, one.status, one.model_name, one.analyses, one.annotations, one.pending)
     ordered = shown.order_by(one.image_id, one.created_at.desc(), one.id.desc())
     return ordered.where(one.place <= bindparam("shown"))
-
-
-_CARDS = _cards()
