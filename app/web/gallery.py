@@ -164,9 +164,9 @@ class Gallery:
 
 
 def _said(annotations: int) -> str:
-    if not annotations:
-        return "no annotations yet"
-    return f"{annotations:,} annotation{'' if annotations == 1 else 's'}"
+    """On one line, so that a narrow card breaks before it."""
+    number = f"{annotations:,} annotation{'' if annotations == 1 else 's'}"
+    return (number if annotations else "no annotations yet").replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def addresses(endpoint: str) -> Callable[[str], str]:

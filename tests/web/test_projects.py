@@ -116,7 +116,7 @@ def test_a_card_has_a_thumbnail_a_size_and_a_badge_for_each_analysis(
     world.analysis(image, "queued", model_name="moss-net")
     text = viewer.client.get(f"/projects/{project.id}").text
     assert f"/images/{image.id}/preview" in text
-    assert "64 × 48 · 3 annotations" in text
+    assert "64 × 48 · 3\N{NO-BREAK SPACE}annotations" in text
     assert 'class="badge completed"' in text and 'class="badge queued"' in text
     assert "1 image · 2 analyses · 3 annotations" in text
 
