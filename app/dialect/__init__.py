@@ -18,13 +18,16 @@ from app.dialect.reading import (
     table_of,
 )
 from app.dialect.sending import insert_missing, insert_rows
-from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
+from app.dialect.swap import Swap, version_of
+from app.dialect.transactions import LostRace, RetryingFlask, clock, clock_column, hold
 
 __all__ = [
     "AT_ONE_MOMENT",
     "READING",
     "TIME_LIMITS",
+    "LostRace",
     "RetryingFlask",
+    "Swap",
     "clock",
     "clock_column",
     "derived",
@@ -46,4 +49,5 @@ __all__ = [
     "read_columns",
     "rows_in_order",
     "table_of",
+    "version_of",
 ]

@@ -9,6 +9,7 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Executable,
     Row,
     Select,
     SQLColumnExpression,
@@ -76,7 +77,7 @@ def rows_in_order(
     return next(parts_in_order(connection, statement, values=values), ())
 
 
-def read_alone(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+def read_alone(statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """The rows of one statement that needs nothing of the session's transaction and is not seen by it."""
     with db.engine.connect() as connection:
         connection.execution_options(**ALONE[connection.dialect.name])
