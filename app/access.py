@@ -72,6 +72,26 @@ def project_for(principal: Principal, project_id: UUID, role: Role = Role.VIEWER
     return project
 
 
+def project_and_role(principal: Principal, project_id: UUID) -> tuple[Project, Role]:
+    """A project that a person may read, and what they are in it, for a page that shows both: in one statement."""
+    user_id = principal.user.id if principal.user else None
+    row = db.session.execute(_WITH_ROLE, {"project_id": project_id, "user_id": user_id}).one_or_none()
+    if row is None:
+        raise NotFound("There is no such project.")
+    project, role = row
+    if principal.user is not None and principal.user.is_admin:
+        return project, Role.OWNER
+    if role is None:
+        raise Forbidden("You have no access to this.")
+    return project, Role(role)
+
+
+_MINE = and_(Membership.project_id == Project.id, Membership.user_id == bindparam("user_id"))
+_WITH_ROLE = (
+    select(Project, Membership.role).outerjoin(Membership, _MINE).where(Project.id == bindparam("project_id"))
+)
+
+
 def projects_for(principal: Principal, project_ids: Collection[UUID]) -> list[Project]:
     """These projects by name, all of them readable by this person; NotFound when one is not."""
     statement = projects_of(principal).where(Project.id.in_(project_ids))

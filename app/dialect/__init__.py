@@ -7,13 +7,16 @@ from app.dialect.reading import (
     alone,
     derived,
     found_by_key,
+    in_each,
     is_none_of,
+    is_one_of,
     keep_to_order,
     octets,
     parts_in_order,
     prefer_indexes,
     read_alone,
     rows_in_order,
+    table_of,
 )
 from app.dialect.sending import insert_missing, insert_rows
 from app.dialect.swap import Swap, version_of
@@ -31,9 +34,11 @@ __all__ = [
     "derived",
     "found_by_key",
     "hold",
+    "in_each",
     "insert_missing",
     "insert_rows",
     "is_none_of",
+    "is_one_of",
     "keep_to_order",
     "lift_time_limits",
     "octets",
@@ -44,5 +49,6 @@ __all__ = [
     "read_alone",
     "read_columns",
     "rows_in_order",
+    "table_of",
     "version_of",
 ]

@@ -5,6 +5,7 @@ from contextlib import closing
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     ColumnElement,
     Connection,
@@ -12,12 +13,19 @@ from sqlalchemy import (
     Row,
     Select,
     SQLColumnExpression,
+    String,
+    Subquery,
+    TableValuedAlias,
+    any_,
+    bindparam,
     cast,
     func,
     select,
     true,
     type_coerce,
+    union_all,
 )
+from sqlalchemy.orm import InstrumentedAttribute
 
 from app.dialect.connections import ALONE
 from app.extensions import db
@@ -115,6 +123,37 @@ def found_by_key(
     value = cast(wanted.c.value, key.type)
     each = select(*columns).where(among, key.between(value, value)).order_by(key).limit(1).lateral()
     return select(each).select_from(wanted.join(each, true()))
+
+
+def in_each(read: Callable[[Any], Select[Any]], texts: Sequence[str]) -> Subquery:
+    """What `read` selects for each of these texts, one after the other; it may have an order and a LIMIT.
+
+    PostgreSQL plans the one statement for all: a page of a list in any status takes 2.1 instead of 5.0 ms, most of
+    which went into the plans of five. SQLite, which has no LATERAL, puts them together.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return union_all(*(select(read(one).subquery()) for one in texts)).subquery()
+    each = table_of(texts)
+    part = read(each.c.value).correlate(each).lateral()
+    return select(part).select_from(each.join(part, true())).subquery()
+
+
+def table_of(texts: Sequence[str]) -> TableValuedAlias:
+    """A row for each of these texts, with the column `value`. SQLAlchemy compiles VALUES anew every time."""
+    if db.engine.dialect.name == "sqlite":
+        return func.json_each(type_coerce(list(texts), JSON)).table_valued("value")
+    return func.unnest(cast(list(texts), ARRAY(String))).table_valued("value").render_derived()
+
+
+def is_one_of(key: InstrumentedAttribute[Any], name: str) -> ColumnElement[bool]:
+    """Whether a key is one of the list that is the parameter of this name.
+
+    To PostgreSQL they go as one array: psycopg parses a statement of more than 50 parameters anew every time. What the
+    cards of 60 images take of Python went from 1.9 to 1.5 ms.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return key.in_(bindparam(name, expanding=True))
+    return key == any_(bindparam(name, type_=ARRAY(key.type)))
 
 
 def is_none_of(

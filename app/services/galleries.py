@@ -4,17 +4,29 @@ A page is read along an index from that place, so the last one takes as long as 
 looked for first: when it is little, all of it is known, and no walk past others is needed.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, SQLColumnExpression, func, select, true, tuple_
+from sqlalchemy import (
+    ColumnElement,
+    Executable,
+    Select,
+    bindparam,
+    func,
+    select,
+    true,
+    tuple_,
+)
 
 from app import dialect
-from app.extensions import db
 from app.models import Analysis, Image, Status
 from app.models.analyses import LIVE
+from app.models.groups import PENDING
+from app.services import made_once
 from app.services.counting import Count
 from app.services.listed import in_each
 
@@ -22,15 +34,15 @@ LOOKED = 1000  # at so many analyses, or images, before they count as many
 
 
 class Order(NamedTuple):
-    key: SQLColumnExpression[Any]
+    key: Any
     descending: bool = False
 
     def by(self, key: Any, row_id: Any, *, backwards: bool = False) -> list[Any]:
         return [one.desc() if self.descending != backwards else one for one in (key, row_id)]
 
-    def beyond(
-        self, key: Any, row_id: Any, place: tuple[Any, UUID], *, backwards: bool
-    ) -> ColumnElement[bool]:
+    def beyond(self, key: Any, row_id: Any, *, backwards: bool = False) -> ColumnElement[bool]:
+        """Than the place with the parameters `place_key` and `place_id`."""
+        place = bindparam("place_key", type_=self.key.type), bindparam("place_id", type_=Image.id.type)
         here, there = tuple_(key, row_id), tuple_(*place)
         return here < there if self.descending != backwards else here > there
 
@@ -40,6 +52,18 @@ SORTS = {
     "oldest": Order(Image.created_at),
     "name": Order(func.lower(Image.filename)),
 }
+
+
+class Shape(NamedTuple):
+    """By what a statement narrows; to which values, it is told when it is asked."""
+
+    text: bool
+    status: bool
+    model: bool
+
+    @property
+    def of_analyses(self) -> bool:
+        return self.status or self.model
 
 
 @dataclass(frozen=True)
@@ -52,12 +76,18 @@ class Filter:
     sort: str = "newest"
 
     @property
-    def narrows(self) -> bool:
-        return bool(self.text or self.of_analyses)
+    def shape(self) -> Shape:
+        return Shape(bool(self.text), bool(self.status), bool(self.model))
 
     @property
-    def of_analyses(self) -> bool:
-        return bool(self.status or self.model)
+    def narrows(self) -> bool:
+        return any(self.shape)
+
+    @property
+    def values(self) -> Mapping[str, Any]:
+        """The parameters of every statement about it. In the text nothing stands for other text."""
+        text = self.text.replace("/", "//").replace("%", "/%").replace("_", "/_")
+        return {"text": text, "status": self.status, "model": self.model}
 
 
 @dataclass(frozen=True)
@@ -69,7 +99,7 @@ class Place:
 
 
 class Page(NamedTuple):
-    images: Sequence[Image]
+    images: Sequence[Any]  # of `id filename width height`
     more: bool  # in the direction in which it was read
     is_placed: bool = True  # False: the project has no image where it should begin, and nothing was read
 
@@ -85,28 +115,26 @@ class Found:
 
     def page(self, *, limit: int, place: Place | None = None, skip: int = 0) -> Page:
         """From the place on, or without one from the beginning."""
-        order, backwards = SORTS[self.wanted.sort], bool(place and place.backwards)
-        here = _place(self.project_id, order, place) if place else None
-        if place and not here:
-            return Page((), more=False, is_placed=False)
-        by_time = self.wanted.of_analyses and not self.wanted.text and self.wanted.sort != "name"
-        if self.ids is None and by_time:
-            statement = _of_analyses(self.project_id, self.wanted, here, backwards, skip + limit + 1)
+        sort, backwards = self.wanted.sort, bool(place and place.backwards)
+        values = {"project_id": self.project_id, **self.wanted.values, "skip": skip, "most": limit + 1}
+        if place:
+            of_it = {"project_id": self.project_id, "image_id": place.image_id}
+            if not (here := made_once.rows(_PLACES[sort], **of_it)):
+                return Page((), more=False, is_placed=False)
+            values |= {"place_key": here[0][0], "place_id": place.image_id}
+        shape = self.wanted.shape
+        if self.ids is not None:
+            dialect.keep_to_order(False)  # few are sorted: in their order all others would be passed
+            values["ids"] = self.ids
+            statement = _page(sort, backwards, bool(place), None)
+        elif shape.of_analyses and not shape.text and sort != "name":
+            values["of_each"] = skip + limit + 1
+            statement = _page_of_analyses(sort, backwards, bool(place), shape)
         else:
-            if self.ids is not None:
-                dialect.keep_to_order(False)  # few are sorted: in their order all others would be passed
-            statement = _live(self.project_id).where(*self._clauses())
-            if here:
-                statement = statement.where(order.beyond(order.key, Image.id, here, backwards=backwards))
-            statement = statement.order_by(*order.by(order.key, Image.id, backwards=backwards))
-        rows = db.session.scalars(statement.offset(skip).limit(limit + 1)).all()
+            statement = _page(sort, backwards, bool(place), shape)
+        rows = made_once.rows(statement, **values)
         page = rows[:limit]
         return Page(page[::-1] if backwards else page, len(rows) > limit)
-
-    def _clauses(self) -> list[ColumnElement[bool]]:
-        if self.ids is not None:
-            return [Image.id.in_(self.ids)]
-        return [*_named(self.wanted), *_has(self.project_id, self.wanted)]
 
 
 def find(project_id: UUID, wanted: Filter, images: Count) -> Found:
@@ -114,111 +142,134 @@ def find(project_id: UUID, wanted: Filter, images: Count) -> Found:
     if not wanted.narrows:
         return Found(project_id, wanted, images)
     dialect.keep_to_order()
-    number = 0
-    if wanted.of_analyses:
-        looked, number = _look(project_id, wanted)
+    number, shape = 0, wanted.shape
+    values = {"project_id": project_id, **wanted.values, "most": LOOKED + 1}
+    if shape.of_analyses:
+        looked, number = made_once.rows(_look(shape), **values)[0]
         if looked <= LOOKED:
-            some = _images_of(project_id, wanted)
+            some = list({row[0] for row in made_once.rows(_images_of(shape), **values) if row.named})
             return Found(project_id, wanted, Count(len(some)), some)
-    if wanted.text:
-        clauses = (*_named(wanted), *_has(project_id, wanted))
-        named = _live(project_id).where(*clauses).with_only_columns(Image.id).limit(LOOKED + 1)
-        some = list(db.session.scalars(named))
+    if shape.text:
+        some = [row[0] for row in made_once.rows(_named_images(shape), **values)]
         if len(some) <= LOOKED:
             return Found(project_id, wanted, Count(len(some)), some)
         number = LOOKED
     return Found(project_id, wanted, Count(number // 100 * 100 or number, more=True))
 
 
-def _look(project_id: UUID, wanted: Filter) -> tuple[int, int]:
-    """How many of the first LOOKED analyses, and one more, are wanted whatever the text, and of how many images."""
-    first = _analyses(project_id, wanted).with_only_columns(Analysis.image_id).limit(LOOKED + 1).subquery()
-    row = db.session.execute(select(func.count(), func.count(first.c.image_id.distinct()))).one()
-    return row[0], row[1]
+# --- the statements, each made when it is first asked -------------------------------------------------------------
 
 
-def _images_of(project_id: UUID, wanted: Filter) -> list[UUID]:
+@made_once.statement
+def _look(shape: Shape) -> Executable:
+    """How many of the first analyses are wanted whatever the text, and of how many images."""
+    first = _analyses(shape).with_only_columns(Analysis.image_id).limit(bindparam("most")).subquery()
+    return select(func.count(), func.count(first.c.image_id.distinct()))
+
+
+@made_once.statement
+def _images_of(shape: Shape) -> Executable:
     """The images of all analyses that are wanted, of which there are few."""
-    is_named = _named(wanted)[0] if wanted.text else true()
-    statement = _analyses(project_id, wanted).with_only_columns(Analysis.image_id, is_named.label("named"))
-    return list({row.image_id for row in db.session.execute(statement) if row.named})
+    is_named = _is_named() if shape.text else true()
+    return _analyses(shape).with_only_columns(Analysis.image_id, is_named.label("named"))
 
 
-def _analyses(project_id: UUID, wanted: Filter) -> Select[Any]:
-    """Along an index, and no other way."""
-    clauses = [Analysis.project_id == project_id, *LIVE]
-    if wanted.status:
-        clauses.append(Analysis.status == wanted.status)
-    if wanted.model:
-        clauses.append(Analysis.model_name == wanted.model)
-    along = (Analysis.status, Analysis.image_created_at, Analysis.image_id)
-    return select(Analysis.id).join(Analysis.image).where(*clauses).order_by(*along)
+@made_once.statement
+def _named_images(shape: Shape) -> Executable:
+    return _live(Image.id).where(_is_named(), *_has(shape)).limit(bindparam("most"))
 
 
-def _of_analyses(
-    project_id: UUID, wanted: Filter, here: tuple[Any, UUID] | None, backwards: bool, limit: int
-) -> Select[Image]:
+@made_once.statement
+def _page(sort: str, backwards: bool, placed: bool, shape: Shape | None) -> Executable:
+    """Images in an order: those of a shape, or those that are known."""
+    order = SORTS[sort]
+    statement = _live(Image.id, Image.filename, Image.width, Image.height)
+    if shape is None:
+        statement = statement.where(dialect.is_one_of(Image.id, "ids"))
+    else:
+        statement = statement.where(*[_is_named()] * shape.text, *_has(shape))
+    if placed:
+        statement = statement.where(order.beyond(order.key, Image.id, backwards=backwards))
+    ordered = statement.order_by(*order.by(order.key, Image.id, backwards=backwards))
+    return ordered.offset(bindparam("skip")).limit(bindparam("most"))
+
+
+@made_once.statement
+def _page_of_analyses(sort: str, backwards: bool, placed: bool, shape: Shape) -> Executable:
     """Images along the index that has them in the order of time for each status."""
-    order = SORTS[wanted.sort]
+    order = SORTS[sort]
     keys = (Analysis.image_created_at, Analysis.image_id)
+    of_each: Any = bindparam("of_each")
 
     def read(part: Any) -> Select[Any]:
-        if here:
-            part = part.where(order.beyond(*keys, here, backwards=backwards))
+        if placed:
+            part = part.where(order.beyond(*keys, backwards=backwards))
         distinct: Select[Any] = part.with_only_columns(*keys).distinct()
-        return distinct.order_by(*order.by(*keys, backwards=backwards)).limit(limit)
+        return distinct.order_by(*order.by(*keys, backwards=backwards)).limit(of_each)
 
-    first = in_each(project_id, wanted.status, wanted.model or None, read)
+    first = in_each(read, status=shape.status, model=shape.model)
     places = select(first.c.image_created_at.label("at"), first.c.image_id.label("id")).distinct()
     ordered = places.order_by(
         *order.by(places.selected_columns.at, places.selected_columns.id, backwards=backwards)
     )
-    page = ordered.limit(limit).subquery()
-    statement = select(Image).join(page, page.c.id == Image.id)
-    return statement.order_by(*order.by(page.c.at, page.c.id, backwards=backwards))
+    page = ordered.limit(of_each).subquery()
+    statement = select(Image.id, Image.filename, Image.width, Image.height).join(page, page.c.id == Image.id)
+    statement = statement.order_by(*order.by(page.c.at, page.c.id, backwards=backwards))
+    return statement.offset(bindparam("skip")).limit(bindparam("most"))
 
 
-def _live(project_id: UUID) -> Select[Image]:
-    return select(Image).where(Image.project_id == project_id, Image.deleted_at.is_(None))
+def _analyses(shape: Shape) -> Select[Any]:
+    """Along an index, and no other way."""
+    clauses = [Analysis.project_id == bindparam("project_id"), *LIVE, *_fits(shape)]
+    along = (Analysis.status, Analysis.image_created_at, Analysis.image_id)
+    return select(Analysis.id).join(Analysis.image).where(*clauses).order_by(*along)
 
 
-def _named(wanted: Filter) -> list[ColumnElement[bool]]:
-    return [Image.filename.icontains(wanted.text, autoescape=True)] if wanted.text else []
+def _fits(shape: Shape) -> list[ColumnElement[bool]]:
+    fits = [Analysis.status == bindparam("status")] * shape.status
+    return fits + [Analysis.model_name == bindparam("model")] * shape.model
 
 
-def _has(project_id: UUID, wanted: Filter) -> list[ColumnElement[bool]]:
+def _live(*columns: Any) -> Select[Any]:
+    return select(*columns).where(Image.project_id == bindparam("project_id"), Image.deleted_at.is_(None))
+
+
+def _is_named() -> ColumnElement[bool]:
+    return Image.filename.icontains(bindparam("text"), escape="/")
+
+
+def _has(shape: Shape) -> list[ColumnElement[bool]]:
     """Whether it has such an analysis, asked image by image: PostgreSQL makes a join of an EXISTS, and reads all."""
-    if not wanted.of_analyses:
+    if not shape.of_analyses:
         return []
-    statuses = [wanted.status] if wanted.status else list(Status)
     clauses = [
-        Analysis.project_id == project_id,
-        Analysis.status.in_(statuses),
+        Analysis.project_id == bindparam("project_id"),
+        *([] if shape.status else [Analysis.status.in_(list(Status))]),
         Analysis.image_created_at == Image.created_at,
         Analysis.image_id == Image.id,
         Analysis.deleted_at.is_(None),
     ]
-    if wanted.model:
-        clauses.append(Analysis.model_name == wanted.model)
-    one = select(Analysis.id).where(*clauses).correlate(Image).limit(1)
+    one = select(Analysis.id).where(*clauses, *_fits(shape)).correlate(Image).limit(1)
     return [one.scalar_subquery().is_not(None)]
 
 
-def _place(project_id: UUID, order: Order, place: Place) -> tuple[Any, UUID] | None:
-    """Where in the order an image of the project stands, also one that was deleted."""
-    of_it = (Image.id == place.image_id, Image.project_id == project_id)
-    row = db.session.execute(select(order.key, Image.id).where(*of_it)).one_or_none()
-    return (row[0], row[1]) if row else None
+# where in an order an image of the project stands, also one that was deleted
+_PLACES = {
+    sort: select(order.key).where(
+        Image.id == bindparam("image_id"), Image.project_id == bindparam("project_id")
+    )
+    for sort, order in SORTS.items()
+}
 
 
 # --- what is shown beside them -----------------------------------------------------------------------------------
 
 
 class Card(NamedTuple):
-    """Of the analyses of an image: the newest ones as rows of `id status model_name`, how many there are, whether one
-    has not ended, and how many annotations they have together."""
+    """Of the analyses of an image: status and model of the newest ones, how many there are, whether one has not ended,
+    and how many annotations they have together."""
 
-    newest: Sequence[Any] = ()
+    newest: tuple[tuple[str, str], ...] = ()
     analyses: int = 0
     is_running: bool = False
     annotations: int = 0
@@ -226,21 +277,36 @@ class Card(NamedTuple):
 
 def cards(image_ids: Sequence[UUID], shown: int) -> dict[UUID, Card]:
     """Of each image that has analyses, with the `shown` newest of them."""
-    pending = [status.value for status in Status if not status.is_terminal]
-    of_image: dict[str, Any] = {"partition_by": Analysis.image_id}
+    found: dict[UUID, Card] = {}
+    for image_id, some in groupby(made_once.rows(_cards(), image_ids=image_ids, shown=shown), itemgetter(0)):
+        rows = list(some)
+        _, _, _, analyses, annotations, pending = rows[0]
+        newest = tuple((row[1], row[2]) for row in rows)
+        found[image_id] = Card(newest, analyses, pending > 0, int(annotations))
+    return found
+
+
+@made_once.statement
+def _cards() -> Executable:
+    """One window for all of it, as PostgreSQL needs a half more for two."""
     newest_first = (Analysis.created_at.desc(), Analysis.id.desc())
-    whole = select(
-        *(Analysis.image_id, Analysis.id, Analysis.status, Analysis.model_name),
-        func.row_number().over(order_by=newest_first, **of_image).label("place"),
-        func.count().over(**of_image).label("analyses"),
-        func.sum(Analysis.annotation_count).over(**of_image).label("annotations"),
-        func.count().filter(Analysis.status.in_(pending)).over(**of_image).label("pending"),
-    ).where(Analysis.image_id.in_(image_ids), Analysis.deleted_at.is_(None))
-    found = whole.subquery()
-    rows: dict[UUID, list[Any]] = {}
-    for row in db.session.execute(select(found).where(found.c.place <= shown).order_by(found.c.place)):
-        rows.setdefault(row.image_id, []).append(row)
-    return {
-        image_id: Card(some, some[0].analyses, some[0].pending > 0, int(some[0].annotations))
-        for image_id, some in rows.items()
+    of_image: dict[str, Any] = {
+        "partition_by": Analysis.image_id,
+        "order_by": newest_first,
+        "rows": (None, None),
     }
+    whole = (
+        select(
+            *(Analysis.image_id, Analysis.status, Analysis.model_name, Analysis.created_at, Analysis.id),
+            func.row_number().over(**of_image).label("place"),
+            func.count().over(**of_image).label("analyses"),
+            func.sum(Analysis.annotation_count).over(**of_image).label("annotations"),
+            func.count().filter(Analysis.status.in_(PENDING)).over(**of_image).label("pending"),
+        )
+        .where(dialect.is_one_of(Analysis.image_id, "image_ids"), Analysis.deleted_at.is_(None))
+        .subquery()
+    )
+    one = whole.c
+    shown = select(one.image_id, one.status, one.model_name, one.analyses, one.annotations, one.pending)
+    ordered = shown.order_by(one.image_id, one.created_at.desc(), one.id.desc())
+    return ordered.where(one.place <= bindparam("shown"))

@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, select, update
+from sqlalchemy import ColumnElement, Select, bindparam, func, select, update
 from sqlalchemy.orm import aliased, contains_eager
 
 from app import dialect
@@ -19,6 +19,7 @@ from app.models import Analysis, Group, Image, Status
 from app.models.analyses import LIVE
 from app.models.columns import new_id, now
 from app.models.groups import PENDING, Counts
+from app.services import made_once
 from app.services.newest_first import Place, beside
 
 ROWS = 500  # of analyses that are given their group at once
@@ -52,16 +53,19 @@ def page(
 
 def are_there(project_id: UUID) -> bool:
     """Whether the project has a group to list."""
-    return db.session.scalar(_of_project(project_id).with_only_columns(Group.id).limit(1)) is not None
+    return bool(made_once.rows(_ONE_OF_PROJECT, project_id=project_id))
 
 
-def _of_project(project_id: UUID) -> Select[Group]:
+def _of_project(project_id: Any) -> Select[Group]:
     """Whether something is left of one is asked group by group: PostgreSQL would make a join of an EXISTS, and read all
     analyses for it. Asked for the first in time: of any, it reads analyses from the first of all until it meets one of
     a group that it takes for large."""
     of_it = select(Analysis.id).join(Analysis.image).where(Analysis.group_row_id == Group.id, *LIVE)
     first = of_it.correlate(Group).order_by(Analysis.created_at, Analysis.id).limit(1)
     return select(Group).where(Group.project_id == project_id, first.scalar_subquery().is_not(None))
+
+
+_ONE_OF_PROJECT = _of_project(bindparam("project_id")).with_only_columns(Group.id).limit(1)
 
 
 def counts(group_row_ids: Sequence[UUID]) -> dict[UUID, Counts]:

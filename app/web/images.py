@@ -38,7 +38,8 @@ def upload_images(project_id: UUID) -> Response:
         text = render_template("projects/_refused.html", refused=refused, kept=kept) if refused else ""
         return Response(text, 422 if refused else 204)
     if refused:
-        return project_page(project, 422, refused=refused, kept=kept)
+        role = access.role_in(principal(), project.id)
+        return project_page(project, role, 422, refused=refused, kept=kept)
     flash(f"{kept} image{'' if kept == 1 else 's'} uploaded.")
     return see_other(url_for("web.show_project", project_id=project.id))
 

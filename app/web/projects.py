@@ -9,7 +9,7 @@ from app import access
 from app.errors import InvalidPayload
 from app.extensions import db
 from app.guards import principal
-from app.models import Project
+from app.models import Project, Role
 from app.responses import asked_by_htmx, page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
@@ -46,16 +46,16 @@ def create_project() -> Response:
 
 @web.get("/projects/<uuid:project_id>")
 def show_project(project_id: UUID) -> Response:
-    return project_page(access.project_for(principal(), project_id))
+    return project_page(*access.project_and_role(principal(), project_id))
 
 
-def project_page(project: Project, status: int = 200, **more: Any) -> Response:
+def project_page(project: Project, role: Role | None, status: int = 200, **more: Any) -> Response:
     """The gallery; as the answer to a poll that names the version shown, 204 when nothing changed."""
     ml = current_app.config["ML_ANALYSIS_ENABLED"]
     gallery = Gallery.load(project, read_query(request.args, ml=ml), moment(), ml=ml)
-    if request.args.get("version") == gallery.version and asked_by_htmx():
+    version = request.args.get("version")
+    if version and version == gallery.version and asked_by_htmx():
         return Response(status=204)
-    role = access.role_in(principal(), project.id)
     page = ("projects/show.html", "projects/_gallery.html")
     grouped = ml and groups.are_there(project.id)
     return page_or(*page, status, project=project, gallery=gallery, role=role, grouped=grouped, **more)

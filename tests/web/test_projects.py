@@ -116,7 +116,7 @@ def test_a_card_has_a_thumbnail_a_size_and_a_badge_for_each_analysis(
     world.analysis(image, "queued", model_name="moss-net")
     text = viewer.client.get(f"/projects/{project.id}").text
     assert f"/images/{image.id}/preview" in text
-    assert "64 × 48 · 3 annotations" in text
+    assert "64 × 48 · 3\N{NO-BREAK SPACE}annotations" in text
     assert 'class="badge completed"' in text and 'class="badge queued"' in text
     assert "1 image · 2 analyses · 3 annotations" in text
 
@@ -139,6 +139,7 @@ def varied(world: World, project: Project) -> str:
         ("q=OAK", ["oak.png"]),
         ("q=%25", ["ash_50%.png"]),
         ("q=_", ["ash_50%.png"]),
+        ("q=/", []),
         ("state=failed", ["Beech.png"]),
         ("model=leaf-net", ["oak.png"]),
         ("state=completed&model=moss-net", []),
@@ -196,7 +197,7 @@ def test_the_gallery_asks_the_database_a_fixed_number_of_times(
     few = queries()
     for _ in range(6):
         world.analysis(world.image(project), "completed")
-    assert queries() == few
+    assert queries() == few <= 9
 
 
 def test_without_the_feature_there_is_no_trace_of_it(
