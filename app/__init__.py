@@ -40,7 +40,7 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     if hops := settings["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
-    app.session_interface = sessions.Sessions()
+    app.session_interface = sessions.Sessions(app)
     app.extensions["clock"] = lambda: datetime.now(UTC)
     app.extensions["storage"] = storage.from_config(
         app.config, app.instance_path, lambda: app.extensions["clock"]().timestamp()
