@@ -157,14 +157,19 @@ def _is_finite(value: object) -> bool:
 
 
 def _note(response: Response) -> Response:
+    rule, quiet = request.url_rule, request.endpoint in ("static", "ops.show_health", "ops.show_readiness")
+    note(request.environ, rule.rule if rule else None, quiet=quiet)
+    return response
+
+
+def note(environ: "WSGIEnvironment", route: str | None, *, quiet: bool = False) -> None:
     """Leaves what only the app knows for the line. The route is the rule, which holds nothing a caller wrote."""
-    request.environ[NOTE] = {
+    environ[NOTE] = {
         "request_id": g.get("request_id"),
         "actor": g.get("actor") or getattr(g.get("principal"), "actor", "anonymous"),
-        "route": request.url_rule.rule if request.url_rule else None,
-        "quiet": request.endpoint in ("static", "ops.show_health", "ops.show_readiness"),
+        "route": route,
+        "quiet": quiet,
     }
-    return response
 
 
 class RequestLog:

@@ -43,11 +43,22 @@ class Sessions(SecureCookieSessionInterface):
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if session.accessed and session.permanent:
-            _renew(session, response, int(app.extensions["clock"]().timestamp()) // DAY)
+            _renew(session, response, day(app))
         if session.modified:
             super().save_session(app, session, response)
         elif session.accessed:
             part_people(response)
+
+
+def of(app: Flask, request: Request) -> SecureCookieSession:
+    """The session that a request is sent in, where nothing has opened it yet."""
+    opened: SecureCookieSession = app.session_interface.open_session(app, request)  # type: ignore[assignment]
+    return opened
+
+
+def day(app: Flask) -> int:
+    """A session that names another one gets a new cookie with the next answer."""
+    return int(app.extensions["clock"]().timestamp()) // DAY
 
 
 def part_people(response: Response) -> None:
@@ -59,7 +70,7 @@ def part_people(response: Response) -> None:
         response.vary.add("Cookie")
 
 
-def _renew(session: SessionMixin, response: Response, day: int) -> None:
+def _renew(session: SessionMixin, response: Response, today: int) -> None:
     """Changes the session with the first answer of a day that is not kept."""
-    if session.get("day") != day and not response.cache_control.max_age:
-        session["day"] = day
+    if session.get("day") != today and not response.cache_control.max_age:
+        session["day"] = today
