@@ -8,8 +8,8 @@ import errno
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from secrets import token_hex
 from typing import Any, Protocol
-from uuid import uuid4
 
 import orjson
 from flask import (
@@ -336,7 +336,7 @@ def request_id(asked: Request) -> str:
     """Every request has an id: the caller's own if it has a sane form, else a new one."""
     sent = asked.headers.get("X-Request-ID", "")
     sane = 0 < len(sent) <= 64 and all(c.isascii() and (c.isalnum() or c in "._-") for c in sent)
-    return sent if sane else uuid4().hex
+    return sent if sane else token_hex(16)
 
 
 @cache

@@ -26,15 +26,10 @@ if TYPE_CHECKING:
 
 PANEL = re.compile(r"/images/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})/panel")
 ROUTE = "/images/<uuid:image_id>/panel"
-# a body, which may be too large; another person, whom a proxy names; a page that is restored; another protocol
+NO_BODY = (None, "", "0")
+# a body of any length; another person, whom a proxy names; a page that is restored; another protocol
 UNUSUAL = frozenset(
-    {
-        "CONTENT_LENGTH",
-        "HTTP_TRANSFER_ENCODING",
-        "HTTP_X_USER_EMAIL",
-        "HTTP_HX_HISTORY_RESTORE_REQUEST",
-        "HTTP_UPGRADE",
-    }
+    {"HTTP_TRANSFER_ENCODING", "HTTP_X_USER_EMAIL", "HTTP_HX_HISTORY_RESTORE_REQUEST", "HTTP_UPGRADE"}
 )
 
 
@@ -52,7 +47,9 @@ class Polls:
         panel = PANEL.fullmatch(environ["PATH_INFO"])
         if panel is None or environ["REQUEST_METHOD"] != "GET" or environ.get("HTTP_HX_REQUEST") != "true":
             return None
-        if not UNUSUAL.isdisjoint(environ) or not self._app.config["ML_ANALYSIS_ENABLED"]:
+        if environ.get("CONTENT_LENGTH") not in NO_BODY or not UNUSUAL.isdisjoint(environ):
+            return None
+        if not self._app.config["ML_ANALYSIS_ENABLED"]:
             return None
         request = self._app.request_class(environ)
         session = sessions.of(self._app, request)
