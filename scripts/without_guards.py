@@ -73,6 +73,12 @@ GUARDS = (
         ("tests/pipeline/test_store_annotations.py",),
     ),
     Guard(
+        "the version that a swap compares",
+        (("app/dialect/swap.py", ', version_of(table) == bindparam("version"))', ",)"),),
+        ("tests/pipeline/test_swapping.py",),
+        "postgresql",
+    ),
+    Guard(
         "the nonce row",
         (("app/pipeline/__init__.py", "    nonces.spend(g.uses)\n", ""),),
         ("tests/pipeline/test_v2.py",),

@@ -12,16 +12,20 @@ from app.dialect.reading import (
     parts_in_order,
     prefer_indexes,
     read_alone,
+    read_often,
     rows_in_order,
 )
 from app.dialect.sending import insert_missing, insert_rows
-from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
+from app.dialect.swap import Swap, version_of
+from app.dialect.transactions import LostRace, RetryingFlask, clock, clock_column, hold
 
 __all__ = [
     "AT_ONE_MOMENT",
     "READING",
     "TIME_LIMITS",
+    "LostRace",
     "RetryingFlask",
+    "Swap",
     "clock",
     "clock_column",
     "derived",
@@ -39,5 +43,7 @@ __all__ = [
     "probe",
     "read_alone",
     "read_columns",
+    "read_often",
     "rows_in_order",
+    "version_of",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Flask, request
+from flask import Flask, g, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import ColumnElement, func, null, select
 from sqlalchemy.exc import DBAPIError
@@ -44,6 +44,10 @@ def clock_column() -> ColumnElement[Any]:
     return null() if db.engine.dialect.name == "sqlite" else func.clock_timestamp()
 
 
+class LostRace(Exception):
+    """Somebody changed what was read without a lock, and nothing was written: the view has to take the lock."""
+
+
 class RetryingFlask(Flask):
     """Runs the view again, in a new transaction, when PostgreSQL chose its transaction as the one to give way.
 
@@ -60,9 +64,12 @@ class RetryingFlask(Flask):
         for _ in range(0 if several else TRIES - 1):
             try:
                 return super().dispatch_request()
+            except LostRace:
+                db.session.rollback()
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in RETRYABLE:
                     raise
                 db.session.rollback()
                 time.sleep(random.uniform(0.01, 0.1))  # so that two that met do not meet again
+            g.takes_lock = True
         return super().dispatch_request()

@@ -4,7 +4,7 @@ from flask import Blueprint, current_app, g, request
 
 from app import guards
 from app.extensions import db
-from app.services import nonces
+from app.services import nonces, swapping
 from app.services.leases import Proof
 
 pipeline = Blueprint("pipeline", __name__, url_prefix="/api")
@@ -12,9 +12,13 @@ pipeline.before_request(guards.pipeline_caller)
 
 
 def commit() -> None:
-    """Keeps what was done, and that this signature has been used for it, both or neither. Raises Replay."""
+    """Keeps what was done, and that this signature has been used for it, both or neither.
+
+    Raises Replay, and LostRace (see services/swapping.py).
+    """
     nonces.spend(g.uses)
-    db.session.commit()
+    if not swapping.end():
+        db.session.commit()
 
 
 def lease_proof() -> Proof:

@@ -27,7 +27,7 @@ from app.pipeline import commit, lease_proof, pipeline
 from app.responses import answer
 from app.schemas.analyses import AnalysisWrittenOut, CreateAnalysis, Finalize, SetStatus, analysis_out
 from app.schemas.base import load
-from app.services import analyses, artifacts, snapshots
+from app.services import analyses, artifacts, snapshots, swapping
 
 
 @pipeline.post("/images/<uuid:image_id>/analyses")
@@ -87,12 +87,12 @@ def set_status(analysis_id: UUID) -> Response:
     `queued` may become `processing` or `canceled`; `processing` may become `completed`, `failed` or `canceled`. The
     same status again changes nothing.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, swap=True)
     values, ignored = load(SetStatus, g.body)
     unsigned = not principal().signed and current_app.config["ML_PIPELINE_REQUIRE_HMAC"]
     if unsigned and values["status"] is not Status.CANCELED:
         raise Forbidden("Without a signature an analysis can only be canceled.")
-    found = _look_up_artifacts(analysis) if values["status"].is_terminal else {}
+    found = _look_up_artifacts(analysis) if values["status"].is_terminal else None
     analyses.set_status(analysis, **values, found=found, by=principal(), proof=lease_proof())
     return _committed(analysis, ignored)
 
@@ -112,20 +112,22 @@ def finalize_analysis(analysis_id: UUID) -> Response:
 
     Every artifact that an annotation names must have been uploaded. The same end again changes nothing.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, swap=True)
     values, ignored = load(Finalize, g.body)
     found = _look_up_artifacts(analysis)
     analyses.finalize(analysis, **values, found=found, by=principal(), proof=lease_proof())
     return _committed(analysis, ignored)
 
 
-def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found]:
+def _look_up_artifacts(analysis: Analysis) -> dict[str, artifacts.Found] | None:
     """What the storage holds of the artifacts; nothing is held in the database while it is asked.
 
-    Where there are none it is not asked, and the analysis stays held, so that none can come."""
+    None where there are none. Then it is not asked, and no annotation can come that names one, or the race is lost.
+    What is presigned just now may be written down by the sweeper, as what is uploaded later."""
     wanted = artifacts.paths(analysis.id)
     if not wanted:
-        return {}
+        return None
+    swapping.give_up()
     db.session.rollback()
     return artifacts.look_up(wanted, storage.current())
 

@@ -36,7 +36,7 @@ def presign_artifact(analysis_id: UUID) -> Response:
     One PUT of the bytes to `upload_url`, with exactly the `headers` of this answer, stores it. The same file name again
     is the same path with a fresh address.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, swap=True)
     values, ignored = load(Presign, g.body)
     most = current_app.config["MAX_REQUEST_BYTES"]
     if (values["size"] or 0) > most:

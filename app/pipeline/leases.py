@@ -90,7 +90,7 @@ def keep_analysis(analysis_id: UUID) -> Response:
 
     Where somebody canceled the analysis meanwhile, the answer says so and nothing is extended.
     """
-    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, hold=True)
+    analysis = access.analysis_for(principal(), analysis_id, Role.EDITOR, swap=True)
     _, ignored = load(Heartbeat, g.body)
     ends, canceled = leases.heartbeat(analysis, lease_proof())
     commit()

@@ -180,12 +180,13 @@ def finalize(
     status: Status,
     error_message: str | None,
     expected_annotations: int | None,
-    found: Mapping[str, artifacts.Found],
+    found: Mapping[str, artifacts.Found] | None,
     *,
     by: Principal,
     proof: leases.Proof,
 ) -> Analysis:
-    """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand.
+    """Ends the analysis; `found` is what the storage holds of its artifacts, looked up beforehand, or None where it was
+    seen to have none under the same lock.
 
     Raises LeaseLost, IllegalTransition, or Conflict when the count is another or a referenced artifact is not there.
     """
@@ -201,8 +202,9 @@ def finalize(
             expected=expected_annotations,
             actual=analysis.annotation_count,
         )
-    artifacts.refuse_missing(analysis, found)
-    artifacts.write_down(analysis, found)
+    if found is not None:
+        artifacts.refuse_missing(analysis, found)
+        artifacts.write_down(analysis, found)
     states.changed(analysis, before, error_message, by=by)
     write(analysis)
     return analysis

@@ -9,13 +9,13 @@ from uuid import UUID
 
 from sqlalchemy import Row, Select, bindparam, select, update
 
-from app.dialect import insert_missing
 from app.errors import Conflict, StorageUnavailable
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Principal
 from app.models.artifacts import CONTENT_TYPES, EXTENSIONS, FILENAME
 from app.models.columns import new_id, now
-from app.services import audit
+from app.services import audit, swapping
+from app.services.swapping import insert_missing
 from app.storage import Storage
 
 # the paths in annotations and those announced, of the analyses `ids`; put together once
@@ -103,7 +103,7 @@ def _at(analysis: Analysis, path: str) -> Select[Artifact]:
 
 def paths(*analysis_ids: UUID) -> set[str]:
     """Every path of these analyses that was presigned or that an annotation refers to."""
-    return set(db.session.connection().scalars(_ALL, {"ids": analysis_ids}))
+    return {row.storage_path for row in swapping.read(_ALL, {"ids": analysis_ids})}
 
 
 def look_up(wanted: Iterable[str], storage: Storage) -> dict[str, Found]:

@@ -25,6 +25,7 @@ from app.models import (
     WebhookDelivery,
     WebhookTarget,
 )
+from app.services import swapping
 from app.services.newest_first import Place, beside
 
 SUBJECTS = {
@@ -152,7 +153,7 @@ def together() -> Iterator[None]:
 
 def _write(rows: list[dict[str, Any]]) -> None:
     """Past the unit of work: no row is ever changed."""
-    if rows:
+    if rows and not swapping.insert(AuditEvent, rows):
         db.session.connection().execute(_INSERT, rows)
 
 

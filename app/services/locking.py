@@ -16,6 +16,7 @@ from app.errors import Deleted, NotFound
 from app.extensions import db
 from app.models import Analysis, Image
 from app.models.analyses import LIVE
+from app.services import swapping
 
 Row = TypeVar("Row", bound=Any)
 
@@ -37,7 +38,7 @@ def lock(row: Row, *, referred_to: bool = False, deleted: bool = False) -> Row:
     unless it is locked for just that (`deleted`). SQLite locks the whole database when the transaction begins, so
     nothing is added.
     """
-    if not deleted and _held(row):
+    if not deleted and (swapping.of(row) or _held(row)):
         return row
     kind, identity = type(row), inspect(row).identity
     statement = select(kind).where(kind.id == identity[0]).with_for_update(key_share=referred_to)
@@ -67,7 +68,7 @@ def hold_at_once(analysis_id: UUID) -> Analysis | None:
 
 def clock_under_lock(analysis: Analysis) -> datetime:
     """The `dialect.clock` of when this transaction asked for the row, and got it."""
-    held = _held(analysis)
+    held = swapping.of(analysis) or _held(analysis)
     return held.moment if held else clock()
 
 
@@ -103,6 +104,9 @@ def write(row: Any) -> None:
     table: Table = state.mapper.local_table
     values = {name: state.dict[name] for name in state.committed_state}
     changed = {name: value for name, value in values.items() if value != state.committed_state[name]}
+    if change := swapping.of(row):
+        change.swap.values.update(changed)
+        return
     if changed:
         session.connection().execute(_update(table), {"row_id": row.id, **changed})
     for name, value in values.items():

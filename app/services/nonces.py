@@ -10,10 +10,10 @@ from datetime import datetime
 
 from sqlalchemy import select
 
-from app.dialect import insert_missing
 from app.errors import Replay
 from app.extensions import db
 from app.models import UsedNonce
+from app.services.swapping import insert_missing
 
 PLAIN_MACS = "plain"  # the scope of the MACs of the plain scheme; ids of keys have others
 

@@ -25,7 +25,7 @@ from app.extensions import db
 from app.models import SYSTEM, Analysis, Principal, Status, WebhookDelivery, WebhookTarget
 from app.models.columns import now
 from app.outgoing import without_secrets
-from app.services import audit
+from app.services import audit, swapping
 from app.services.locking import lock
 from app.services.newest_first import Place, beside
 
@@ -84,11 +84,10 @@ def announce(analysis: Analysis, project_id: UUID) -> None:
     moment = now()
     told = {name: getattr(analysis, name) for name in FIELDS} | {"project_id": project_id}
     body = orjson.dumps({"type": event, "timestamp": moment, "data": told}).decode()
-    db.session.add(
-        WebhookDelivery(
-            event=event, analysis_id=analysis.id, body=body, created_at=moment, next_attempt_at=moment
-        )
-    )
+    columns = {"event": event, "analysis_id": analysis.id, "body": body}
+    columns |= {"created_at": moment, "next_attempt_at": moment}
+    if not swapping.insert(WebhookDelivery, [columns]):
+        db.session.add(WebhookDelivery(**columns))
 
 
 # --- delivering --------------------------------------------------------------------------------------------------

@@ -14,12 +14,13 @@ from uuid import UUID
 import pytest
 from flask import Flask
 
-from app import signing
+from app import access, signing
+from app.dialect import LostRace
 from app.errors import LoupeError
 from app.extensions import db
 from app.models import Analysis, AuditEvent, Image, Principal, Status
 from app.models.columns import now
-from app.services import analyses, deletions, leases, overdue
+from app.services import analyses, deletions, leases, overdue, swapping
 from tests.factories import World
 from tests.support.database import KIND
 
@@ -70,6 +71,18 @@ def acts(app: Flask) -> dict[str, Callable[[UUID], Any]]:
         proof = leases.Proof(token, secret)
         analyses.finalize(analysis, Status.COMPLETED, None, None, {}, by=PIPELINE, proof=proof)
 
+    def swap(analysis_id: UUID) -> None:
+        """Ends it without a lock, as the view does it; who loses the race takes one."""
+        try:
+            analysis = access.analysis_for(PIPELINE, analysis_id, swap=True)
+            token = signing.lease_token(secret, analysis_id, 1) if analysis.lease_epoch else None
+            proof = leases.Proof(token, secret)
+            analyses.finalize(analysis, Status.COMPLETED, None, None, None, by=PIPELINE, proof=proof)
+            swapping.end()
+        except LostRace:
+            db.session.rollback()
+            finalize(analysis_id)
+
     def sweep(analysis_id: UUID) -> None:
         for kind in overdue.kinds(SETTINGS):
             kind.end(analysis_id)
@@ -79,6 +92,7 @@ def acts(app: Flask) -> dict[str, Callable[[UUID], Any]]:
         "cancel": lambda one: analyses.cancel(of(one), by=PERSON),
         "sweep": sweep,
         "finalize": finalize,
+        "swap": swap,
         "delete": lambda one: deletions.delete(of(one), at=now(), by=PERSON),
     }
 
@@ -136,7 +150,7 @@ def forget(app: Flask) -> Callable[[], None]:
     return run
 
 
-PAIRS = list(combinations_with_replacement(("claim", "cancel", "sweep", "finalize", "delete"), 2))
+PAIRS = list(combinations_with_replacement(("claim", "cancel", "sweep", "finalize", "swap", "delete"), 2))
 
 
 @pytest.mark.parametrize("rounds", [1, pytest.param(125, marks=pytest.mark.soak)])
