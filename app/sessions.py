@@ -19,8 +19,8 @@ REMEMBERED = 1_000  # cookies, of a few hundred bytes each
 class Sessions(SecureCookieSessionInterface):
     """As Flask has them with SESSION_REFRESH_EACH_REQUEST off, which writes the cookie when the session changed.
 
-    That a signature is right is remembered, as that never changes: to open a session takes 18 instead of 100 µs. How old
-    it is, is looked at each time, and whoever asks gets a copy of what the cookie holds.
+    That a signature is right is remembered, as that never changes: to open a session takes 18 instead of 100 µs. Its
+    age is looked at each time, and whoever asks gets a copy of what the cookie holds.
     """
 
     def __init__(self, app: Flask) -> None:
