@@ -14,6 +14,7 @@ from app.extensions import csrf, db, migrate
 from app.outgoing import Sender
 from app.pipeline import pipeline
 from app.web import web
+from app.web.polls import Polls
 
 ROOT = Path(__file__).parent.parent
 
@@ -37,10 +38,11 @@ def create_app(environ: Mapping[str, str] | None = None, instance_path: str | No
     app.config["SETTING_SOURCES"] = config.sources(environ, app.instance_path)
     for weakness in config.weaknesses(settings):
         app.logger.warning(weakness)
+    app.wsgi_app = Polls(app)  # type: ignore[method-assign]
     if hops := settings["TRUSTED_PROXIES"]:
         app.wsgi_app = ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops)  # type: ignore[method-assign]
 
-    app.session_interface = sessions.Sessions()
+    app.session_interface = sessions.Sessions(app)
     app.extensions["clock"] = lambda: datetime.now(UTC)
     app.extensions["storage"] = storage.from_config(
         app.config, app.instance_path, lambda: app.extensions["clock"]().timestamp()

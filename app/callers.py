@@ -1,5 +1,6 @@
 """Who a request proves to come from: a key, a reverse proxy's sign-in, a session, a signature."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from secrets import token_urlsafe
@@ -237,6 +238,10 @@ def by_session() -> User | None:
 
 
 def in_session() -> tuple[UUID, int] | None:
+    return person_of(session)
+
+
+def person_of(session: Mapping[str, Any]) -> tuple[UUID, int] | None:
     """The person's id and session version as the cookie has them, which is signed; whether they hold is not asked."""
     try:
         return UUID(session["user_id"]), int(session["version"])

@@ -12,9 +12,10 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TextIO
 
+import orjson
 from flask import Flask, Response, g, has_request_context, request
 
 if TYPE_CHECKING:
@@ -24,7 +25,9 @@ NAME = "loupe"  # of the handler, so that it is there once
 LONGEST = 8000  # characters of one text; of a traceback its end is kept, where the error stands
 NOTE = "loupe.request"  # what the app leaves in the WSGI environment for the line of the request
 
-_as_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False).encode
+PLAIN = frozenset({str, int, bool, type(None)})  # what any writer of JSON writes alike
+
+_as_ascii = json.JSONEncoder(ensure_ascii=True, allow_nan=False, separators=(",", ":")).encode
 _requests = logging.getLogger("app.requests")
 
 
@@ -82,9 +85,8 @@ class JsonLines(logging.Formatter):
     """`extra={"fields": {…}}` adds members; an exception is the member `exception` with type, message, traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
-        moment = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {
-            "time": moment.replace("+00:00", "Z"),
+            "time": f"{_second(int(record.created))}.{int(record.created % 1 * 1000):03}Z",
             "level": record.levelname,
             "logger": record.name,
             "process": record.process,
@@ -99,8 +101,25 @@ class JsonLines(logging.Formatter):
                 "message": _as_text(record.exc_info[1]),
                 "traceback": self.formatException(record.exc_info)[-LONGEST:],
             }
-        # every character that is not ASCII is written as an escape; DEL is the only control character left
-        return _as_ascii(_plain(line)).replace("\x7f", "\\u007f")
+        return _written(line)
+
+
+def _written(line: dict[str, Any]) -> str:
+    """orjson writes what is plain ASCII already, as nearly every line is, in 2 instead of 12 µs."""
+    if all(value.__class__ in PLAIN or _is_finite(value) for value in line.values()):
+        try:
+            text = orjson.dumps(line)
+        except TypeError:  # a lone surrogate, a number beyond 64 bits
+            text = b""
+        if text and len(text) <= LONGEST and text.isascii() and b"\x7f" not in text:
+            return text.decode("ascii")
+    # every character that is not ASCII is written as an escape; DEL is the only control character left
+    return _as_ascii(_plain(line)).replace("\x7f", "\\u007f")
+
+
+@lru_cache(1)
+def _second(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -121,7 +140,7 @@ def _plain(value: Any) -> Any:
     """The value in what JSON has. A lone surrogate, which many readers of JSON refuse, becomes U+FFFD."""
     if value.__class__ is str and len(value) <= LONGEST and value.isascii():  # most are
         return value
-    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+    if value is None or isinstance(value, bool | int) or _is_finite(value):
         return value
     if isinstance(value, Mapping):
         return {_plain(_as_text(name)): _plain(member) for name, member in value.items()}
@@ -130,18 +149,27 @@ def _plain(value: Any) -> Any:
     return _as_text(value)[:LONGEST].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
+def _is_finite(value: object) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
+
+
 # --- one request -------------------------------------------------------------------------------------------------
 
 
 def _note(response: Response) -> Response:
+    rule, quiet = request.url_rule, request.endpoint in ("static", "ops.show_health", "ops.show_readiness")
+    note(request.environ, rule.rule if rule else None, quiet=quiet)
+    return response
+
+
+def note(environ: "WSGIEnvironment", route: str | None, *, quiet: bool = False) -> None:
     """Leaves what only the app knows for the line. The route is the rule, which holds nothing a caller wrote."""
-    request.environ[NOTE] = {
+    environ[NOTE] = {
         "request_id": g.get("request_id"),
         "actor": g.get("actor") or getattr(g.get("principal"), "actor", "anonymous"),
-        "route": request.url_rule.rule if request.url_rule else None,
-        "quiet": request.endpoint in ("static", "ops.show_health", "ops.show_readiness"),
+        "route": route,
+        "quiet": quiet,
     }
-    return response
 
 
 class RequestLog:
@@ -201,7 +229,9 @@ class _Line:
             fields["cut_off"] = True
         level = logging.ERROR if self.status >= 500 or self.failed else logging.INFO
         text = f"{method} {route or 'no route'} {self.status}"
-        _requests.log(level, "%s", text, extra={"fields": fields})
+        if _requests.isEnabledFor(level):  # `log` would look through the stack for who called it
+            extra = {"fields": fields}
+            _requests.handle(_requests.makeRecord(_requests.name, level, "", 0, text, (), None, extra=extra))
 
 
 class _Counted:

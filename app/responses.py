@@ -8,11 +8,21 @@ import errno
 import time
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
+from secrets import token_hex
 from typing import Any, Protocol
-from uuid import uuid4
 
 import orjson
-from flask import Flask, Response, current_app, g, redirect, render_template, request, stream_with_context
+from flask import (
+    Flask,
+    Request,
+    Response,
+    current_app,
+    g,
+    redirect,
+    render_template,
+    request,
+    stream_with_context,
+)
 from flask.json.provider import JSONProvider
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
@@ -65,7 +75,7 @@ def register(app: Flask) -> None:
     app.json = OrjsonProvider(app)
     for kind in (LoupeError, HTTPException, DBAPIError, Exception):
         app.register_error_handler(kind, _answer)
-    app.after_request(_set_headers)
+    app.after_request(set_headers)
     app.teardown_appcontext(_end_transaction)
 
 
@@ -319,10 +329,14 @@ def _drain(environ: dict[str, Any]) -> None:
 
 
 def begin_request() -> None:
+    g.request_id = request_id(request)
+
+
+def request_id(asked: Request) -> str:
     """Every request has an id: the caller's own if it has a sane form, else a new one."""
-    sent = request.headers.get("X-Request-ID", "")
+    sent = asked.headers.get("X-Request-ID", "")
     sane = 0 < len(sent) <= 64 and all(c.isascii() and (c.isalnum() or c in "._-") for c in sent)
-    g.request_id = sent if sane else uuid4().hex
+    return sent if sane else token_hex(16)
 
 
 @cache
@@ -336,7 +350,7 @@ def content_security_policy(bucket: str | None) -> str:
     )
 
 
-def _set_headers(response: Response) -> Response:
+def set_headers(response: Response) -> Response:
     policy = content_security_policy(current_app.extensions["storage"].public_origin())
     there = {name.lower() for name, _ in response.headers}
     for name, value in (("Content-Security-Policy", policy), *HEADERS):

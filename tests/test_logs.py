@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 import requests
@@ -68,6 +69,26 @@ def test_no_value_can_break_a_line(value: object) -> None:
         exception = line_of("failed", exc_info=sys.exc_info())["exception"]
     assert exception["type"] == "RuntimeError"
     assert exception["traceback"].startswith("Traceback") or len(exception["traceback"]) == logs.LONGEST
+
+
+def test_plain_lines_are_written_as_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What orjson wrote reads like what our own way writes, whatever stands in it."""
+    texts = [
+        "plain",
+        "",
+        'a "quoted\\ one"',
+        "two\nlines\x00\x1f",
+        "\x7f",
+        "ü\U0001f600",
+        "\ud800",
+        "x" * 9000,
+    ]
+    others = [True, None, 0, -1.5, 1e300, 2**63, 2**64, float("inf"), float("nan"), [1], {"a": "b"}, b"x"]
+    for value in [*texts, *others]:
+        quick = line_of("said", fields={"x": value})
+        with monkeypatch.context() as patched:
+            patched.setattr(logs, "PLAIN", frozenset())
+            assert line_of("said", fields={"x": value}) == {**quick, "time": ANY}, repr(value)
 
 
 def test_a_line_has_its_time_in_utc_and_a_bound() -> None:

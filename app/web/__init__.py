@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from flask import Blueprint, Response
 
-from app import guards
+from app import guards, sessions
 
 web = Blueprint("web", __name__)
 web.before_request(guards.browser)
@@ -13,7 +13,7 @@ web.before_request(guards.browser)
 @web.after_request
 def part_people(response: Response) -> Response:
     """What a browser keeps for one person is not for the next who signs in with it, be it at a reverse proxy."""
-    response.vary.add("Cookie")
+    sessions.part_people(response)
     return response
 
 

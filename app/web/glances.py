@@ -13,6 +13,9 @@ from app.responses import asked_by_htmx
 from app.services import glances
 from app.web.versions import version_of
 
+ASKED = (
+    "loupe.glance"  # in the WSGI environment: polls.py has looked and has no answer; with the error, if any
+)
 _IMAGE = glances.statement(access.image_in_session())
 
 
@@ -23,7 +26,9 @@ def look(user_id: UUID, session_version: int, image_id: UUID) -> glances.Glance 
 
 def unchanged(user_id: UUID, session_version: int, image_id: UUID) -> Response | None:
     """204 for htmx when the image has the version that the page shows."""
-    if not asked_by_htmx():
+    if failed := request.environ.get(ASKED):
+        raise failed
+    if ASKED in request.environ or not asked_by_htmx():
         return None
     seen = look(user_id, session_version, image_id)
     if seen is None or request.args.get("version", "") != version_of(seen.analyses):

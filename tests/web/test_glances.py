@@ -1,6 +1,7 @@
 """What is answered at a glance: nothing that the long way would refuse, and in one statement what it would say."""
 
 import itertools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from app.extensions import db
 from app.models import Analysis, Image, Membership, Principal, Project, User
 from app.models.columns import new_id, now
 from app.services import accounts, analyses
-from app.web import glances
+from app.web import glances, polls
 from app.web.versions import version_of
 from tests.cast import Person, Pipeline
 from tests.factories import World, some_id
@@ -133,6 +134,7 @@ def test_the_answer_is_that_of_the_view(
 ) -> None:
     poll = poll_address(viewer.client.get(f"/images/{analysis.image_id}").text)
     sent = {**HTMX, "X-Request-ID": "same"}
+    monkeypatch.setattr(polls, "PANEL", re.compile("none"))
     ready = viewer.client.get(poll, headers=sent)
     monkeypatch.delattr(app.view_functions["web.show_panel"], "at_a_glance")
     usual = viewer.client.get(poll, headers=sent)
