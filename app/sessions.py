@@ -13,7 +13,10 @@ from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, Se
 from itsdangerous import BadSignature, TimestampSigner
 
 DAY = 24 * 3600  # seconds
-REMEMBERED = 1_000  # cookies, of a few hundred bytes each
+REMEMBERED, LONGEST = (
+    1_000,
+    1_000,
+)  # cookies, and bytes of each: one may be spelt in endless ways, and be long then
 
 
 class Sessions(SecureCookieSessionInterface):
@@ -28,14 +31,15 @@ class Sessions(SecureCookieSessionInterface):
         self._lifetime = int(app.permanent_session_lifetime.total_seconds())
         self._clock = TimestampSigner(app.secret_key or "")
         serializer: Any = self.get_signing_serializer(app)
-        self._proven = lru_cache(REMEMBERED)(partial(serializer.loads, return_timestamp=True))
+        self._prove = partial(serializer.loads, return_timestamp=True)
+        self._proven = lru_cache(REMEMBERED)(self._prove)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
         cookie = request.cookies.get(self._name)
         if not cookie:
             return self.session_class()
         try:
-            held, signed_at = self._proven(cookie)
+            held, signed_at = (self._proven if len(cookie) <= LONGEST else self._prove)(cookie)
         except BadSignature:
             return self.session_class()
         age = self._clock.get_timestamp() - int(signed_at.timestamp())

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from flask import Flask, Response, g
-from sqlalchemy.exc import SQLAlchemyError
 
 from app import logs, responses, sessions
 from app.callers import person_of
@@ -44,7 +43,7 @@ class Polls:
         return answer(environ, start_response)
 
     def _unchanged(self, environ: "WSGIEnvironment") -> Response | None:
-        panel = PANEL.fullmatch(environ["PATH_INFO"])
+        panel = PANEL.fullmatch(environ.get("PATH_INFO", ""))
         if panel is None or environ["REQUEST_METHOD"] != "GET" or environ.get("HTTP_HX_REQUEST") != "true":
             return None
         if environ.get("CONTENT_LENGTH") not in NO_BODY or not UNUSUAL.isdisjoint(environ):
@@ -59,10 +58,11 @@ class Polls:
         with self._app.app_context():
             try:
                 seen = look(*person, UUID(panel[1]))
-            except SQLAlchemyError as error:
+                is_same = seen is not None and request.args.get("version", "") == version_of(seen.analyses)
+            except Exception as error:  # the view raises it, as there it is answered
                 environ[ASKED] = error
                 return None
-            if seen is None or request.args.get("version", "") != version_of(seen.analyses):
+            if not is_same:
                 environ[ASKED] = None
                 return None
             g.request_id, g.actor = responses.request_id(request), f"user:{person[0]}"

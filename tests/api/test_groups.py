@@ -250,6 +250,14 @@ def test_the_analyses_of_a_group(
     assert ids(group_id="night run", status="queued") == {str(one.id) for one in night["queued"]}
     assert len(ids(group_id="night run")) == 8
     assert ids(group_id="day run") == set()
+    assert ids(group_id="night run", model="no-net") == set()
+    for side, moment, found in (
+        ("after", 2000, 8),
+        ("after", 2999, 0),
+        ("before", 2000, 0),
+        ("before", 2999, 8),
+    ):
+        assert len(ids(group_id="night run", **{f"created_{side}": f"{moment}-01-01T00:00:00Z"})) == found
     first = viewer.api("GET", path, query_string={"group_id": "night run", "limit": "5"}).json
     rest = viewer.api(
         "GET", path, query_string={"group_id": "night run", "cursor": first["next_cursor"]}

@@ -142,14 +142,28 @@ def test_what_changed_is_looked_at_once(
     assert counts[0] == counts[1]
 
 
-def test_a_database_that_fails_is_asked_once(
-    poll: str, viewer: Person, monkeypatch: pytest.MonkeyPatch, count_queries: Callable[[], Any]
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (OperationalError("SELECT", {}, Exception("gone")), 503),
+        (KeyError("a status of a later release"), 500),
+    ],
+)
+def test_what_fails_is_asked_once_and_answered_as_anywhere(
+    app: Flask,
+    poll: str,
+    viewer: Person,
+    monkeypatch: pytest.MonkeyPatch,
+    count_queries: Callable[[], Any],
+    error: Exception,
+    status: int,
 ) -> None:
-    def gone(*_: object) -> None:
-        raise OperationalError("SELECT", {}, Exception("gone"))
+    def fail(*_: object) -> None:
+        raise error
 
-    monkeypatch.setattr(polls, "look", gone)
+    monkeypatch.setitem(app.config, "PROPAGATE_EXCEPTIONS", False)
+    monkeypatch.setattr(polls, "look", fail)
     with count_queries() as statements:
         answer = viewer.client.get(poll, headers=HTMX)
-    assert answer.status_code == 503
+    assert answer.status_code == status and answer.headers["X-Request-ID"]
     assert len(statements) == 0
