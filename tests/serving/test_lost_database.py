@@ -220,7 +220,7 @@ def test_an_export_whose_database_ends_in_the_middle_is_cut_off(serving: Serving
         finally:
             serving.database.start()
     deadline = time.monotonic() + 60
-    while '"cut_off": true' not in serving.live.gunicorn.log.read_text():
+    while '"cut_off":true' not in serving.live.gunicorn.log.read_text():
         assert time.monotonic() < deadline, "the log does not say so"
         time.sleep(0.05)
 
