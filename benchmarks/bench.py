@@ -38,7 +38,7 @@ class Sizes:
     drawn: int = 2_000
     overlays: int = 20
     cached: int = 100
-    mixed: int = 30_000  # requests of all kinds, for what a worker keeps
+    mixed: int = 12_000  # requests of all kinds, for what a worker keeps
 
 
 QUICK = Sizes(

@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """The options this command shares with benchmarks.run and benchmarks.large."""
     parser.add_argument("--quick", action="store_true", help="a smoke run with small numbers")
     parser.add_argument("--only", nargs="+", choices=MEASURES, default=[], metavar="MEASURE")
+    parser.add_argument("--requests", type=int, help="so many for the measure `memory`, not 12,000")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a floor is not met")
     parser.add_argument("--output", type=Path, help="also write the JSON to this file")
 
@@ -75,7 +77,8 @@ def names_of(arguments: argparse.Namespace) -> list[str]:
 
 
 def sizes_of(arguments: argparse.Namespace) -> Sizes:
-    return QUICK if arguments.quick else Sizes()
+    sizes = QUICK if arguments.quick else Sizes()
+    return replace(sizes, mixed=arguments.requests) if arguments.requests else sizes
 
 
 def report(runs: list[dict[str, Any]], arguments: argparse.Namespace) -> int:
