@@ -57,11 +57,11 @@ def swaps(view: View) -> View:
         try:
             return view(*args, **kwargs)
         except NeedsLock:
-            pass
+            db.session.rollback()
         except LoupeError as refused:
             if refused.status != HTTPStatus.CONFLICT or not drop():
                 raise
-        db.session.rollback()
+            db.session.rollback()
         g.takes_lock = True
         return view(*args, **kwargs)
 
