@@ -11,7 +11,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Dialect,
-    Executable,
     Row,
     Select,
     SQLColumnExpression,
@@ -79,7 +78,7 @@ def rows_in_order(
     return next(parts_in_order(connection, statement, values=values), ())
 
 
-def read_alone(statement: Executable, values: Mapping[str, Any]) -> Sequence[Row[Any]]:
+def read_alone(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
     """The rows of one statement that needs nothing of the session's transaction and is not seen by it."""
     with alone() as connection:
         return connection.execute(statement, values).all()
@@ -88,7 +87,11 @@ def read_alone(statement: Executable, values: Mapping[str, Any]) -> Sequence[Row
 def alone() -> Connection:
     """A connection beside the session's, whose statements are each alone. Whoever asks for it closes it."""
     connection = db.engine.connect()
-    return connection.execution_options(**ALONE[connection.dialect.name])
+    try:
+        return connection.execution_options(**ALONE[connection.dialect.name])
+    except BaseException:  # a connection that was lost just now
+        connection.close()
+        raise
 
 
 def read_often(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Row[Any]]:
