@@ -4,7 +4,6 @@ rows, the clock of leases, what is tried again."""
 from app.dialect.columns import read_columns
 from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_time_limits, prepare, probe
 from app.dialect.reading import (
-    alone,
     derived,
     found_by_key,
     in_each,
@@ -14,12 +13,12 @@ from app.dialect.reading import (
     octets,
     parts_in_order,
     prefer_indexes,
-    read_alone,
     read_often,
     rows_in_order,
     table_of,
 )
 from app.dialect.sending import insert_missing, insert_rows
+from app.dialect.single import Single
 from app.dialect.swap import Swap, version_of
 from app.dialect.transactions import RetryingFlask, clock, clock_column, hold
 
@@ -28,8 +27,8 @@ __all__ = [
     "READING",
     "TIME_LIMITS",
     "RetryingFlask",
+    "Single",
     "Swap",
-    "alone",
     "clock",
     "clock_column",
     "derived",
@@ -47,7 +46,6 @@ __all__ = [
     "prefer_indexes",
     "prepare",
     "probe",
-    "read_alone",
     "read_columns",
     "read_often",
     "rows_in_order",

@@ -27,12 +27,7 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TIME_LIMITS = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
 # All statements of the transaction see the same state of the database. A transaction of SQLite always does.
 AT_ONE_MOMENT = {"sqlite": {}, "postgresql": {"isolation_level": "REPEATABLE READ"}}
-# A statement that is alone needs no transaction: PostgreSQL is spared BEGIN and ROLLBACK, two of three round trips.
 SINGLE = "single"  # the execution option of a connection over which SQLite is asked one statement only
-ALONE: dict[str, dict[str, Any]] = {
-    "sqlite": {SINGLE: True},
-    "postgresql": {"isolation_level": "AUTOCOMMIT"},
-}
 
 
 def prepare(engine: Engine) -> None:
@@ -44,6 +39,7 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "do_connect", _limit_patience)
         event.listen(engine, "connect", _set_up_postgresql)
         event.listen(engine, "do_execute", copy)
+        event.listen(engine, "reset", _end_autocommit)
         event.listen(engine, "checkin", _note_when)
         event.listen(engine, "checkout", partial(_refuse_dead, engine.dialect))
 
@@ -90,6 +86,12 @@ def _set_up_postgresql(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET lock_timeout = '5s'; SET statement_timeout = '30s'; SET timezone = 'UTC'")
     connection.commit()
+
+
+def _end_autocommit(connection: Any, *_: object) -> None:
+    """However whoever had it came to leave it: see single.py."""
+    if connection.autocommit:
+        connection.autocommit = False
 
 
 def _note_when(_connection: Any, record: ConnectionPoolEntry) -> None:

@@ -14,7 +14,6 @@ from uuid import UUID
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    Connection,
     Select,
     String,
     Table,
@@ -27,6 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from app.dialect.single import Single
 from app.extensions import db
 
 Shape = tuple[tuple[Table, tuple[str, ...]], ...]  # tables, each with the columns that a row of it has
@@ -43,23 +43,24 @@ class Swap:
     missing: list[tuple[Table, Mapping[str, Any]]] = field(default_factory=list)
     rows: list[tuple[Table, Mapping[str, Any]]] = field(default_factory=list)
 
-    def send(self, connection: Connection) -> bool:
+    def send(self, connection: Single) -> bool:
         """Whether it was done; else nothing was. It waits for nobody who holds the row, but for whoever inserts what
-        must be missing. `connection` is an `alone` one, which may be closed afterwards."""
+        must be missing. The connection may be closed afterwards."""
+        statement, parameters = self._parts()
         if len(self.missing) < 2:
-            return self._send(connection)
+            return bool(connection.rows(statement, parameters)[0][0])
         connection.close()  # before there is another: nobody waits for a second one while holding the first
         with db.engine.connect() as other:  # one may be inserted though the other is there: then it is undone
-            if done := self._send(other):
+            if done := bool(other.execute(statement, parameters).scalar_one()):
                 other.commit()
         return done
 
-    def _send(self, connection: Connection) -> bool:
+    def _parts(self) -> tuple[Select[Any], dict[str, Any]]:
         statement = _statement(self.table, tuple(self.values), _shape(self.missing), _shape(self.rows))
         parameters = {"key": self.key, "version": self.version}
         for number, (_, row) in enumerate([(self.table, self.values), *self.missing, *self.rows]):
             parameters |= {f"{name}_{number}": value for name, value in row.items()}
-        return bool(connection.execute(statement, parameters).scalar_one())
+        return statement, parameters
 
 
 def version_of(table: Table) -> ColumnElement[str]:

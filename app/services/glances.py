@@ -2,20 +2,29 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
+from uuid import UUID
 
-from sqlalchemy import Row, Select, and_
+from sqlalchemy import Select, and_
 
 from app.dialect import read_often
 from app.models import Analysis, Image
 
 
+class Glimpse(NamedTuple):
+    """What changes of an analysis."""
+
+    id: UUID
+    status: str
+    revision: int
+
+
 @dataclass(frozen=True, slots=True)
 class Glance:
-    """`analyses` are rows of `id`, `status` and `revision`, newest first as `analyses.of_image` has them."""
+    """`analyses` are newest first, as `analyses.of_image` has them."""
 
     sha256: str
-    analyses: Sequence[Row[Any]]
+    analyses: Sequence[Glimpse]
 
 
 def statement(image: Select[Any]) -> Select[Any]:
@@ -31,4 +40,5 @@ def read(wanted: Select[Any], **values: Any) -> Glance | None:
     rows = read_often(wanted, values)
     if not rows:
         return None
-    return Glance(rows[0].sha256, rows if rows[0].id is not None else ())
+    seen = [Glimpse(*row[-3:]) for row in rows]
+    return Glance(rows[0][-4], seen if seen[0].id is not None else ())

@@ -16,11 +16,11 @@ from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from flask import g
-from sqlalchemy import Connection, Select, Table, bindparam, event, exists, inspect, or_, select
+from sqlalchemy import Select, Table, bindparam, event, exists, inspect, or_, select
 from sqlalchemy.orm import Session, make_transient_to_detached
 
 from app import dialect
-from app.dialect import Swap, alone, clock_column, version_of
+from app.dialect import Single, Swap, clock_column, version_of
 from app.errors import LoupeError
 from app.extensions import db
 from app.models import Analysis, Annotation, Artifact, Image
@@ -37,7 +37,7 @@ class Change:
     had artifacts, or annotations that name one. The connection is the one for all of it: another takes a twentieth of
     what a request takes, and whoever asks for a second while holding one may wait for himself."""
 
-    connection: Connection
+    connection: Single
     analysis: Analysis
     has_files: bool
     moment: datetime
@@ -72,16 +72,16 @@ def begin(analysis_id: UUID) -> Analysis | None:
     """The analysis with the project and the deletion of its image; None where it takes the lock, or there is none."""
     if db.engine.name == "sqlite" or g.get("takes_lock") or db.session().in_transaction():
         return None
-    connection = alone()
+    connection = Single()
     try:
-        row = connection.execute(_statement(), {"id": analysis_id}).first()
+        rows = connection.rows(_statement(), {"id": analysis_id})
     except BaseException:
         connection.close()
         raise
-    if row is None:
+    if not rows:
         connection.close()
         return None
-    *values, has_files, moment, version = tuple(row)
+    *values, has_files, moment, version = rows[0]
     analysis, image = Analysis(), Image()
     # as the ORM puts what it loads, so that what is set from here on counts as changed
     vars(analysis).update(zip(_COLUMNS, values, strict=False))

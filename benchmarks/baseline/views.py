@@ -4,8 +4,14 @@ from typing import Any
 
 from flask import Flask, Response
 
-from app.dialect.connections import ALONE
+from app.dialect.connections import SINGLE
 from benchmarks.baseline.bare import Bare
+
+# a statement that is alone needs no transaction
+ALONE: dict[str, dict[str, Any]] = {
+    "sqlite": {SINGLE: True},
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+}
 
 
 def register(app: Flask, bare: Bare) -> None:
