@@ -11,6 +11,8 @@ PYTEST ?=
 WORKERS ?= 2
 IN_WORKERS = -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 QUICK = -m "not soak"
+# a part of the longer rounds: make soak PART=2/3
+PART ?= 1/1
 # more for the benchmarks: make bench BENCH="--quick --database postgresql"
 BENCH ?=
 export HOST PORT
@@ -35,10 +37,10 @@ test-postgresql: .venv/installed-dev .venv-pipeline/installed  ## what asks most
 soak: soak-sqlite soak-postgresql  ## longer rounds: races, crashes, every page without JavaScript, each hostile text by itself
 
 soak-sqlite: .venv/installed-dev .venv-pipeline/installed  ## the longer rounds on SQLite
-	TEST_DATABASE=sqlite $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
+	TEST_DATABASE=sqlite SOAK_PART=$(PART) $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 
 soak-postgresql: .venv/installed-dev .venv-pipeline/installed  ## the longer rounds on PostgreSQL
-	TEST_DATABASE=postgresql $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
+	TEST_DATABASE=postgresql SOAK_PART=$(PART) $(BIN)/python -m pytest $(IN_WORKERS) -m soak $(PYTEST)
 
 guards: .venv/installed-dev  ## takes guards of the service away, one at a time: a test must notice each
 	$(BIN)/python scripts/without_guards.py

@@ -2,11 +2,13 @@
 
 TEST_DATABASE (sqlite, postgresql) says on which database the suite runs. On PostgreSQL, tests that meet no database
 are left out, as they ran on SQLite already, and those of people's pages are for `make soak`. With CI set, a skipped
-test is a failure.
+test is a failure. SOAK_PART (2/3: the second of three) leaves out the soak tests of the other parts.
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -14,6 +16,7 @@ from tests.support import browser as browsers
 from tests.support import database as databases
 
 IN_CI = bool(os.environ.get("CI"))
+PART, PARTS = (int(number) for number in os.environ.get("SOAK_PART", "1/1").split("/"))
 _skipped: list[str] = []
 # files that take minutes, or hold many that take long; the Makefile has them given out in this order
 LONGEST = (
@@ -52,21 +55,35 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(
         key=lambda item: not item.nodeid.startswith(LONGEST)
     )  # or one worker has them alone at the end
-    if databases.KIND == "sqlite":
-        return
-    # what a page looks like depends on the browser and not on the database: walking all of them once is enough
-    without = [
-        item
-        for item in items
-        if "database_server" not in getattr(item, "fixturenames", ())
-        or item.get_closest_marker("one_database")
-    ]
-    config.hook.pytest_deselected(items=without)
-    left_out = set(without)
-    items[:] = [item for item in items if item not in left_out]
-    for item in items:
-        if item.nodeid.startswith(ON_THE_OTHER_LATER):
-            item.add_marker("soak")
+    if databases.KIND == "postgresql":
+        # what a page looks like depends on the browser and not on the database: walking all of them once is enough
+        _leave_out(
+            config,
+            items,
+            lambda item: (
+                "database_server" not in getattr(item, "fixturenames", ())
+                or item.get_closest_marker("one_database") is not None
+            ),
+        )
+        for item in items:
+            if item.nodeid.startswith(ON_THE_OTHER_LATER):
+                item.add_marker("soak")
+    _leave_out(
+        config, items, lambda item: item.get_closest_marker("soak") is not None and not in_part(item.nodeid)
+    )
+
+
+def in_part(name: str, part: int = PART, parts: int = PARTS) -> bool:
+    """Each test is in one of the parts, wherever and whenever it is asked."""
+    return crc32(name.encode()) % parts == part - 1
+
+
+def _leave_out(
+    config: pytest.Config, items: list[pytest.Item], is_left_out: Callable[[pytest.Item], bool]
+) -> None:
+    without = {item for item in items if is_left_out(item)}
+    config.hook.pytest_deselected(items=list(without))
+    items[:] = [item for item in items if item not in without]
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
