@@ -14,8 +14,7 @@ pipeline.before_request(guards.pipeline_caller)
 @pipeline.teardown_request
 def _forget(_error: BaseException | None) -> None:
     """What was collected and not committed, because it was refused."""
-    if db.session.registry.has():
-        swapping.drop()
+    swapping.drop()
 
 
 def commit() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
 
+from flask import g
 from sqlalchemy import ColumnElement, Table, insert, select
 
 from app.extensions import db
@@ -130,7 +131,7 @@ def record(
         "after": after,
         "request_id": by.request_id,
     }
-    together: list[dict[str, Any]] | None = db.session.info.get("recorded")
+    together: list[dict[str, Any]] | None = g.get("recorded")
     if together is None:
         _write([columns])
     else:
@@ -140,14 +141,14 @@ def record(
 @contextmanager
 def together() -> Iterator[None]:
     """What is recorded within is written in one statement at the end; not at all when it raises, as that rolls back."""
-    if "recorded" in db.session.info:  # within another, at whose end it is written
+    if "recorded" in g:  # within another, at whose end it is written
         yield
         return
-    recorded = db.session.info["recorded"] = []
+    recorded = g.recorded = []
     try:
         yield
     finally:
-        del db.session.info["recorded"]
+        del g.recorded
     _write(recorded)
 
 

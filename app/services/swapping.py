@@ -17,7 +17,7 @@ from uuid import UUID
 
 from flask import g
 from sqlalchemy import Select, Table, bindparam, event, exists, inspect, or_, select
-from sqlalchemy.orm import Session, make_transient_to_detached
+from sqlalchemy.orm import make_transient_to_detached
 
 from app import dialect
 from app.dialect import Single, Swap, clock_column, version_of
@@ -70,7 +70,7 @@ def swaps(view: View) -> View:
 
 def begin(analysis_id: UUID) -> Analysis | None:
     """The analysis with the project and the deletion of its image; None where it takes the lock, or there is none."""
-    if db.engine.name == "sqlite" or g.get("takes_lock") or db.session().in_transaction():
+    if db.engine.name == "sqlite" or g.get("takes_lock") or _has_begun():
         return None
     connection = Single()
     try:
@@ -88,10 +88,12 @@ def begin(analysis_id: UUID) -> Analysis | None:
     vars(image).update(zip(_OF_IMAGE, values[len(_COLUMNS) :], strict=True))
     make_transient_to_detached(image)  # so that what was not read cannot be taken for empty
     vars(analysis)["image"] = image
-    db.session.info["change"] = Change(
-        connection, analysis, has_files, moment, Swap(_TABLE, analysis_id, version)
-    )
+    g.change = Change(connection, analysis, has_files, moment, Swap(_TABLE, analysis_id, version))
     return analysis
+
+
+def _has_begun() -> bool:
+    return db.session.registry.has() and db.session().in_transaction()
 
 
 @cache
@@ -105,7 +107,7 @@ def _statement() -> Select[Any]:
 
 def current() -> Change | None:
     """What is collected, where something is."""
-    found: Change | None = db.session.info.get("change")
+    found: Change | None = g.get("change")
     return found
 
 
@@ -135,9 +137,14 @@ def insert(model: type[Any], rows: Sequence[Mapping[str, Any]]) -> bool:
 def _whole(model: type[Any], columns: Mapping[str, Any]) -> tuple[Table, Mapping[str, Any]]:
     """With what the columns that are not given have by default."""
     table: Table = model.__table__
-    missing = [column for column in table.columns if column.default and column.name not in columns]
-    born = [(column.name, cast(Any, column.default)) for column in missing]
-    return table, {name: one.arg(None) if one.is_callable else one.arg for name, one in born} | dict(columns)
+    missing = ((name, one) for name, one in _defaults(table) if name not in columns)
+    born = {name: one.arg(None) if one.is_callable else one.arg for name, one in missing}
+    return table, {**born, **columns}
+
+
+@cache
+def _defaults(table: Table) -> Sequence[tuple[str, Any]]:
+    return [(column.name, column.default) for column in table.columns if column.default]
 
 
 def end() -> bool:
@@ -145,7 +152,7 @@ def end() -> bool:
     change = current()
     if change is None:
         return False
-    if db.session.new:
+    if db.session.registry.has() and db.session.new:
         give_up()
     swap, state = change.swap, inspect(change.analysis)
     swap.values = {
@@ -167,18 +174,13 @@ def give_up() -> None:
 
 def drop() -> bool:
     """Forgets what is collected; whether anything was."""
-    return _drop(db.session())
-
-
-def _drop(session: Session) -> bool:
-    change: Change | None = session.info.pop("change", None)
+    change: Change | None = g.pop("change", None)
     if change is not None:
         change.connection.close()
     return change is not None
 
 
 @event.listens_for(db.session, "after_begin")
-def _refuse(session: Session, *_: Any) -> None:
+def _refuse(*_: Any) -> None:
     """Nothing else may be written while something is collected: the two would not be one."""
-    if _drop(session):
-        raise NeedsLock
+    give_up()
