@@ -6,8 +6,21 @@ from typing import Any
 
 import pytest
 from flask import Flask
-from sqlalchemy import Integer, Select, bindparam, cast, column, event, func, literal, select, text, update
-from sqlalchemy.exc import DataError, OperationalError
+from sqlalchemy import (
+    Integer,
+    Select,
+    String,
+    bindparam,
+    cast,
+    column,
+    event,
+    func,
+    literal,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import DataError, OperationalError, ProgrammingError
 
 from app.dialect import Single
 from app.extensions import db
@@ -87,6 +100,7 @@ def test_what_the_database_refuses(single: Single) -> None:
     with pytest.raises(DataError, match="division by zero") as refused:
         single.rows(QUOTIENT, {"by": 0})
     assert not refused.value.connection_invalidated
+    assert "hidden" in str(refused.value), "what people send must not come into the log"
     assert single.rows(QUOTIENT, {"by": 5}) == [(2,)] and process(single) == before
 
 
@@ -100,6 +114,41 @@ def test_a_connection_that_is_lost_does_not_come_back(app: Flask, single: Single
         other = Single()
         assert process(other) != before
         other.close()
+
+
+def test_others_of_its_age_are_replaced(app: Flask, single: Single) -> None:
+    """A machine that vanished is waited for once."""
+    with app.app_context(), db.engine.connect() as other:
+        before = other.scalar(PROCESS)
+    with pytest.raises(OperationalError):
+        single.rows(ENDED, {})
+    with contextlib.ExitStack() as stack:
+        every = [stack.enter_context(db.engine.connect()) for _ in range(2)]
+        assert before not in [one.scalar(PROCESS) for one in every]
+
+
+def test_nothing_is_asked_over_one_that_is_gone(single: Single) -> None:
+    with pytest.raises(OperationalError):
+        single.rows(ENDED, {})
+    with pytest.raises(OperationalError, match="closed") as again:
+        single.rows(PROCESS, {})
+    assert again.value.connection_invalidated
+    single.close()
+    with pytest.raises(AttributeError):
+        single.rows(PROCESS, {})
+    single.close()
+
+
+def test_what_cannot_be_sent_is_refused_before(single: Single) -> None:
+    before = process(single)
+    with pytest.raises(ProgrammingError, match="missing: by"):
+        single.rows(QUOTIENT, {"bye": 5})
+    with pytest.raises(UnicodeEncodeError):
+        single.rows(select(bindparam("text", type_=String)), {"text": "\ud800"})
+    several = select(Analysis.id).where(Analysis.priority.in_(bindparam("some", expanding=True)))
+    with pytest.raises(TypeError, match="several"):
+        single.rows(several, {"some": [1]})
+    assert process(single) == before
 
 
 def test_one_that_was_left_in_the_middle_does_not_come_back(

@@ -19,7 +19,11 @@ Processes = tuple[tuple[Any, Callable[[Any], Any]], ...]  # each with the parame
 
 class Single:
     """A connection in autocommit: PostgreSQL is spared BEGIN and ROLLBACK, two of three round trips. `close` gives it
-    back. What goes wrong is raised, and who listens for statements is told, as by SQLAlchemy."""
+    back, and nothing can be asked over it then.
+
+    What the database refuses is raised as SQLAlchemy's error, and listeners of `before_cursor_execute` are told of each
+    statement.
+    """
 
     def __init__(self) -> None:
         self._engine = db.engine
@@ -32,29 +36,33 @@ class Single:
         self._driver.autocommit = True  # until it is laid down, see connections.py
 
     def rows(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
-        """The statement is one of the few that last as long as the process."""
+        """The statement is one of the few that last as long as the process. It selects columns that have a type, which
+        the driver need not be asked for, and no parameter of it stands for several."""
         words = _in_words(statement, self._engine.dialect)
         sent = words.sent(values)
-        cursor = self._driver.cursor()
-        for listener in self._engine.dispatch.before_cursor_execute:
-            listener(None, cursor, words.text, sent, None, False)
         try:
+            cursor = self._driver.cursor()
+            for listener in self._engine.dispatch.before_cursor_execute:
+                listener(None, cursor, words.text, sent, None, False)
             rows = cursor.execute(words.text, sent).fetchall()
         except self._errors as error:
             self._raise(error, words.text, sent)
+        except Exception:  # of something that cannot be sent, or be read
+            raise
         except BaseException as error:  # what the database was about to say would be taken for another answer
             self._pooled.invalidate(error)
             raise
         return words.got(rows)
 
     def close(self) -> None:
+        self._driver = None
         self._pooled.close()
 
     def _raise(self, error: Any, text: str | None, sent: Any) -> NoReturn:
         dialect = self._engine.dialect
         is_lost = text is not None and dialect.is_disconnect(error, self._driver, None)
-        if is_lost:
-            self._pooled.invalidate(error)
+        if is_lost:  # as are others of its age; SQLAlchemy does the same
+            self._engine.pool._invalidate(self._pooled, error)
         raise DBAPIError.instance(
             text,
             sent,
@@ -92,11 +100,13 @@ class _Words:
 @lru_cache(64)
 def _in_words(statement: Select[Any], dialect: Dialect) -> _Words:
     compiled: Any = statement.compile(dialect=dialect)
-    sent = ((name, _process(one.type, dialect, "bind")) for name, one in compiled.binds.items())
+    if compiled.post_compile_params:
+        raise TypeError("a parameter that stands for several is put into words each time")
+    sent = ((name, _process(one.type, dialect, "bind")) for one, name in compiled.bind_names.items())
     got = enumerate(_process(one.type, dialect, "result") for one in statement.selected_columns)
     return _Words(
         compiled.string,
-        compiled.params,
+        {name: compiled.params[name] for one, name in compiled.bind_names.items() if not one.required},
         tuple((name, process) for name, process in sent if process),
         tuple((place, process) for place, process in got if process),
     )

@@ -16,7 +16,7 @@ from tests.support import browser as browsers
 from tests.support import database as databases
 
 IN_CI = bool(os.environ.get("CI"))
-PART, PARTS = (int(number) for number in os.environ.get("SOAK_PART", "1/1").split("/"))
+PART, PARTS = (int(number) for number in (os.environ.get("SOAK_PART") or "1/1").split("/"))
 _skipped: list[str] = []
 # files that take minutes, or hold many that take long; the Makefile has them given out in this order
 LONGEST = (
