@@ -6,6 +6,7 @@ every piece on through each template that includes it.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -24,7 +25,10 @@ class Repeated:
     columns: Sequence[Sequence[str]]
 
     def __html__(self) -> str:
-        return "".join(map(self.pattern.__mod__, zip(*self.columns, strict=True)))
+        # by `%` it takes a third longer
+        *before, end = self.pattern.split("%s")
+        pieces = chain.from_iterable(zip(map(repeat, before), self.columns, strict=True))
+        return "".join(chain.from_iterable(zip(*pieces, repeat(end))))
 
 
 @web.app_template_filter("repeated")
@@ -45,7 +49,11 @@ def _column(rows: Sequence[Any] | Boxes, name: str) -> Sequence[Any]:
 
 
 def _escaped(column: Sequence[Any]) -> list[str]:
-    """The texts of these values, escaped all at once."""
+    """The texts of these values, escaped all at once; nearly always there is nothing to escape in any of them."""
     texts = list(map(str, column))
-    escaped = str(escape(BETWEEN.join(texts))).split(BETWEEN)
+    joined = BETWEEN.join(texts)
+    safe = str(escape(joined))
+    if len(safe) == len(joined):
+        return texts
+    escaped = safe.split(BETWEEN)
     return escaped if len(escaped) == len(texts) else [str(escape(text)) for text in texts]
