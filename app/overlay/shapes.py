@@ -2,8 +2,10 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from operator import attrgetter, itemgetter
+from sys import intern
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -92,28 +94,22 @@ def _sides(snapshot: Snapshot, boxes: Indexes, frame: Frame) -> list[NDArray[np.
     ]
 
 
-PLACES = 10_000
+PLACES = 10_000  # parts of one, in which every confidence is a whole number
 
 
-class _Sure(dict[int, str]):
-    """A confidence in parts of 10,000, which are all the places it has, as it is written behind the name."""
-
-    def __missing__(self, parts: int) -> str:
-        self[parts] = text = f" {parts / PLACES:.2f}" if parts >= 0 else ""
-        return text
-
-
-_sure = _Sure()
+@cache
+def _sure() -> list[str]:
+    """How each confidence is written behind a name; at the end, that there is none."""
+    return [*(intern(f" {parts / PLACES:.2f}") for parts in range(PLACES + 1)), ""]
 
 
 def _titles(snapshot: Snapshot, boxes: Indexes) -> list[str]:
     """`title_of` each."""
     unnamed = TYPES[BOX_TYPE].title
     names = [unnamed if name is None else name for name in snapshot.names]
-    sure = np.rint(snapshot.confidence[boxes].astype(np.float64) * PLACES).astype(np.int64).tolist()
-    return [
-        names[name] + _sure[parts] for name, parts in zip(snapshot.classes[boxes].tolist(), sure, strict=True)
-    ]
+    sure, written = np.rint(snapshot.confidence[boxes].astype(np.float64) * PLACES), _sure()
+    parts = np.clip(sure, -1, PLACES).astype(np.int64).tolist()  # the last for UNSURE
+    return [names[n] + written[p] for n, p in zip(snapshot.classes[boxes].tolist(), parts, strict=True)]
 
 
 def _texts(values: NDArray[np.float64], per: int) -> list[str]:
