@@ -1,7 +1,7 @@
 import re
 import uuid
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from app.annotations import TYPES
-from app.annotations.bounding_box import CORNERS
 from app.geometry import Frame, shape_bounds
 from app.overlay import (
     Label,
@@ -26,9 +25,9 @@ from app.overlay import (
 from app.overlay.colours import PALETTE, UNNAMED, Colours, class_index
 from app.overlay.filters import Filter
 from app.overlay.masks import MASK_PALETTE, SHADES, shown_masks
-from app.overlay.parts import ClassPath, VectorLayer
+from app.overlay.parts import ClassPath, Item, VectorLayer
 from app.overlay.paths import Pen, pen_for
-from app.overlay.shapes import class_paths, items
+from app.overlay.shapes import class_paths, items_at
 from app.overlay.tiles import LEVELS, tiles_in
 from app.overlay.window import Window, whole
 from tests.support.columns import snapshot
@@ -47,15 +46,11 @@ class Said:
     confidence: Any = Decimal("0.9100")
     storage_path: str | None = None
     id: uuid.UUID = field(default_factory=uuid.uuid4)
-    x_min: float | None = None
-    y_min: float | None = None
-    x_max: float | None = None
-    y_max: float | None = None
     position: int = 0
 
-    def __post_init__(self) -> None:
-        if self.annotation_type == "bounding_box":
-            self.x_min, self.y_min, self.x_max, self.y_max = (self.data[side] for side in CORNERS)
+
+def items(said: list[Said], frame: Frame, pen: Pen, colours: Colours) -> list[Item]:
+    return [item for _, item in items_at(said, frame, pen, colours)]
 
 
 def box(x_min: float, y_min: float, x_max: float, y_max: float, **more: Any) -> Said:
@@ -69,7 +64,7 @@ def planned(said: list[Said], frame: Frame = FRAME, window: Window | None = None
 def drawn(said: list[Said], frame: Frame = FRAME) -> VectorLayer:
     """All of the image in a stage of 1000 by 750."""
     columns, wanted = snapshot(said, frame), planned(said, frame)
-    rows = [said[index] for index in rows_needed(columns, wanted)]
+    rows = [replace(said[index], position=index) for index in rows_needed(columns, wanted).tolist()]
     return draw(columns, wanted, rows, whole(frame, 1000, 750), frame)
 
 

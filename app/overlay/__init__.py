@@ -21,15 +21,16 @@ from app.overlay.parts import (
     ClassPath,
     Item,
     Label,
+    Run,
     StoredBitmap,
     VectorLayer,
     name_and_confidence,
     title_of,
 )
 from app.overlay.paths import pen_for
-from app.overlay.plan import Plan, plan, rows_needed
-from app.overlay.shapes import box_paths, class_paths, runs, shapes_of
-from app.overlay.snapshot import BOX, KINDS, RLE, UNSURE, Snapshot
+from app.overlay.plan import Plan, boxes_apart, plan, rows_needed
+from app.overlay.shapes import box_paths, boxes_of, class_paths, items_at, runs, shapes_of
+from app.overlay.snapshot import BOX, KINDS, RLE, UNSURE, Indexes, Snapshot
 from app.overlay.tiles import tiles_in
 from app.overlay.window import Window
 
@@ -46,6 +47,7 @@ __all__ = [
     "VectorLayer",
     "Window",
     "bitmaps_of",
+    "boxes_apart",
     "draw",
     "font_size",
     "labels",
@@ -62,13 +64,24 @@ _TITLES = [TYPES[kind].title if kind in TYPES else TYPES["segmentation"].title f
 
 
 def draw(
-    snapshot: Snapshot, wanted: Plan, rows: Iterable[AnnotationLike], window: Window, frame: Frame
+    snapshot: Snapshot,
+    wanted: Plan,
+    rows: Iterable[AnnotationLike],
+    window: Window,
+    frame: Frame,
+    named: tuple[Indexes, Sequence[str]] | None = None,
 ) -> VectorLayer:
-    """The SVG of a plan; `rows` are those that `rows_needed` asked for."""
+    """The SVG of a plan; `rows` are those that `rows_needed` asked for. Where elements have ids, `named` are those of
+    `boxes_apart` that are there still, with theirs."""
     pen = pen_for(window.zoom)
     shapes = [row for row in rows if _layer_kind(row) == "vector"]
+    drawn: Sequence[Run] = ()
     paths: Sequence[ClassPath] = ()
-    if wanted.tier == "paths":
+    if wanted.tier == "elements":
+        boxes, ids = named or _nameless(boxes_apart(snapshot, wanted))
+        made = boxes_of(snapshot, boxes, ids, frame, pen)
+        drawn = runs(made, snapshot.positions[boxes], items_at(shapes, frame, pen, snapshot.colours))
+    elif wanted.tier == "paths":
         boxes = wanted.vector[snapshot.kinds[wanted.vector] == BOX]
         # at most half of the paths for each, as they are put together apart
         most = wanted.most_paths // 2
@@ -77,11 +90,15 @@ def draw(
             *class_paths(shapes, frame, pen, snapshot.colours, most),
         )
     return VectorLayer(
-        runs=runs(shapes, frame, pen, snapshot.colours) if wanted.tier == "elements" else (),
+        runs=tuple(drawn),
         paths=tuple(paths),
         tiles=tiles_in(window, frame) if wanted.tier == "tiles" else (),
         stroke=round(STROKE / window.zoom, 3),
     )
+
+
+def _nameless(boxes: Indexes) -> tuple[Indexes, Sequence[str]]:
+    return boxes, [""] * len(boxes)
 
 
 def font_size(window: Window) -> float:

@@ -12,7 +12,7 @@ from app.overlay.window import Tile
 
 
 class AnnotationLike(Protocol):
-    """What drawing reads of an annotation: the model's row has it all. Of a box that is its sides, else `data`."""
+    """What drawing reads of an annotation: the model's row has it all."""
 
     @property
     def id(self) -> UUID | str: ...
@@ -27,13 +27,7 @@ class AnnotationLike(Protocol):
     @property
     def storage_path(self) -> str | None: ...
     @property
-    def x_min(self) -> float | None: ...
-    @property
-    def y_min(self) -> float | None: ...
-    @property
-    def x_max(self) -> float | None: ...
-    @property
-    def y_max(self) -> float | None: ...
+    def position(self) -> int: ...
 
 
 class Item(NamedTuple):

@@ -90,13 +90,18 @@ def plan(snapshot: Snapshot, chosen: Filter, window: Window, frame: Frame, layer
 
 
 def rows_needed(snapshot: Snapshot, wanted: Plan) -> Indexes:
-    """Which of them cannot be drawn from the snapshot alone: elements carry an id, and only boxes are their bounds."""
+    """Which of them cannot be drawn from the snapshot alone: of shapes, only boxes are their bounds."""
     if wanted.tier == "tiles":
         return wanted.pictures
-    shapes = wanted.vector
-    if wanted.tier == "paths":
-        shapes = shapes[snapshot.kinds[shapes] != BOX]
+    shapes = wanted.vector[snapshot.kinds[wanted.vector] != BOX]
     return np.union1d(shapes, wanted.pictures)
+
+
+def boxes_apart(snapshot: Snapshot, wanted: Plan) -> Indexes:
+    """The boxes that are elements of their own, which carry an id."""
+    if wanted.tier != "elements":
+        return np.empty(0, dtype=np.int64)
+    return np.asarray(wanted.vector[snapshot.kinds[wanted.vector] == BOX])
 
 
 def _count(mask: Mask) -> int:

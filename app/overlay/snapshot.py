@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +48,13 @@ COLUMNS = np.dtype(
         ("kind", "i4"),
     ]
 )
-"""One row as it is read. `class` is a place in the list of names; see NOWHERE and UNSURE."""
+"""What is read of each. `class` is a place in the list of names; see NOWHERE and UNSURE."""
+WITH_IDS = np.dtype([*COLUMNS.descr, ("id", "V16")])
+DASHED = 36
+"""The characters of an id."""
+_DIGITS = [place for place in range(DASHED) if place not in (8, 13, 18, 23)]
+OVERHEAD = 2_800
+"""Bytes that a snapshot takes beyond its numbers and names: one of 50 boxes in 8 classes takes 5,490 in all."""
 NOWHERE = -1e30
 """In place of a coordinate: the annotation has no place in the image."""
 UNSURE = -1.0
@@ -57,7 +63,10 @@ UNSURE = -1.0
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
-    """Columns of one length, in the order of insertion. Coordinates are in pixels of the upright image."""
+    """Columns of one length, in the order of insertion. Coordinates are in pixels of the upright image.
+
+    `ids` has the bytes of each; those of very many are not kept.
+    """
 
     positions: NDArray[np.int32]
     x_min: NDArray[np.float32]
@@ -68,16 +77,19 @@ class Snapshot:
     classes: NDArray[np.int32]
     kinds: NDArray[np.uint8]
     names: tuple[str | None, ...]
+    ids: NDArray[np.void] | None = None
 
     def __len__(self) -> int:
         return len(self.positions)
 
     @cached_property
     def size_bytes(self) -> int:
-        """What it takes of the memory, the names included: there may be as many as annotations."""
+        """What it takes of the memory, the names included, as there may be as many as annotations, and what is made of
+        a snapshot and kept with it."""
         columns = (self.positions, self.confidence, self.classes, self.kinds)
         names = sum(map(sys.getsizeof, self.names))
-        return sum(column.nbytes for column in columns) + 4 * self.x_min.nbytes + names
+        ids = 0 if self.ids is None else self.ids.nbytes
+        return OVERHEAD + sum(column.nbytes for column in columns) + 4 * self.x_min.nbytes + names + ids
 
     @cached_property
     def colours(self) -> Colours:
@@ -146,6 +158,16 @@ class Snapshot:
             & ((self.y_min < frame.height) | (self.y_max <= frame.height))
         )
 
+    def ids_of(self, chosen: Indexes) -> list[str] | None:
+        """The ids of these as they are written, if they are kept."""
+        if self.ids is None:
+            return None
+        digits = np.frombuffer(self.ids[chosen].tobytes().hex().encode(), np.uint8).reshape(-1, 32)
+        written = np.full((len(digits), DASHED), ord("-"), np.uint8)
+        written[:, _DIGITS] = digits
+        texts = written.tobytes().decode()
+        return [texts[start : start + DASHED] for start in range(0, len(texts), DASHED)]
+
     @property
     def is_vector(self) -> Mask:
         return np.asarray(self.kinds <= LAST_VECTOR)
@@ -197,16 +219,21 @@ class Snapshot:
         return index if index < len(self) and self.positions[index] == position else None
 
 
-def snapshot_of(rows: NDArray[np.void], names: tuple[str | None, ...]) -> Snapshot:
-    """From rows of COLUMNS in any order."""
-    if np.any(np.diff(rows["position"]) < 0):
-        rows = rows[np.argsort(rows["position"], kind="stable")]
-    columns = {name: np.ascontiguousarray(rows[name]) for name in ("x_min", "y_min", "x_max", "y_max")}
+def snapshot_of(columns: Mapping[str, NDArray[Any]], names: tuple[str | None, ...]) -> Snapshot:
+    """From columns as COLUMNS or WITH_IDS names them, in any order."""
+    if np.any(np.diff(columns["position"]) < 0):
+        order = np.argsort(columns["position"], kind="stable")
+        columns = {name: column[order] for name, column in columns.items()}
+    whole = {name: np.ascontiguousarray(column) for name, column in columns.items()}
     return Snapshot(
-        positions=np.ascontiguousarray(rows["position"]),
-        confidence=np.ascontiguousarray(rows["confidence"]),
-        classes=np.ascontiguousarray(rows["class"]),
-        kinds=rows["kind"].astype(np.uint8),
+        positions=whole["position"],
+        x_min=whole["x_min"],
+        y_min=whole["y_min"],
+        x_max=whole["x_max"],
+        y_max=whole["y_max"],
+        confidence=whole["confidence"],
+        classes=whole["class"],
+        kinds=whole["kind"].astype(np.uint8),
         names=names,
-        **columns,
+        ids=whole.get("id"),
     )

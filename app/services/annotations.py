@@ -30,7 +30,7 @@ WRITTEN = ("id", *OF_VALUES, "position", "data", "client_id", "content_hash")
 MAX_NAMED = 100
 RANGE_ABOVE = 50
 ALL: Sequence[ColumnElement[Any]] = tuple(Annotation.__table__.columns)
-# all that is read of one to draw it; of boxes less, see `box_rows`
+# all that is read of one to draw it, unless it is a box: that is drawn from the snapshot
 DRAWN = tuple(
     Annotation.__table__.c[name]
     for name in (

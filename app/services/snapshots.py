@@ -29,6 +29,7 @@ from app.overlay.snapshot import (
     POLYGONS,
     RLE,
     UNSURE,
+    WITH_IDS,
     Snapshot,
     snapshot_of,
 )
@@ -64,12 +65,13 @@ def prepare(analysis_id: UUID, storage: Storage) -> None:
 
 
 def _found(analysis: Analysis, storage: Storage) -> Snapshot:
+    many = analysis.annotation_count > STORED_ABOVE
     if not is_large(analysis):
-        return read(analysis.id)
+        return read(analysis.id, many=many)
     key = f"renders/analyses/{analysis.id}/snapshot-{analysis.revision}-{FORM}.npz"
     snapshot = _fetched(key, storage)
     if snapshot is None:
-        snapshot = read(analysis.id)
+        snapshot = read(analysis.id, many=many)
         _put(key, snapshot, storage)
     return snapshot
 
@@ -92,14 +94,17 @@ def _put(key: str, snapshot: Snapshot, storage: Storage) -> None:
         _log.warning("a snapshot cannot be stored: %s", key, exc_info=error)
 
 
-def read(analysis_id: UUID) -> Snapshot:
-    """From the database."""
-    rows, names = read_columns(_statement(), {"analysis_id": analysis_id}, "class_name", COLUMNS)
-    return snapshot_of(rows, names)
+def read(analysis_id: UUID, *, many: bool = False) -> Snapshot:
+    """From the database; without the ids, where there may be many."""
+    dtype = COLUMNS if many else WITH_IDS
+    columns, names = read_columns(
+        _statement(many), {"analysis_id": analysis_id}, "class_name", dtype, many=many
+    )
+    return snapshot_of(columns, names)
 
 
 @cache
-def _statement() -> Select[Any]:
+def _statement(many: bool) -> Select[Any]:
     return cast(
         Select[Any],
         select(
@@ -111,6 +116,7 @@ def _statement() -> Select[Any]:
             func.coalesce(Annotation.confidence, UNSURE).label("confidence"),
             Annotation.class_name,
             _kind().label("kind"),
+            *(() if many else (Annotation.id,)),
         ).where(Annotation.analysis_id == bindparam("analysis_id")),
     )
 

@@ -10,7 +10,7 @@ from app import overlay
 from app.geometry import Frame
 from app.models import Analysis
 from app.overlay.plan import Plan
-from app.overlay.snapshot import BOX, KINDS, RLE, Snapshot
+from app.overlay.snapshot import BOX, KINDS, RLE, Indexes, Snapshot
 from app.overlay.window import Tile, Window, tiles_over
 from app.web.keeping import FORM
 from app.web.scales import Scale, scales_of
@@ -101,12 +101,20 @@ class Subject:
     frame: Frame
 
 
-def draw(subject: Subject, rows: Sequence[Any], view: View, *, labelled: bool) -> Drawing:
-    """`rows` are those the plan needs. It may end the transaction; see `scales_of`."""
+def draw(
+    subject: Subject,
+    rows: Sequence[Any],
+    named: tuple[Indexes, Sequence[str]] | None,
+    view: View,
+    *,
+    labelled: bool,
+) -> Drawing:
+    """`rows` are those the plan needs, `named` is as `overlay.draw` has it. It may end the transaction; see
+    `scales_of`."""
     analysis, plan, window, frame = subject.analysis, subject.plan, subject.window, subject.frame
     stored = overlay.bitmaps_of(rows, subject.snapshot.colours)
     hashes = {str(row.id): row.content_hash for row in rows if row.storage_path}
-    vector = overlay.draw(subject.snapshot, plan, rows, window, frame)
+    vector = overlay.draw(subject.snapshot, plan, rows, window, frame, named)
     return Drawing(
         analysis=analysis,
         opacity=subject.opacity,

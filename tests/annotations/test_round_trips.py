@@ -12,7 +12,7 @@ from app.annotations import TYPES, type_named
 from app.geometry import Frame, clamp, shape_bounds
 from app.overlay.colours import Colours
 from app.overlay.paths import Pen
-from app.overlay.shapes import items
+from app.overlay.shapes import items_at
 
 FRAME = Frame(640, 480)
 xs, ys = st.floats(-640, 1280, allow_nan=False), st.floats(-480, 960, allow_nan=False)
@@ -144,10 +144,7 @@ class Row:
     confidence: Any = None
     storage_path: str | None = None
     id: UUID = field(default_factory=uuid4)
-    x_min: float | None = None
-    y_min: float | None = None
-    x_max: float | None = None
-    y_max: float | None = None
+    position: int = 0
 
 
 @settings(max_examples=100, deadline=None)
@@ -161,8 +158,8 @@ def test_every_form_of_a_box_is_drawn_as_the_same_element(corners: tuple[int, in
         normal({"left": x, "top": y, "right": x + width, "bottom": y + height}),
     )
     loaded = [TYPES["bounding_box"].load(form, FRAME) for form in forms]
-    rows = [Row("bounding_box", one.data, **one.bounds._asdict()) for one in loaded if one.bounds]
-    elements = items(rows, FRAME, Pen(), Colours(()))
-    assert {(one.x, one.y, one.width, one.height) for one in elements} == {
+    rows = [Row("bounding_box", one.data) for one in loaded]
+    elements = items_at(rows, FRAME, Pen(), Colours(()))
+    assert {(one.x, one.y, one.width, one.height) for _, one in elements} == {
         (x, y, min(width, 640 - x), min(height, 480 - y))
     }

@@ -11,11 +11,12 @@ from flask import Flask
 from sqlalchemy import event
 
 from app import storage
+from app.dialect import columns
 from app.errors import StorageUnavailable
 from app.extensions import db
 from app.models import Analysis, Annotation
 from app.overlay.snapshot import KINDS, NOWHERE, UNSURE
-from app.services import snapshots
+from app.services import annotations, snapshots
 from tests.factories import World
 from tests.fakes import BrokenStorage
 from tests.support import database as databases
@@ -56,13 +57,16 @@ def analysis(world: World) -> Analysis:
     return world.analysis(world.image(world.project()), "completed")
 
 
-def test_every_column_is_as_the_rows_have_it(app: Flask, analysis: Analysis) -> None:
+@pytest.mark.parametrize("many", [False, True])
+def test_every_column_is_as_the_rows_have_it(app: Flask, analysis: Analysis, many: bool) -> None:
     places = [{"x_min": 1.25, "y_min": 2.0, "x_max": 3.0, "y_max": 4.5}, {}]
     said = [{"class_name": "leaf", "confidence": 0.1234}, {"class_name": None, "confidence": None}]
     store(app, analysis, [{**row, **places[i % 2], **said[i // 2 % 2]} for i, row in enumerate(EVERY_TYPE)])
     with app.app_context():
-        snapshot = snapshots.read(analysis.id)
+        snapshot = snapshots.read(analysis.id, many=many)
+        ids = [str(row.id) for row in annotations.at(analysis.id, snapshot.positions.tolist())]
     assert snapshot.positions.tolist() == list(range(len(EVERY_TYPE)))
+    assert snapshot.ids_of(np.arange(len(snapshot))) == (None if many else ids)
     assert [KINDS[kind] for kind in snapshot.kinds] == list(KINDS)
     assert [snapshot.names[place] for place in snapshot.classes[:4]] == ["leaf", "leaf", None, None]
     assert snapshot.confidence[:3].tolist() == pytest.approx([0.1234, 0.1234, UNSURE])
@@ -72,7 +76,11 @@ def test_every_column_is_as_the_rows_have_it(app: Flask, analysis: Analysis) -> 
 
 if databases.KIND == "postgresql":  # SQLite's rows go into the array one by one, without the network between
 
-    def test_the_columns_come_as_one_value(app: Flask, analysis: Analysis) -> None:
+    def test_the_columns_come_as_one_value_each(
+        app: Flask, analysis: Analysis, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(columns, "ROWS_AT_ONCE", 200)  # of very many
+        monkeypatch.setattr(columns, "_packed", columns._packed.__wrapped__)
         store(app, analysis, [{"x_min": float(n)} for n in range(300)])
         fetched: list[int] = []
 
@@ -83,10 +91,13 @@ if databases.KIND == "postgresql":  # SQLite's rows go into the array one by one
         with app.app_context():
             event.listen(db.engine, "after_cursor_execute", note)
             try:
-                assert len(snapshots.read(analysis.id).positions) == 300
+                read = [snapshots.read(analysis.id, many=many) for many in (False, True)]
             finally:
                 event.remove(db.engine, "after_cursor_execute", note)
-        assert fetched == [1]
+        assert fetched == [1, 2]
+        for snapshot in read:
+            assert snapshot.x_min.tolist() == list(range(300))
+            assert snapshot.names[snapshot.classes[0]] is None
 
 
 def test_classes_of_any_text_are_told_apart(app: Flask, analysis: Analysis) -> None:
@@ -101,7 +112,12 @@ def test_classes_of_any_text_are_told_apart(app: Flask, analysis: Analysis) -> N
 def test_an_analysis_without_annotations_is_an_empty_snapshot(app: Flask, analysis: Analysis) -> None:
     with app.app_context():
         snapshot = snapshots.read(analysis.id)
-    assert len(snapshot) == 0 and snapshot.class_counts == [] and snapshot.kind_counts == {}
+    assert (
+        len(snapshot) == 0
+        and snapshot.ids_of(np.arange(0)) == []
+        and snapshot.class_counts == []
+        and snapshot.kind_counts == {}
+    )
 
 
 def test_a_batch_that_arrives_meanwhile_is_there_whole_or_not_at_all(app: Flask, analysis: Analysis) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 
 from app.annotations import TYPES
 from app.geometry import Frame, shape_bounds, union
-from app.overlay.snapshot import COLUMNS, KINDS, NOWHERE, UNSURE, Snapshot, snapshot_of
+from app.overlay.snapshot import COLUMNS, KINDS, NOWHERE, UNSURE, WITH_IDS, Snapshot, snapshot_of
 
 
 def kind_of(one: Any) -> int:
@@ -20,9 +20,10 @@ def kind_of(one: Any) -> int:
 
 
 def snapshot(said: Sequence[Any], frame: Frame) -> Snapshot:
-    """Of objects with `annotation_type`, `data`, `class_name` and `confidence`, in their order."""
+    """Of objects with `annotation_type`, `data`, `class_name` and `confidence`, in their order; with their ids, where
+    they have an `id`."""
     names: dict[str | None, int] = {}
-    rows = np.zeros(len(said), dtype=COLUMNS)
+    rows = np.zeros(len(said), dtype=WITH_IDS if all(hasattr(one, "id") for one in said) else COLUMNS)
     for position, one in enumerate(said):
         known = TYPES.get(one.annotation_type)
         shapes = known.shapes(one.data, frame) if known else []
@@ -30,5 +31,6 @@ def snapshot(said: Sequence[Any], frame: Frame) -> Snapshot:
         place = (bounds.x_min, bounds.y_min, bounds.x_max, bounds.y_max) if bounds else (NOWHERE,) * 4
         confidence = UNSURE if one.confidence is None else float(one.confidence)
         number = names.setdefault(one.class_name, len(names))
-        rows[position] = (position, *place, confidence, number, kind_of(one))
-    return snapshot_of(rows, tuple(names))
+        own = (one.id.bytes,) if "id" in rows.dtype.names else ()
+        rows[position] = (position, *place, confidence, number, kind_of(one), *own)
+    return snapshot_of({name: rows[name] for name in rows.dtype.names}, tuple(names))

@@ -4,6 +4,7 @@ import io
 import re
 from collections.abc import Callable
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from PIL import Image as Picture
 
 from app.extensions import db
 from app.kept import Kept
-from app.models import Analysis, Image, Project
+from app.models import Analysis, Annotation, Image, Project
+from app.services import snapshots
 from app.web import overlay as routes
 from tests.cast import Person, Pipeline
 from tests.factories import World, gradient, picture
@@ -140,6 +142,25 @@ class Waiting(Kept[Any]):
     def get(self, name: str, make: Callable[[], Any]) -> Any:
         self.held.append(db.session().in_transaction())
         return super().get(name, make)
+
+
+@pytest.mark.parametrize("kept_up_to", [50_000, 0])  # the ids are in the snapshot, and they are not
+def test_boxes_have_their_ids_and_those_that_are_gone_are_left_out(
+    overlay: str,
+    viewer: Person,
+    app: Flask,
+    ids: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kept_up_to: int,
+) -> None:
+    monkeypatch.setattr(snapshots, "STORED_ABOVE", kept_up_to)
+    near, all_of_it = f"{overlay}?box=0,0,20,20&scale=8", f"{overlay}?box=0,0,64,48&scale=8"
+    assert re.findall(r'id="s-([^"]+)"', viewer.client.get(all_of_it, headers=HTMX).text) == ids[:3]
+    with app.app_context():  # without a new revision
+        db.session.delete(db.session.get_one(Annotation, UUID(ids[1])))
+        db.session.commit()
+    left = ids[:2] if kept_up_to else ids[:1]
+    assert re.findall(r'id="s-([^"]+)"', viewer.client.get(near, headers=HTMX).text) == left
 
 
 @pytest.mark.parametrize("kind", ["_fragments", "_tiles"])

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
+import numpy as np
 import pytest
 from flask import Flask, render_template_string
 from hypothesis import given
@@ -12,11 +13,13 @@ from markupsafe import Markup, escape
 
 from app.annotations import TYPES
 from app.geometry import Frame
-from app.overlay.colours import Colours
-from app.overlay.parts import items_of
+from app.overlay import boxes_apart, draw, plan, rows_needed
+from app.overlay.filters import Filter
 from app.overlay.paths import Pen
-from app.overlay.shapes import _boxes, _drawing, _item, runs
+from app.overlay.shapes import boxes_of, items_at
+from app.overlay.window import whole
 from app.web.repeated import BETWEEN, repeated
+from tests.support.columns import snapshot
 
 
 class Row(NamedTuple):
@@ -43,52 +46,58 @@ def test_only_markup_of_a_template_is_repeated(app: Flask) -> None:
         assert render_template_string(text, rows=[Row("<i>", 1)] * 2) == "<p>&lt;i&gt;</p>" * 2
 
 
-class Box(NamedTuple):
+class Said(NamedTuple):
     id: UUID
     class_name: str | None
     confidence: float | None
     data: dict[str, Any]
-    x_min: float
-    y_min: float
-    x_max: float
-    y_max: float
+    position: int = 0
     annotation_type: str = "bounding_box"
 
 
 FRAME = Frame(640, 480)
-sides = (
-    st.floats(-700, 1400) | st.integers(-700, 1400) | st.sampled_from([0, 0.05, 0.25, 639.95, 640, 480, -0.0])
+sides = (  # as pipelines send them: up to three places
+    st.floats(-700, 1400).map(lambda side: round(side, 3))
+    | st.integers(-700, 1400)
+    | st.sampled_from([0, 0.05, 0.25, 639.95, 640, 480, -0.0])
 )
-
-
-OTHERS = [
-    Box(uuid4(), "leaf", None, TYPES[kind].example, 0, 0, 0, 0, kind) for kind in ("polygon", "keypoint")
-]
+sure = st.none() | st.integers(0, 10_000).map(lambda parts: parts / 10_000)
+OTHERS = [Said(uuid4(), "leaf", None, TYPES[kind].example, 0, kind) for kind in ("polygon", "keypoint")]
 
 
 @st.composite
-def boxes(draw: Any) -> Box:
+def boxes(draw: Any) -> Said:
     """In order, as they are stored; also without a width, on an edge, and outside."""
     x, y = sorted((draw(sides), draw(sides))), sorted((draw(sides), draw(sides)))
     corners = {"x_min": x[0], "y_min": y[0], "x_max": x[1], "y_max": y[1]}
-    name, sure = draw(st.sampled_from([None, "leaf", "moss"])), draw(st.none() | st.floats(0, 1))
-    return Box(uuid4(), name, sure, corners, **corners)
+    return Said(uuid4(), draw(st.sampled_from([None, "leaf", "moss"])), draw(sure), corners)
+
+
+def placed(found: list[Said]) -> list[Said]:
+    return [said._replace(position=position) for position, said in enumerate(found)]
 
 
 @given(st.lists(boxes(), max_size=8), st.sampled_from([10, 100]))
 def test_boxes_at_once_are_those_made_one_by_one(found: list[Any], per: int) -> None:
-    pen, colours = Pen(per), Colours(["leaf", "moss", None])
-    single = [_item(_drawing(row, FRAME, colours), pen) for row in found]
-    at_once, are_there = _boxes(found, FRAME, pen, colours)
-    assert are_there == [item is not None for item in single]
-    whole = [item for item in single if item is not None]
-    assert repr(list(at_once.items)) == repr(whole)  # a whole number stays one
+    pen, columns = Pen(per), snapshot(found, FRAME)
+    inside = np.flatnonzero(columns.inside(FRAME))
+    ids = columns.ids_of(inside)
+    assert ids == [str(found[one].id) for one in inside]
+    single = [item for _, item in items_at([found[one] for one in inside], FRAME, pen, columns.colours)]
+    at_once = boxes_of(columns, inside, ids, FRAME, pen)
+    assert repr(list(at_once.items)) == repr(single)  # a whole number stays one
     pattern, fields = Markup("%s %s %s %s %s %s %s;"), "annotation_id index title x y width height"
-    assert repeated(pattern, at_once, fields).__html__() == repeated(pattern, whole, fields).__html__()
+    assert repeated(pattern, at_once, fields).__html__() == repeated(pattern, single, fields).__html__()
 
 
-@given(st.lists(boxes() | st.sampled_from(OTHERS), max_size=12))
-def test_runs_have_all_there_is_in_its_order(found: list[Any]) -> None:
-    pen, colours = Pen(), Colours(["leaf", "moss", None])
-    single = [item for row in found if (item := _item(_drawing(row, FRAME, colours), pen))]
-    assert repr(items_of(runs(found, FRAME, pen, colours))) == repr(tuple(single))
+@given(st.lists(boxes() | st.sampled_from(OTHERS), max_size=12).map(placed))
+def test_a_drawing_has_all_there_is_in_its_order(found: list[Any]) -> None:
+    columns, window = snapshot(found, FRAME), whole(FRAME, 1000, 750)
+    wanted = plan(columns, Filter(), window, FRAME)
+    boxes = boxes_apart(columns, wanted)
+    rows = [found[one] for one in rows_needed(columns, wanted)]
+    drawn = draw(columns, wanted, rows, window, FRAME, (boxes, columns.ids_of(boxes) or ()))
+    single = items_at([found[one] for one in wanted.vector], FRAME, Pen(), columns.colours)
+    assert repr(drawn.items) == repr(tuple(item for _, item in single))
+    nameless = draw(columns, wanted, rows, window, FRAME)
+    assert [one.title for one in nameless.items] == [one.title for one in drawn.items]
