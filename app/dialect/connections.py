@@ -27,7 +27,12 @@ SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 TIME_LIMITS = ("statement_timeout", "transaction_timeout", "idle_in_transaction_session_timeout")
 # All statements of the transaction see the same state of the database. A transaction of SQLite always does.
 AT_ONE_MOMENT = {"sqlite": {}, "postgresql": {"isolation_level": "REPEATABLE READ"}}
+# A statement that is alone needs no transaction: PostgreSQL is spared BEGIN and ROLLBACK, two of three round trips.
 SINGLE = "single"  # the execution option of a connection over which SQLite is asked one statement only
+ALONE: dict[str, dict[str, Any]] = {
+    "sqlite": {SINGLE: True},
+    "postgresql": {"isolation_level": "AUTOCOMMIT"},
+}
 
 
 def prepare(engine: Engine) -> None:

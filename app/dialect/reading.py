@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import InstrumentedAttribute
 
-from app.dialect.connections import SINGLE
+from app.dialect.connections import ALONE
 from app.dialect.single import Single
 from app.extensions import db
 
@@ -76,11 +76,21 @@ def rows_in_order(
     return next(parts_in_order(connection, statement, values=values), ())
 
 
+def alone() -> Connection:
+    """A connection beside the session's, whose statements are each alone. Whoever asks for it closes it."""
+    connection = db.engine.connect()
+    try:
+        return connection.execution_options(**ALONE[connection.dialect.name])
+    except BaseException:  # a connection that was lost just now
+        connection.close()
+        raise
+
+
 def read_often(statement: Select[Any], values: Mapping[str, Any]) -> Sequence[Sequence[Any]]:
     """The rows of one of the few statements that last as long as the process and are asked again and again. It needs
     nothing of the session's transaction and is not seen by it."""
     if db.engine.dialect.name == "sqlite":
-        with db.engine.connect().execution_options(**{SINGLE: True}) as connection:
+        with alone() as connection:
             return connection.execute(statement, values).all()
     with closing(Single()) as connection:
         return connection.rows(statement, values)

@@ -4,14 +4,8 @@ from typing import Any
 
 from flask import Flask, Response
 
-from app.dialect.connections import SINGLE
+from app.dialect.connections import ALONE
 from benchmarks.baseline.bare import Bare
-
-# a statement that is alone needs no transaction
-ALONE: dict[str, dict[str, Any]] = {
-    "sqlite": {SINGLE: True},
-    "postgresql": {"isolation_level": "AUTOCOMMIT"},
-}
 
 
 def register(app: Flask, bare: Bare) -> None:
