@@ -3,6 +3,7 @@ rows, the clock of leases, what is tried again."""
 
 from app.dialect.columns import read_columns
 from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_time_limits, prepare, probe
+from app.dialect.gathering import Told, as_list, looked_up, with_each
 from app.dialect.reading import (
     derived,
     found_by_key,
@@ -29,6 +30,8 @@ __all__ = [
     "RetryingFlask",
     "Single",
     "Swap",
+    "Told",
+    "as_list",
     "clock",
     "clock_column",
     "derived",
@@ -41,6 +44,7 @@ __all__ = [
     "is_one_of",
     "keep_to_order",
     "lift_time_limits",
+    "looked_up",
     "octets",
     "parts_in_order",
     "prefer_indexes",
@@ -51,4 +55,5 @@ __all__ = [
     "rows_in_order",
     "table_of",
     "version_of",
+    "with_each",
 ]

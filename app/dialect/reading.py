@@ -40,7 +40,7 @@ def prefer_indexes(connection: Connection) -> None:
         connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
-def keep_to_order(keep: bool = True) -> None:
+def keep_to_order() -> None:
     """For the rest of the transaction PostgreSQL reads along an index in its order, and not all that it finds there.
 
     It does the latter where it takes a project for small, of which it knows nothing (migration 0011). A page of a
@@ -48,8 +48,8 @@ def keep_to_order(keep: bool = True) -> None:
     done, and up to version 17 counts as so dear that it would be compiled first.
     """
     if db.engine.dialect.name == "postgresql":
-        names, value = ("enable_sort", "enable_bitmapscan", "jit"), "off" if keep else "DEFAULT"
-        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = {value}" for name in names))
+        names = ("enable_sort", "enable_bitmapscan", "jit")
+        db.session.connection().exec_driver_sql("; ".join(f"SET LOCAL {name} = off" for name in names))
 
 
 def parts_in_order(
@@ -155,8 +155,8 @@ def table_of(texts: Sequence[str]) -> TableValuedAlias:
 def is_one_of(key: InstrumentedAttribute[Any], name: str) -> ColumnElement[bool]:
     """Whether a key is one of the list that is the parameter of this name.
 
-    To PostgreSQL they go as one array: psycopg parses a statement of more than 50 parameters anew every time. What the
-    cards of 60 images take of Python went from 1.9 to 1.5 ms.
+    To PostgreSQL they go as one array: psycopg parses a statement of more than 50 parameters anew every time. What a
+    statement about 60 images took of Python went from 1.9 to 1.5 ms.
     """
     if db.engine.dialect.name == "sqlite":
         return key.in_(bindparam(name, expanding=True))

@@ -4,7 +4,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ForeignKey, Index, String, Text
+from sqlalchemy import ForeignKey, Index, String, Text, select
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.errors import IllegalTransition
@@ -177,5 +177,8 @@ def place_of(image: Image) -> dict[str, Any]:
 
 # of an analysis joined with its image: neither was deleted
 LIVE = (Analysis.deleted_at.is_(None), Image.deleted_at.is_(None))
+# the same of an analysis that is joined with nothing: the index of the few images that were deleted is asked for each
+_GONE = select(Image.id).where(Image.id == Analysis.image_id, Image.deleted_at.is_not(None))
+LIVE_ALONE = (Analysis.deleted_at.is_(None), _GONE.correlate(Analysis).scalar_subquery().is_(None))
 # the queue, in the order in which it is claimed
 Index("ix_ml_analyses_queue", Analysis.status, Analysis.priority.desc(), Analysis.created_at, Analysis.id)

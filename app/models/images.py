@@ -7,8 +7,10 @@ from sqlalchemy import BigInteger, ForeignKey, Index, String, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from app.extensions import Base
-from app.models.columns import Json, PrimaryKey, Short, Time, now
+from app.models.columns import Json, PrimaryKey, Short, Time, now, partial
 from app.models.projects import Project
+
+DELETED = "deleted_at IS NOT NULL"
 
 
 class Image(Base):
@@ -20,12 +22,9 @@ class Image(Base):
         # the gallery by name
         Index("ix_data_instances_project_id_name", "project_id", text("lower(filename)"), "id"),
         # of the few that are: one of all would be taken to find those that are not
-        Index(
-            "ix_data_instances_deleted_at",
-            "deleted_at",
-            sqlite_where=text("deleted_at IS NOT NULL"),
-            postgresql_where=text("deleted_at IS NOT NULL"),
-        ),
+        partial("ix_data_instances_deleted_at", "deleted_at", where=DELETED),
+        # whether one is: lists of analyses ask it for each
+        partial("ix_data_instances_deleted", "id", where=DELETED),
     )
 
     id: Mapped[PrimaryKey]

@@ -88,12 +88,21 @@ def totals_of(project_ids: Sequence[UUID], now: datetime) -> dict[UUID, Totals]:
     """Of each of these projects; in two queries."""
     kept = made_once.rows(_kept_of(), project_ids=project_ids)
     found = {one.project_id: _kept(one, now) for one in kept}
-    small = [one for one in project_ids if one not in found]
-    if small:
-        dialect.keep_to_order()
-        some = made_once.rows(_count_now(), project_ids=small, most=COUNTED + 1)
-        found |= {one: _counted(rows) for one, rows in groupby(some, itemgetter(0))}
+    found |= _count_small([one for one in project_ids if one not in found])
     return {one: found[one] for one in project_ids}
+
+
+def told(row: Any, project_id: UUID, now: datetime) -> Totals:
+    """Of a project's row with the columns of ProjectCount, which are all NULL where nothing is kept."""
+    return _count_small([project_id])[project_id] if row.counted_at is None else _kept(row, now)
+
+
+def _count_small(project_ids: Sequence[UUID]) -> dict[UUID, Totals]:
+    if not project_ids:
+        return {}
+    dialect.keep_to_order()
+    some = made_once.rows(_count_now(), project_ids=project_ids, most=COUNTED + 1)
+    return {one: _counted(rows) for one, rows in groupby(some, itemgetter(0))}
 
 
 @made_once.statement

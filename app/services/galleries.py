@@ -1,13 +1,13 @@
 """The gallery of a project: images in one of three orders, narrowed by what is in them, from a place on.
 
 A page is read along an index from that place, so the last one takes as long as the first. What is narrowed to is
-looked for first: when it is little, all of it is known, and no walk past others is needed.
+looked for first: when it is little, all of it is known, and no walk past others is needed. One statement says all that
+it can: how much there is, the images of the page, what their cards tell.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
+from functools import lru_cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -24,12 +24,13 @@ from sqlalchemy import (
 
 from app import dialect
 from app.models import Analysis, Image, Status
-from app.models.analyses import LIVE
+from app.models.analyses import LIVE_ALONE
 from app.models.groups import PENDING
 from app.services import made_once
 from app.services.counting import Count
 from app.services.listed import in_each
 
+PLAIN, CARDED = 4, 8  # columns of an image of a page
 LOOKED = 1000  # at so many analyses, or images, before they count as many
 
 
@@ -41,12 +42,18 @@ class Order(NamedTuple):
         return [one.desc() if self.descending != backwards else one for one in (key, row_id)]
 
     def beyond(self, key: Any, row_id: Any, *, backwards: bool = False) -> ColumnElement[bool]:
-        """Than the place with the parameters `place_key` and `place_id`."""
-        place = bindparam("place_key", type_=self.key.type), bindparam("place_id", type_=Image.id.type)
-        here, there = tuple_(key, row_id), tuple_(*place)
+        """Than the place; nothing is beyond one that is not there."""
+        there = tuple_(self.place.correlate(None).scalar_subquery(), _PLACE_ID)
+        here = tuple_(key, row_id)
         return here < there if self.descending != backwards else here > there
 
+    @property
+    def place(self) -> Select[Any]:
+        """Where the image `place_id` of the project stands, also one that was deleted."""
+        return select(self.key).where(Image.id == _PLACE_ID, Image.project_id == bindparam("project_id"))
 
+
+_PLACE_ID: Any = bindparam("place_id", type_=Image.id.type)
 SORTS = {
     "newest": Order(Image.created_at, descending=True),
     "oldest": Order(Image.created_at),
@@ -98,131 +105,211 @@ class Place:
     backwards: bool = False
 
 
-class Page(NamedTuple):
-    images: Sequence[Any]  # of `id filename width height`
-    more: bool  # in the direction in which it was read
-    is_placed: bool = True  # False: the project has no image where it should begin, and nothing was read
+@dataclass(frozen=True)
+class Part:
+    """So many images from a place on, or without one after the first `skip`; with the newest analyses of each, so
+    many, for its card, where there are any to show."""
+
+    limit: int
+    place: Place | None = None
+    skip: int = 0
+    shown: int = 0
+
+
+class Card(NamedTuple):
+    """Of the analyses of an image: status and model of the newest ones, how many there are, whether one has not ended,
+    and how many annotations they have together."""
+
+    newest: tuple[tuple[str, str], ...] = ()
+    analyses: int = 0
+    is_running: bool = False
+    annotations: int = 0
+
+
+class Shown(NamedTuple):
+    """An image of a page; without a card where it has no analyses, or none are to be shown."""
+
+    id: UUID
+    filename: str
+    width: int
+    height: int
+    card: Card | None
 
 
 @dataclass(frozen=True)
-class Found:
-    """What a filter finds in a project: `ids` are those of all images, where they are few."""
-
-    project_id: UUID
-    wanted: Filter
-    count: Count
-    ids: Sequence[UUID] | None = None
-
-    def page(self, *, limit: int, place: Place | None = None, skip: int = 0) -> Page:
-        """From the place on, or without one from the beginning."""
-        sort, backwards = self.wanted.sort, bool(place and place.backwards)
-        values = {"project_id": self.project_id, **self.wanted.values, "skip": skip, "most": limit + 1}
-        if place:
-            of_it = {"project_id": self.project_id, "image_id": place.image_id}
-            if not (here := made_once.rows(_PLACES[sort], **of_it)):
-                return Page((), more=False, is_placed=False)
-            values |= {"place_key": here[0][0], "place_id": place.image_id}
-        shape = self.wanted.shape
-        if self.ids is not None:
-            dialect.keep_to_order(False)  # few are sorted: in their order all others would be passed
-            values["ids"] = self.ids
-            statement = _page(sort, backwards, bool(place), None)
-        elif shape.of_analyses and not shape.text and sort != "name":
-            values["of_each"] = skip + limit + 1
-            statement = _page_of_analyses(sort, backwards, bool(place), shape)
-        else:
-            statement = _page(sort, backwards, bool(place), shape)
-        rows = made_once.rows(statement, **values)
-        page = rows[:limit]
-        return Page(page[::-1] if backwards else page, len(rows) > limit)
+class Page:
+    images: Sequence[Shown]
+    more: bool  # in the direction in which it was read
+    count: Count  # of all that the filter finds
+    is_placed: bool = True  # False: the project has no image where it should begin, and nothing was read
 
 
-def find(project_id: UUID, wanted: Filter, images: Count) -> Found:
+def page(project_id: UUID, wanted: Filter, images: Count, part: Part) -> Page:
     """`images` is how many the project has."""
-    if not wanted.narrows:
-        return Found(project_id, wanted, images)
-    dialect.keep_to_order()
-    number, shape = 0, wanted.shape
-    values = {"project_id": project_id, **wanted.values, "most": LOOKED + 1}
-    if shape.of_analyses:
-        looked, number = made_once.rows(_look(shape), **values)[0]
-        if looked <= LOOKED:
-            some = list({row[0] for row in made_once.rows(_images_of(shape), **values) if row.named})
-            return Found(project_id, wanted, Count(len(some)), some)
-    if shape.text:
-        some = [row[0] for row in made_once.rows(_named_images(shape), **values)]
-        if len(some) <= LOOKED:
-            return Found(project_id, wanted, Count(len(some)), some)
+    place, shape = part.place, wanted.shape
+    values = {"project_id": project_id, **wanted.values, "skip": part.skip, "most": part.limit + 1}
+    values |= {"looked": LOOKED + 1, "shown": part.shown}
+    if place:
+        values |= {"place_id": place.image_id}
+    kind = Kind(wanted.sort, bool(place), bool(place and place.backwards), part.shown > 0)
+    if wanted.narrows:
+        dialect.keep_to_order()
+        rows, count = _narrowed(shape, kind, values)
+    else:
+        rows, count = made_once.rows(_walk(kind, shape), **values), images
+    found = [row for row in rows if row.id is not None]
+    is_placed = not place or bool(found) or bool(made_once.rows(_PLACES[wanted.sort], **values))
+    some = [_shown(*row[: CARDED if kind.carded else PLAIN]) for row in found[: part.limit]]
+    return Page(some[::-1] if kind.backwards else some, len(found) > part.limit, count, is_placed)
+
+
+def _shown(
+    image_id: UUID,
+    filename: str,
+    width: int,
+    height: int,
+    analyses: int = 0,
+    annotations: int = 0,
+    pending: int = 0,
+    newest: Sequence[str] = (),
+) -> Shown:
+    """Of the first columns of a row: PLAIN of them, or CARDED."""
+    card = Card(_states(tuple(newest)), analyses, pending > 0, int(annotations)) if analyses else None
+    return Shown(image_id, filename, width, height, card)
+
+
+@lru_cache(1000)
+def _states(newest: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    """Statuses, which have no blanks, and models: mostly the same few."""
+    return tuple((status, model) for status, _, model in (one.partition(" ") for one in newest))
+
+
+def _narrowed(shape: Shape, kind: "Kind", values: Mapping[str, Any]) -> tuple[Sequence[Any], Count]:
+    """The page and how much there is: where it is much, no more than that it is."""
+    if shape.of_analyses and not shape.text and kind.sort != "name":
+        rows = made_once.rows(_walk_analyses(kind, shape), **values, of_each=values["skip"] + values["most"])
+        return rows, _counted(rows[0].looked, rows[0].number)
+    looked, number = made_once.rows(_look(shape), **values)[0] if shape.of_analyses else (LOOKED + 1, LOOKED)
+    if looked <= LOOKED or shape.text:
+        rows = made_once.rows(_few(kind, shape, looked <= LOOKED), **values)
+        if rows[0].number <= LOOKED:
+            return rows, Count(rows[0].number)
         number = LOOKED
-    return Found(project_id, wanted, Count(number // 100 * 100 or number, more=True))
+    return made_once.rows(_walk(kind, shape), **values), _counted(looked, number)
+
+
+def _counted(looked: int, number: int) -> Count:
+    """Of so many images are the analyses that were looked at, which are all or the first."""
+    return Count(number) if looked <= LOOKED else Count(number // 100 * 100 or number, more=True)
 
 
 # --- the statements, each made when it is first asked -------------------------------------------------------------
 
 
-@made_once.statement
-def _look(shape: Shape) -> Executable:
-    """How many of the first analyses are wanted whatever the text, and of how many images."""
-    first = _analyses(shape).with_only_columns(Analysis.image_id).limit(bindparam("most")).subquery()
-    return select(func.count(), func.count(first.c.image_id.distinct()))
+class Kind(NamedTuple):
+    """What kind of page a statement reads."""
+
+    sort: str
+    placed: bool
+    backwards: bool
+    carded: bool
+
+    def in_order(self, key: Any, row_id: Any) -> list[Any]:
+        return SORTS[self.sort].by(key, row_id, backwards=self.backwards)
+
+    def beyond(self, key: Any, row_id: Any) -> list[ColumnElement[bool]]:
+        return [SORTS[self.sort].beyond(key, row_id, backwards=self.backwards)] * self.placed
+
+    def bounded(self, statement: Select[Any], key: Any, row_id: Any) -> Select[Any]:
+        ordered = statement.where(*self.beyond(key, row_id)).order_by(*self.in_order(key, row_id))
+        return ordered.offset(bindparam("skip")).limit(bindparam("most"))
+
+    def told(self, images: Select[Any], looked: Select[*tuple[Any, ...]] | None = None) -> Executable:
+        """These images with what their cards tell; beside them, and also where there are none, what was looked at."""
+        if looked is None and not self.carded:
+            return images
+        page = images.subquery("page")
+        beside: Any = looked.subquery("looked") if looked is not None else None
+        start: Any = page if beside is None else beside.outerjoin(page, true())
+        columns = (page.c.id, page.c.filename, page.c.width, page.c.height)
+        statement: Select[Any] = select(*columns).select_from(start)
+        if self.carded:
+            its = select(*_TOLD_OF).where(Analysis.image_id == page.c.id, Analysis.deleted_at.is_(None))
+            statement = dialect.with_each(columns, start, its.correlate(page), _told)
+        seen = () if beside is None else beside.c
+        return statement.add_columns(*seen).order_by(*self.in_order(page.c.key, page.c.id))
+
+
+_TOLD_OF = (
+    *(Analysis.id, Analysis.created_at, Analysis.status, Analysis.model_name),
+    Analysis.annotation_count,
+)
+
+
+def _told(its: Any) -> dialect.Told:
+    """What a card tells of the analyses with these columns; no status has a blank."""
+    totals = (
+        func.count().label("analyses"),
+        func.coalesce(func.sum(its.annotation_count), 0).label("annotations"),
+        func.count().filter(its.status.in_(PENDING)).label("pending"),
+    )
+    newest_first = (its.created_at.desc(), its.id.desc())
+    return dialect.Told(totals, "newest", its.status + " " + its.model_name, newest_first, bindparam("shown"))
 
 
 @made_once.statement
-def _images_of(shape: Shape) -> Executable:
-    """The images of all analyses that are wanted, of which there are few."""
-    is_named = _is_named() if shape.text else true()
-    return _analyses(shape).with_only_columns(Analysis.image_id, is_named.label("named"))
+def _walk(kind: Kind, shape: Shape) -> Executable:
+    """Along the images in their order."""
+    statement = _live(kind).where(*[_is_named()] * shape.text, *_has(shape))
+    return kind.told(kind.bounded(statement, SORTS[kind.sort].key, Image.id))
 
 
 @made_once.statement
-def _named_images(shape: Shape) -> Executable:
-    return _live(Image.id).where(_is_named(), *_has(shape)).limit(bindparam("most"))
-
-
-@made_once.statement
-def _page(sort: str, backwards: bool, placed: bool, shape: Shape | None) -> Executable:
-    """Images in an order: those of a shape, or those that are known."""
-    order = SORTS[sort]
-    statement = _live(Image.id, Image.filename, Image.width, Image.height)
-    if shape is None:
-        statement = statement.where(dialect.is_one_of(Image.id, "ids"))
-    else:
-        statement = statement.where(*[_is_named()] * shape.text, *_has(shape))
-    if placed:
-        statement = statement.where(order.beyond(order.key, Image.id, backwards=backwards))
-    ordered = statement.order_by(*order.by(order.key, Image.id, backwards=backwards))
-    return ordered.offset(bindparam("skip")).limit(bindparam("most"))
-
-
-@made_once.statement
-def _page_of_analyses(sort: str, backwards: bool, placed: bool, shape: Shape) -> Executable:
-    """Images along the index that has them in the order of time for each status."""
-    order = SORTS[sort]
+def _walk_analyses(kind: Kind, shape: Shape) -> Executable:
+    """Along the index that has the images in the order of time for each status; and what `_look` says."""
     keys = (Analysis.image_created_at, Analysis.image_id)
     of_each: Any = bindparam("of_each")
 
     def read(part: Any) -> Select[Any]:
-        if placed:
-            part = part.where(order.beyond(*keys, backwards=backwards))
-        distinct: Select[Any] = part.with_only_columns(*keys).distinct()
-        return distinct.order_by(*order.by(*keys, backwards=backwards)).limit(of_each)
+        distinct: Select[Any] = part.where(*kind.beyond(*keys)).with_only_columns(*keys).distinct()
+        return distinct.order_by(*kind.in_order(*keys)).limit(of_each)
 
     first = in_each(read, status=shape.status, model=shape.model)
-    places = select(first.c.image_created_at.label("at"), first.c.image_id.label("id")).distinct()
-    ordered = places.order_by(
-        *order.by(places.selected_columns.at, places.selected_columns.id, backwards=backwards)
-    )
-    page = ordered.limit(of_each).subquery()
-    statement = select(Image.id, Image.filename, Image.width, Image.height).join(page, page.c.id == Image.id)
-    statement = statement.order_by(*order.by(page.c.at, page.c.id, backwards=backwards))
-    return statement.offset(bindparam("skip")).limit(bindparam("most"))
+    places = select(first.c.image_created_at.label("key"), first.c.image_id.label("id")).distinct()
+    ordered = places.order_by(*kind.in_order(*places.selected_columns))
+    page = ordered.offset(bindparam("skip")).limit(bindparam("most")).subquery()
+    images = select(Image.id, Image.filename, Image.width, Image.height, page.c.key)
+    return kind.told(images.join(page, page.c.id == Image.id), _look(shape))
 
 
-def _analyses(shape: Shape) -> Select[Any]:
-    """Along an index, and no other way."""
-    clauses = [Analysis.project_id == bindparam("project_id"), *LIVE, *_fits(shape)]
+@made_once.statement
+def _look(shape: Shape) -> Select[Any, Any]:
+    """How many of the first analyses are wanted whatever the text, and of how many images."""
+    first = _looked_at(shape).subquery()
+    number = func.count(first.c.image_id.distinct())
+    return select(func.count().label("looked"), number.label("number")).select_from(first)
+
+
+@made_once.statement
+def _few(kind: Kind, shape: Shape, of_analyses: bool) -> Executable:
+    """Out of few: the images of all analyses that are wanted, or those that have a name which is. And how many."""
+    if of_analyses:
+        keys = select(_looked_at(shape).subquery().c.image_id).distinct().subquery()
+        named = _live(kind).where(*[_is_named()] * shape.text)
+        some = dialect.looked_up(keys, named, Image.id)
+    else:
+        some = _live(kind).where(_is_named(), *_has(shape)).limit(bindparam("looked"))
+    few = some.cte("few").prefix_with("MATERIALIZED")
+    number = select(func.count().label("number")).select_from(few)
+    are_few = number.scalar_subquery() < bindparam("looked")  # else none of them is sorted
+    return kind.told(kind.bounded(select(*few.c).where(are_few), few.c.key, few.c.id), number)
+
+
+def _looked_at(shape: Shape) -> Select[Any]:
+    """The image of each of the first analyses: along an index, and no other way."""
+    clauses = [Analysis.project_id == bindparam("project_id"), *LIVE_ALONE, *_fits(shape)]
     along = (Analysis.status, Analysis.image_created_at, Analysis.image_id)
-    return select(Analysis.id).join(Analysis.image).where(*clauses).order_by(*along)
+    return select(Analysis.image_id).where(*clauses).order_by(*along).limit(bindparam("looked"))
 
 
 def _fits(shape: Shape) -> list[ColumnElement[bool]]:
@@ -230,7 +317,8 @@ def _fits(shape: Shape) -> list[ColumnElement[bool]]:
     return fits + [Analysis.model_name == bindparam("model")] * shape.model
 
 
-def _live(*columns: Any) -> Select[Any]:
+def _live(kind: Kind) -> Select[Any]:
+    columns = (Image.id, Image.filename, Image.width, Image.height, SORTS[kind.sort].key.label("key"))
     return select(*columns).where(Image.project_id == bindparam("project_id"), Image.deleted_at.is_(None))
 
 
@@ -253,60 +341,4 @@ def _has(shape: Shape) -> list[ColumnElement[bool]]:
     return [one.scalar_subquery().is_not(None)]
 
 
-# where in an order an image of the project stands, also one that was deleted
-_PLACES = {
-    sort: select(order.key).where(
-        Image.id == bindparam("image_id"), Image.project_id == bindparam("project_id")
-    )
-    for sort, order in SORTS.items()
-}
-
-
-# --- what is shown beside them -----------------------------------------------------------------------------------
-
-
-class Card(NamedTuple):
-    """Of the analyses of an image: status and model of the newest ones, how many there are, whether one has not ended,
-    and how many annotations they have together."""
-
-    newest: tuple[tuple[str, str], ...] = ()
-    analyses: int = 0
-    is_running: bool = False
-    annotations: int = 0
-
-
-def cards(image_ids: Sequence[UUID], shown: int) -> dict[UUID, Card]:
-    """Of each image that has analyses, with the `shown` newest of them."""
-    found: dict[UUID, Card] = {}
-    for image_id, some in groupby(made_once.rows(_cards(), image_ids=image_ids, shown=shown), itemgetter(0)):
-        rows = list(some)
-        _, _, _, analyses, annotations, pending = rows[0]
-        newest = tuple((row[1], row[2]) for row in rows)
-        found[image_id] = Card(newest, analyses, pending > 0, int(annotations))
-    return found
-
-
-@made_once.statement
-def _cards() -> Executable:
-    """One window for all of it, as PostgreSQL needs a half more for two."""
-    newest_first = (Analysis.created_at.desc(), Analysis.id.desc())
-    of_image: dict[str, Any] = {
-        "partition_by": Analysis.image_id,
-        "order_by": newest_first,
-        "rows": (None, None),
-    }
-    whole = (
-        select(
-            *(Analysis.image_id, Analysis.status, Analysis.model_name, Analysis.created_at, Analysis.id),
-            func.row_number().over(**of_image).label("place"),
-            func.count().over(**of_image).label("analyses"),
-            func.sum(Analysis.annotation_count).over(**of_image).label("annotations"),
-            func.count().filter(Analysis.status.in_(PENDING)).over(**of_image).label("pending"),
-        )
-        .where(dialect.is_one_of(Analysis.image_id, "image_ids"), Analysis.deleted_at.is_(None))
-        .subquery()
-    )
-    one = whole.c
-    shown = select(one.image_id, one.status, one.model_name, one.analyses, one.annotations, one.pending)
-    ordered = shown.order_by(one.image_id, one.created_at.desc(), one.id.desc())
-    return ordered.where(one.place <= bindparam("shown"))
+_PLACES = {sort: order.place for sort, order in SORTS.items()}

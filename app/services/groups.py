@@ -19,7 +19,6 @@ from app.models import Analysis, Group, Image, Status
 from app.models.analyses import LIVE
 from app.models.columns import new_id, now
 from app.models.groups import PENDING, Counts
-from app.services import made_once
 from app.services.newest_first import Place, beside
 
 ROWS = 500  # of analyses that are given their group at once
@@ -51,11 +50,6 @@ def page(
     return beside(_of_project(project_id), Group, limit=limit, older_than=older_than, newer_than=newer_than)
 
 
-def are_there(project_id: UUID) -> bool:
-    """Whether the project has a group to list."""
-    return bool(made_once.rows(_ONE_OF_PROJECT, project_id=project_id))
-
-
 def _of_project(project_id: Any) -> Select[Group]:
     """Whether something is left of one is asked group by group: PostgreSQL would make a join of an EXISTS, and read all
     analyses for it. Asked for the first in time: of any, it reads analyses from the first of all until it meets one of
@@ -65,7 +59,8 @@ def _of_project(project_id: Any) -> Select[Group]:
     return select(Group).where(Group.project_id == project_id, first.scalar_subquery().is_not(None))
 
 
-_ONE_OF_PROJECT = _of_project(bindparam("project_id")).with_only_columns(Group.id).limit(1)
+# of the project `project_id`, where it has a group to list
+ANY = _of_project(bindparam("project_id")).with_only_columns(Group.id).limit(1)
 
 
 def counts(group_row_ids: Sequence[UUID]) -> dict[UUID, Counts]:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Executable, Select, Subquery, bindparam, l
 from app import dialect
 from app.extensions import db
 from app.models import Analysis, Image, Status
-from app.models.analyses import LIVE
+from app.models.analyses import LIVE, LIVE_ALONE
 from app.services import groups, made_once
 from app.services.newest_first import Place
 
@@ -59,7 +59,7 @@ def in_each(read: Callable[[Any], Select[Any]], *, status: bool, model: bool) ->
 
     The statement has the parameters `project_id`, and `status` and `model` where it is narrowed by these.
     """
-    wanted = select(Analysis.id).join(Image).where(Analysis.project_id == bindparam("project_id"), *LIVE)
+    wanted = select(Analysis.id).where(Analysis.project_id == bindparam("project_id"), *LIVE_ALONE)
     if model:
         wanted = wanted.where(NARROWED["model"])
     if status:
@@ -108,14 +108,9 @@ def page_of_group(
     return rows[:limit], len(rows) > limit
 
 
-def models(project_id: UUID, *, limit: int) -> list[str]:
-    """The models of a project's analyses, by name, the first `limit`."""
-    return sorted(row[0] for row in made_once.rows(MODELS, project_id=project_id, most=limit))
-
-
-def _models() -> Executable:
-    """Asks the index for the next name each time: telling a million names apart takes a third of a second. No model is
-    called "", which comes before all."""
+def _models() -> Select[str]:
+    """Those of the analyses of the project `project_id`, `most` of them. Asks the index for the next name each time:
+    telling a million names apart takes a third of a second. No model is called "", which comes before all."""
     names = select(literal("").label("name")).cte("names", recursive=True)
     following = (
         select(Analysis.model_name)

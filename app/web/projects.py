@@ -13,7 +13,7 @@ from app.models import Project, Role
 from app.responses import asked_by_htmx, page_or, see_other
 from app.schemas.base import load
 from app.schemas.forms import ProjectForm, as_sent
-from app.services import counting, groups, projects
+from app.services import counting, projects
 from app.web import web
 from app.web.gallery import Gallery, project_cards, read_query
 from app.web.session import moment
@@ -57,5 +57,4 @@ def project_page(project: Project, role: Role | None, status: int = 200, **more:
     if version and version == gallery.version and asked_by_htmx():
         return Response(status=204)
     page = ("projects/show.html", "projects/_gallery.html")
-    grouped = ml and groups.are_there(project.id)
-    return page_or(*page, status, project=project, gallery=gallery, role=role, grouped=grouped, **more)
+    return page_or(*page, status, project=project, gallery=gallery, role=role, **more)

@@ -15,9 +15,9 @@ from app import background
 from app.extensions import db
 from app.models import Analysis, Image, Project, ProjectCount, Status
 from app.models.columns import new_id
-from app.services import counting, galleries, listed, overviews, placing
+from app.services import counting, galleries, listed, overviews, placing, surroundings
 from app.services.counting import Count
-from app.services.galleries import Filter, Found, Place
+from app.services.galleries import Filter, Page, Part, Place
 from benchmarks.crowd import BEGAN, MODELS, RARE, Crowd, Made, seed
 from tests.factories import World
 from tests.fakes import FixedClock
@@ -104,8 +104,8 @@ def test_what_was_deleted_is_not_listed(app: Flask, project: Project, crowd: Cro
             db.session.execute(update(table).where(where).values(deleted_at=BEGAN))
         db.session.commit()
         rows = hexes(listed.page(project.id, listed.Wanted(), limit=500)[0])
-        queue = galleries.find(project.id, Filter(status=Status.CANCELED), Count(IMAGES))
-        found = hexes(queue.page(limit=100).images)
+        wanted = Filter(status=Status.CANCELED)
+        found = hexes(galleries.page(project.id, wanted, Count(IMAGES), Part(100)).images)
     left = crowd.listed(lambda one: one.id not in gone and crowd.image_id(one.image) not in lost)
     assert rows == left[:500]
     canceled = crowd.shown("newest", lambda one: one.status == "canceled" and one.id not in gone)
@@ -114,23 +114,30 @@ def test_what_was_deleted_is_not_listed(app: Flask, project: Project, crowd: Cro
 
 def test_the_models_of_a_project(app: Flask, world: World, project: Project, crowd: Crowd) -> None:
     empty = world.project("Nothing").id
+
+    def models(project_id: UUID, most: int) -> list[str]:
+        return surroundings.of_project(project_id, BEGAN, most=most).models
+
     with app.app_context():
-        assert listed.models(project.id, limit=9) == sorted({*MODELS, RARE})
-        assert listed.models(project.id, limit=2) == sorted({*MODELS, RARE})[:2]
-        assert listed.models(empty, limit=9) == []
+        assert models(project.id, 9) == sorted({*MODELS, RARE})
+        assert models(project.id, 2) == sorted({*MODELS, RARE})[:2]
+        assert models(project.id, 0) == models(empty, 9) == []
         db.session.execute(update(Analysis).where(Analysis.model_name == RARE).values(deleted_at=BEGAN))
         db.session.commit()
-        assert listed.models(project.id, limit=9) == sorted(MODELS)
+        assert models(project.id, 9) == sorted(MODELS)
 
 
 # --- galleries ---------------------------------------------------------------------------------------------------
 
 
-def walk(found: Found, limit: int, *, backwards: bool = False, start: Place | None = None) -> list[str]:
+Read = Callable[[Part], Page]
+
+
+def walk(read: Read, limit: int, *, backwards: bool = False, start: Place | None = None) -> list[str]:
     seen: list[str] = []
     more, place = True, start
     while more:
-        page = found.page(limit=limit, place=place)
+        page = read(Part(limit, place))
         some, more = hexes(page.images), page.more
         seen = [*some, *seen] if backwards else [*seen, *some]
         if some:
@@ -156,29 +163,28 @@ def test_every_image_of_a_gallery_once_and_in_order(
         for status, model in FILTERS:
             wanted = Filter(text, Status(status) if status else None, model, sort)
             expected = crowd.shown(sort, is_wanted(status, model) if status or model else None, text)
-            found = galleries.find(project.id, wanted, Count(IMAGES))
-            assert walk(found, 37) == expected, wanted
-            assert (
-                found.count.number <= len(expected)
-                if found.count.more
-                else found.count == Count(len(expected))
-            )
+            read = partial(galleries.page, project.id, wanted, Count(IMAGES))
+            assert walk(read, 37) == expected, wanted
+            for part in (Part(37), Part(37, skip=10_000)):  # how many there are it tells also beyond the end
+                count = read(part).count
+                assert count.number <= len(expected) if count.more else count == Count(len(expected)), wanted
             if expected:
                 last = Place(UUID(expected[-1]), backwards=True)
-                assert walk(found, 37, backwards=True, start=last) == expected[:-1], wanted
-                assert hexes(found.page(limit=10, skip=5).images) == expected[5:15]
+                assert walk(read, 37, backwards=True, start=last) == expected[:-1], wanted
+                assert hexes(read(Part(10, skip=5)).images) == expected[5:15]
 
 
 def test_a_place_that_is_not_in_the_project_is_told(app: Flask, project: Project, crowd: Crowd) -> None:
     of_another = UUID(Crowd(project.id.hex, BESIDE, salt=1).image_id(3))
     with app.app_context():
         for wanted in (Filter(), Filter(status=Status.CANCELED), Filter(status=Status.COMPLETED)):
-            found = galleries.find(project.id, wanted, Count(IMAGES))
             for one, backwards in product((new_id(), of_another), (True, False)):
-                assert found.page(limit=3, place=Place(one, backwards)) == ((), False, False)
+                part = Part(3, Place(one, backwards), shown=4)
+                page = galleries.page(project.id, wanted, Count(IMAGES), part)
+                assert (page.images, page.more, page.is_placed) == ([], False, False)
 
 
-def test_a_card_tells_of_all_analyses_of_its_image(app: Flask, crowd: Crowd) -> None:
+def test_a_card_tells_of_all_analyses_of_its_image(app: Flask, project: Project, crowd: Crowd) -> None:
     """Each analysis is of a model of its own here, so that it can be told which ones are the newest."""
     images = [3, 298]
     with app.app_context():
@@ -187,9 +193,11 @@ def test_a_card_tells_of_all_analyses_of_its_image(app: Flask, crowd: Crowd) -> 
                 of_it = update(Analysis).where(Analysis.id == UUID(one.id))
                 db.session.execute(of_it.values(model_name=one.id))
         db.session.commit()
-        cards = galleries.cards([UUID(crowd.image_id(image)) for image in images], 4)
+        shown = galleries.page(project.id, Filter(), Count(IMAGES), Part(IMAGES, shown=4)).images
+    cards = {one.id.hex: one.card for one in shown}
     for image in images:
-        card, own = cards[UUID(crowd.image_id(image))], [one for one in crowd.analyses if one.image == image]
+        card, own = cards[crowd.image_id(image)], [one for one in crowd.analyses if one.image == image]
+        assert card is not None
         assert card.newest == tuple((one.status, one.id) for one in reversed(own))[:4]
         assert card.analyses == 10
         assert card.is_running == any(one.status in ("queued", "processing") for one in own)
@@ -325,7 +333,7 @@ def test_lists_are_read_along_indexes(app: Flask, world: World, project: Project
 
 
 def show(project: Project, wanted: Filter, place: Place | None) -> None:
-    galleries.find(project.id, wanted, Count(2000)).page(limit=60, place=place)
+    galleries.page(project.id, wanted, Count(2000), Part(60, place))
 
 
 def test_galleries_are_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
@@ -344,20 +352,33 @@ def test_galleries_are_read_along_indexes(app: Flask, project: Project, large: C
 
 
 @pytest.mark.parametrize("text", ["", "00"])
+@pytest.mark.parametrize("sort", ["newest", "name"])
 def test_looking_for_what_is_little_goes_along_an_order(
-    app: Flask, project: Project, large: Crowd, text: str
+    app: Flask, project: Project, large: Crowd, text: str, sort: str
 ) -> None:
     """Also where it finds no more than a few: what is looked at is bounded by nothing but the end of the index."""
     for status, model in FILTERS:
         if (status or model) and model != "nobody":
-            wanted = Filter(text, Status(status) if status else None, model)
-            plans = plans_of(app, partial(galleries.find, project.id, wanted, Count(2000)))
-            looks = [plan for plan in plans if "ml_analyses" in plan][:2]  # how many, and which of these
-            for plan in looks if text == "" or status in ("failed", "canceled") else looks[:1]:
+            wanted = Filter(text, Status(status) if status else None, model, sort)
+            read = partial(galleries.page, project.id, wanted, Count(2000), Part(60))
+            plans = [plan for plan in plans_of(app, read) if "ml_analyses" in plan]
+            for plan in plans if status in ("failed", "canceled") else plans[:1]:
                 by_model, by_status = "ix_ml_analyses_images_model ", "ix_ml_analyses_images "
                 check_walks_analyses(plan, *[by_model] * bool(model), *[by_status] * bool(status))
-                for out_of_order in ("FOR ORDER BY", "Hash", "Seq Scan", "SCAN data_instances"):
+                for out_of_order in ("Hash Join", "Seq Scan", "SCAN data_instances"):
                     assert out_of_order not in plan, plan
+                # which of their images were deleted is asked one by one
+                assert "ix_data_instances_deleted on" in plan or "CORRELATED SCALAR SUBQUERY" in plan, plan
+
+
+@pytest.mark.parametrize("wanted", [Filter(), Filter(status=Status.COMPLETED), Filter("00", sort="name")])
+def test_cards_are_read_image_by_image(app: Flask, project: Project, large: Crowd, wanted: Filter) -> None:
+    """For the order of their analyses PostgreSQL might walk along those of all images."""
+    for place in (None, Place(UUID(large.image_id(900)))):
+        read = partial(galleries.page, project.id, wanted, Count(2000), Part(60, place, shown=4))
+        plan = plan_of(app, read)
+        assert "idx_ml_analyses_image_id" in plan and "ix_ml_analyses_created_at_id" not in plan, plan
+        assert "Seq Scan on ml_analyses" not in plan and "SCAN ml_analyses\n" not in plan, plan
 
 
 def test_looking_for_large_projects_goes_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
@@ -370,7 +391,6 @@ def test_looking_for_large_projects_goes_along_indexes(app: Flask, project: Proj
 
 
 def test_what_is_counted_at_once_is_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
-    for read in (lambda: counting.totals(project.id, BEGAN), lambda: listed.models(project.id, limit=9)):
-        plan = plan_of(app, read)
+    for plan in plans_of(app, lambda: surroundings.of_project(project.id, BEGAN, most=9)):
         for bad in ("Seq Scan on ml_analyses", "SCAN ml_analyses\n", "Bitmap"):
             assert bad not in f"{plan}\n", plan

@@ -2,7 +2,9 @@
 numbers that were not counted just now."""
 
 import sys
+from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -293,3 +295,53 @@ def test_the_poll_ends_when_one_that_is_not_shown_has_ended(
         db.session.commit()
     answer = viewer.client.get(poll, headers=HTMX)
     assert answer.status_code == 200 and "hx-trigger" not in answer.text
+
+
+# --- what it costs -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("query", "most"),
+    [
+        ("page=3", 2),  # what stands around, the page
+        ("page=3&after=", 2),
+        ("state=completed", 2),
+        ("state=completed&model=unet&page=2&after=", 2),
+        ("state=completed&sort=name", 3),  # first how much there is
+        ("q=png", 2),
+        ("q=png&state=completed", 3),
+    ],
+)
+def test_a_page_is_few_statements(
+    app: Flask,
+    world: World,
+    viewer: Person,
+    address: str,
+    images: list[Image],
+    monkeypatch: pytest.MonkeyPatch,
+    count_queries: Callable[[], Any],
+    query: str,
+    most: int,
+) -> None:
+    """Beside who asks, and for what project; of one whose numbers are kept."""
+    for image in images:
+        for _ in range(5):
+            world.analysis(image, "completed", model_name="unet")
+    monkeypatch.setattr(counting, "COUNTED", 3)
+    keep_numbers(app)
+    place = str(images[5].id) if query.endswith("after=") else ""
+    get(viewer, f"{address}?{query}{place}")  # signs in
+    with count_queries() as statements:
+        assert names_in(get(viewer, f"{address}?{query}{place}"))
+    asked = [one for one in statements if one.startswith(("SELECT", "WITH"))]
+    assert len(asked) == 2 + most, asked
+
+
+def test_states_of_cards_are_escaped(world: World, viewer: Person, address: str, images: list[Image]) -> None:
+    """A model may be called anything, also with blanks and signs; each of the few states is written once for all."""
+    for image in images:
+        world.analysis(image, "failed", model_name="<b>a  b</b> %s %")
+    text = get(viewer, address)
+    said = "&lt;b&gt;a  b&lt;/b&gt; %s %"
+    assert text.count(f'<span>{said}<span class="visually-hidden">: failed') == SIZE
+    assert "<b>a" not in text

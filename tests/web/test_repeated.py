@@ -46,6 +46,12 @@ def test_only_markup_of_a_template_is_repeated(app: Flask) -> None:
         assert render_template_string(text, rows=[Row("<i>", 1)] * 2) == "<p>&lt;i&gt;</p>" * 2
 
 
+def test_what_is_made_of_a_value_stays_markup_and_text_becomes_none() -> None:
+    made: Any = {"a": Markup("<i>a</i>"), "b": "<b>"}
+    found = repeated(Markup("<p>%s %s</p>"), [Row("a", 1), Row("b", 2)], "name count", name=made)
+    assert found.__html__() == "<p><i>a</i> 1</p><p>&lt;b&gt; 2</p>"
+
+
 class Said(NamedTuple):
     id: UUID
     class_name: str | None
