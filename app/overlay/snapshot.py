@@ -84,8 +84,8 @@ class Snapshot:
 
     @cached_property
     def size_bytes(self) -> int:
-        """What it takes of the memory, the names included, as there may be as many as annotations, and what is made of
-        a snapshot and kept with it."""
+        """What it takes of the memory, the names included, as there may be as many as annotations; what is made of a
+        snapshot and kept with it, as for few classes."""
         columns = (self.positions, self.confidence, self.classes, self.kinds)
         names = sum(map(sys.getsizeof, self.names))
         ids = 0 if self.ids is None else self.ids.nbytes

@@ -82,9 +82,8 @@ def find(email: str) -> User | None:
     return db.session.scalar(_BY_EMAIL, {"email": normalised(email)})
 
 
-_BY_EMAIL = select(User).where(
-    User.email == bindparam("email")
-)  # made once, as a proxy names its person each time
+# made once, as a proxy names its person each time
+_BY_EMAIL = select(User).where(User.email == bindparam("email"))
 
 
 def get(email: str) -> User:

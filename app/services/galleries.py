@@ -194,7 +194,7 @@ def _narrowed(shape: Shape, kind: "Kind", values: Mapping[str, Any]) -> tuple[Se
         rows = made_once.rows(_few(kind, shape, looked <= LOOKED), **values)
         if rows[0].number <= LOOKED:
             return rows, Count(rows[0].number)
-        number = LOOKED
+        looked, number = LOOKED + 1, LOOKED  # more than a moment ago, if they were few
     return made_once.rows(_walk(kind, shape), **values), _counted(looked, number)
 
 

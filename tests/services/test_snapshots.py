@@ -15,7 +15,7 @@ from app.dialect import columns
 from app.errors import StorageUnavailable
 from app.extensions import db
 from app.models import Analysis, Annotation
-from app.overlay.snapshot import KINDS, NOWHERE, UNSURE
+from app.overlay.snapshot import COLUMNS, KINDS, NOWHERE, OVERHEAD, UNSURE, WITH_IDS
 from app.services import annotations, snapshots
 from tests.factories import World
 from tests.fakes import BrokenStorage
@@ -82,22 +82,62 @@ if databases.KIND == "postgresql":  # SQLite's rows go into the array one by one
         monkeypatch.setattr(columns, "ROWS_AT_ONCE", 200)  # of very many
         monkeypatch.setattr(columns, "_packed", columns._packed.__wrapped__)
         store(app, analysis, [{"x_min": float(n)} for n in range(300)])
-        fetched: list[int] = []
+        read_part, values = columns._read_part, list[int]()
 
-        def note(_connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-            if "string_agg" in statement:
-                fetched.append(cursor.rowcount)
+        def note(part: Any, *more: Any) -> Any:
+            values.append(len(part))
+            return read_part(part, *more)
 
+        monkeypatch.setattr(columns, "_read_part", note)
         with app.app_context():
-            event.listen(db.engine, "after_cursor_execute", note)
-            try:
-                read = [snapshots.read(analysis.id, many=many) for many in (False, True)]
-            finally:
-                event.remove(db.engine, "after_cursor_execute", note)
-        assert fetched == [1, 2]
+            few = snapshots.read(analysis.id)
+            assert len(values) == len(WITH_IDS) and values[0] == 300 * 4
+            values.clear()
+            many = snapshots.read(analysis.id, many=True)
+            assert len(values) == len(COLUMNS) * 2 and sum(values[:: len(COLUMNS)]) == 300 * 4
+        read = [few, many]
         for snapshot in read:
             assert snapshot.x_min.tolist() == list(range(300))
             assert snapshot.names[snapshot.classes[0]] is None
+
+
+@pytest.mark.parametrize("in_parts_of", [1, 7, columns.ROWS_AT_ONCE])
+def test_many_are_read_in_parts(
+    app: Flask, analysis: Analysis, monkeypatch: pytest.MonkeyPatch, in_parts_of: int
+) -> None:
+    names = [None, "", "a", "b"]
+    store(app, analysis, [{"x_min": float(n), "class_name": names[n % 3 + n // 25]} for n in range(30)])
+    monkeypatch.setattr(columns, "ROWS_AT_ONCE", in_parts_of)
+    monkeypatch.setattr(columns, "_packed", columns._packed.__wrapped__)
+    with app.app_context():
+        few, many = snapshots.read(analysis.id), snapshots.read(analysis.id, many=True)
+    assert many.ids is None
+    for name in snapshots.FILE_COLUMNS:
+        if name != "classes":
+            assert np.array_equal(getattr(many, name), getattr(few, name)), name
+    assert [many.names[n] for n in many.classes] == [few.names[n] for n in few.classes]
+
+
+def test_ids_are_those_of_their_rows_in_whatever_order_these_come(app: Flask, analysis: Analysis) -> None:
+    store(app, analysis, [{"x_min": float(n)} for n in range(20)])
+    with app.app_context():
+        for position, other in ((0, 1000), (1, 0), (1000, 1)):
+            of_it = db.update(Annotation).where(Annotation.position == position)
+            db.session.execute(of_it.values(position=other))
+        db.session.commit()
+        rows = db.session.scalars(db.select(Annotation).order_by(Annotation.position)).all()
+        snapshot = snapshots.read(analysis.id)
+        assert snapshot.ids is not None
+        assert [bytes(one) for one in snapshot.ids] == [row.id.bytes for row in rows]
+        assert snapshot.x_min.tolist() == [row.x_min for row in rows]
+
+
+def test_what_a_snapshot_takes_counts_its_ids(app: Flask, analysis: Analysis) -> None:
+    store(app, analysis, [{"class_name": "car"}] * 50)
+    with app.app_context():
+        few, many = snapshots.read(analysis.id), snapshots.read(analysis.id, many=True)
+    assert few.size_bytes - many.size_bytes == 50 * 16
+    assert many.size_bytes > OVERHEAD + 50 * (7 * 4 + 1)
 
 
 def test_classes_of_any_text_are_told_apart(app: Flask, analysis: Analysis) -> None:
