@@ -28,8 +28,7 @@ from app.web.view import View, read_view, reals
 
 HTML = "text/html; charset=utf-8"
 _tiles: Kept[bytes] = Kept(32 * 1024 * 1024, len)
-# eight of the largest, as more is drawn again from the snapshot: with 16 MB a worker grew past what it may
-_fragments: Kept[bytes] = Kept(4 * 1024 * 1024, len)
+_fragments: Kept[bytes] = Kept(16 * 1024 * 1024, len)
 
 
 def _kept(user_id: UUID, session_version: int, image_id: UUID) -> Response | None:
