@@ -180,6 +180,25 @@ def test_no_connection_to_be_had(app: Flask, monkeypatch: pytest.MonkeyPatch) ->
             Single()
 
 
+def test_a_connection_that_is_lost_while_it_is_made_ready(
+    app: Flask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is answered as one that cannot be had, and does not come back."""
+    with app.app_context():
+        lost = db.engine.dialect.loaded_dbapi.OperationalError("the connection is lost")
+
+        def fail(*_: Any) -> None:
+            raise lost
+
+        with monkeypatch.context() as patched:
+            patched.setattr("psycopg.Connection.autocommit", property(lambda _: False, fail))
+            with pytest.raises(OperationalError, match="is lost"):
+                Single()
+        again = Single()
+        assert process(again)
+        again.close()
+
+
 def test_it_is_laid_down_as_it_was(single: Single) -> None:
     driver = driver_of(single)
     assert driver.autocommit

@@ -30,10 +30,10 @@ class Single:
         self._errors = self._engine.dialect.loaded_dbapi.Error
         try:
             self._pooled = self._engine.raw_connection()
+            self._driver = cast(Any, self._pooled.driver_connection)
+            self._driver.autocommit = True  # until it is laid down, see connections.py
         except self._errors as error:
             self._raise(error, None, None)
-        self._driver = cast(Any, self._pooled.driver_connection)
-        self._driver.autocommit = True  # until it is laid down, see connections.py
 
     def rows(self, statement: Select[Any], values: Mapping[str, Any]) -> Sequence[tuple[Any, ...]]:
         """The statement is one of the few that last as long as the process. It selects columns that have a type, which
