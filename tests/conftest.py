@@ -37,7 +37,7 @@ from tests.support import s3 as s3_server
 from tests.support import server as servers
 from tests.support.selection import IN_CI
 
-collect_ignore = [] if databases.KIND == "postgresql" else ["test_single.py"]
+collect_ignore = [] if databases.KIND == "postgresql" else ["test_prepared.py", "test_single.py"]
 # the files of tests are thrown away, but each one is synced first: in memory, where a machine has so many bytes of it
 # to spare, a third of the time goes
 MEMORY, ROOM = Path("/dev/shm"), 8 << 30

@@ -5,15 +5,17 @@ when another wrote in between, whatever the busy timeout, so whatever may write 
 """
 
 import time
+from collections.abc import Sequence
 from functools import partial
 from select import POLLIN, poll
-from typing import Any
+from typing import Any, cast
 
 from flask import g, has_request_context, request
 from sqlalchemy import Connection, Dialect, Engine, create_engine, event, text
 from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.pool import ConnectionPoolEntry, NullPool
 
+from app.dialect import prepared
 from app.dialect.sending import copy
 
 BUSY_TIMEOUT_MS = 15_000
@@ -41,8 +43,9 @@ def prepare(engine: Engine) -> None:
         event.listen(engine, "connect", _set_up_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     else:
-        event.listen(engine, "do_connect", _limit_patience)
+        event.listen(engine, "do_connect", _connect_postgresql)
         event.listen(engine, "connect", _set_up_postgresql)
+        event.listen(engine, "begin", _begin_postgresql)
         event.listen(engine, "do_execute", copy)
         event.listen(engine, "reset", _end_autocommit)
         event.listen(engine, "checkin", _note_when)
@@ -60,12 +63,11 @@ def probe(engine: Engine) -> None:
         connection.execute(text("SELECT 1"))
 
 
-def _limit_patience(
-    _dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]
-) -> None:
+def _connect_postgresql(
+    _dialect: object, _record: object, arguments: Sequence[Any], parameters: dict[str, Any]
+) -> prepared.Connection:
     """What DATABASE_URL says for itself stays."""
-    for name, value in PATIENCE.items():
-        parameters.setdefault(name, value)
+    return prepared.Connection.connect(*arguments, **{**PATIENCE, **parameters})
 
 
 def _set_up_sqlite(connection: Any, _record: object) -> None:
@@ -82,9 +84,16 @@ def _set_up_sqlite(connection: Any, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     if connection.get_execution_options().get(SINGLE, False):
         return
+    connection.exec_driver_sql("BEGIN" if _only_reads(connection) else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    prepared.begin(cast(Any, connection.connection.dbapi_connection), _only_reads(connection))
+
+
+def _only_reads(connection: Connection) -> bool:
     asked = has_request_context() and not g.get("writes", request.method not in SAFE_METHODS)
-    reads_only = asked or connection.get_execution_options().get(READING, False)
-    connection.exec_driver_sql("BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    return asked or bool(connection.get_execution_options().get(READING, False))
 
 
 def _set_up_postgresql(connection: Any, _record: object) -> None:

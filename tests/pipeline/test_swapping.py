@@ -360,7 +360,7 @@ def test_what_is_refused_leaves_nothing_behind(app, pipeline, world, image, stat
 
 
 def test_whoever_needs_the_lock_has_it(app, analysis):
-    with app.test_request_context():
+    with app.test_request_context(method="POST"):
         g.takes_lock = True
         assert swapping.begin(analysis.id) is None
         held = access.analysis_for(SYSTEM, analysis.id, swap=True)
