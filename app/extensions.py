@@ -35,6 +35,8 @@ db = SQLAlchemy(
         "json_deserializer": orjson.loads,
         # seconds; a request that gets no connection by then is answered 503 rather than kept waiting
         "pool_timeout": 5,
+        # the one that was laid down last: it is surely alive, and knows the statements that are asked most
+        "pool_use_lifo": True,
         # what people and pipelines sent must not come into the log with an exception
         "hide_parameters": True,
     },

@@ -34,6 +34,9 @@ class Sizes:
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
     crowd: int = 100_000  # analyses among which lists are read
+    asked: int = (
+        8  # times for each page of a list: PostgreSQL has seen the statement by then, as in a worker of a day
+    )
     polls: int = 100  # over each of several connections
     drawn: int = 2_000
     overlays: int = 20
@@ -51,6 +54,7 @@ QUICK = Sizes(
     small=10,
     exported=10_000,
     crowd=5_000,
+    asked=2,
     polls=25,
     overlays=4,
     cached=20,

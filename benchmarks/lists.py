@@ -82,7 +82,7 @@ def _analyses(bench: Bench, crowd: Crowd, name: str, only: Iterable[str]) -> Ite
             if start:
                 query["cursor"] = _cursor(rows[start - 1])
             path = f"/api/projects/{UUID(crowd.project)}/analyses?{_written(query)}"
-            for _ in range(bench.sizes.long_repeats):
+            for _ in range(bench.sizes.asked):
                 taken, answer = _asked(bench, bench.loupe.reading(path), figures[place])
                 body = answer.json()
                 ids = [UUID(one["id"]).hex for one in body["analyses"]]
@@ -104,7 +104,7 @@ def _gallery(bench: Bench, headers: dict[str, str], crowd: Crowd, name: str) -> 
             if start:
                 query |= {"page": str(start // SHOWN + 1), "after": ids[start - 1]}
             path = f"/projects/{UUID(crowd.project)}?{_written(query)}"
-            for _ in range(bench.sizes.long_repeats):
+            for _ in range(bench.sizes.asked):
                 taken, answer = _asked(bench, Request("GET", path, headers=headers), figures[place])
                 shown = [UUID(one.decode()).hex for one in CARD.findall(answer.body)]
                 expect(f"{name}, {title}, {sort}, {place}", shown, ids[start : start + SHOWN])

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.one_database
 SMALL = Sizes(
     repeats=2,
     long_repeats=2,
+    asked=2,
     bulk=(20, 50),
     connections=(1, 3),
     sample=100,
