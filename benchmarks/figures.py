@@ -24,13 +24,15 @@ def spread(samples: list[float]) -> dict[str, Any]:
 class Figure:
     """`samples` by target, in the order they were taken: the n-th of one target was taken beside the n-th of the other.
 
-    `more` is what else is worth knowing of this figure.
+    `more` is what else is worth knowing of this figure. `served` is how many milliseconds each took by the server's own
+    log, by the filter that was asked for.
     """
 
     name: str
     unit: Literal["annotations/s", "ms", "MB"]
     samples: dict[str, list[float]] = field(default_factory=dict)
     more: dict[str, Any] = field(default_factory=dict)
+    served: dict[str, list[float]] = field(default_factory=dict)
 
     def add(self, target: str, *values: float) -> None:
         self.samples.setdefault(target, []).extend(values)
@@ -45,7 +47,14 @@ class Figure:
 
     def out(self) -> dict[str, Any]:
         spreads = {target: spread(samples) for target, samples in self.samples.items()}
-        return {"unit": self.unit, **spreads, "times_baseline": self.cost(), **self.more}
+        return {"unit": self.unit, **spreads, "times_baseline": self.cost(), **self.more, **self._served()}
+
+    def _served(self) -> dict[str, Any]:
+        if not self.served:
+            return {}
+        every = [taken for samples in self.served.values() for taken in samples]
+        by_filter = {name: spread(samples) for name, samples in self.served.items()}
+        return {"served": spread(every), "served_by_filter": by_filter}
 
 
 def rows(figures: dict[str, dict[str, Any]]) -> Iterable[tuple[str, ...]]:
@@ -113,6 +122,13 @@ def remarks(run: dict[str, Any]) -> list[str]:
             own = f"{name}: {rates['loupe']:,} requests/s"
             share = rates["loupe"] / rates["baseline"] if "baseline" in rates else 0
             said.append(own + (f", {share:.0%} of the baseline's {rates['baseline']:,}." if share else "."))
+    served = [
+        f"{name}: {number(figure['served']['median'])}"
+        for name, figure in run["figures"].items()
+        if "served" in figure
+    ]
+    if served:
+        said.append("ms by the server's own log, the median: " + "; ".join(served) + ".")
     shares = [figure["client_share"] for figure in run["figures"].values() if "client_share" in figure]
     if shares:
         said.append(f"The client was busy for at most {max(shares):.0%} of the time of a bulk figure.")

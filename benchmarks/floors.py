@@ -24,7 +24,7 @@ MOST: dict[str, float] = {
     "overlay of 2,000 boxes, from cache": 1,
     "memory grown": 20,
 }
-"""The same: the most of its unit that it may be; of lists, each filter by itself."""
+"""The same: the most of its unit that it may be; of lists in the server's time, each filter by itself."""
 
 LAST_TO_FIRST = 1.25  # a last page may take so many times as long as a first,
 ALLOWANCE = 1.0  # and so many ms more
@@ -73,22 +73,22 @@ def _of(name: str, figure: dict[str, Any]) -> list[Floor]:
 
 
 def _most(name: str, figure: dict[str, Any], most: float) -> Floor:
-    """Of the median; where filters are told apart, of the best sample of the slowest too, which a median would hide."""
+    """Of the median; of lists that of the slowest filter, by the server's own log."""
     said, seen = f"at most {most:g} {figure['unit']}", figure["loupe"]["median"]
-    if filters := figure.get("best_by_filter"):
+    if filters := {title: one["median"] for title, one in figure.get("served_by_filter", {}).items()}:
         slowest = max(filters, key=filters.__getitem__)
-        said += f" with any filter (the slowest: {slowest}, {filters[slowest]:.1f})"
-        seen = max(seen, filters[slowest])
+        seen = filters[slowest]
+        said += f" of the server's time with any filter (the slowest: {slowest}, {seen:.1f})"
     return Floor(name, said, seen <= most)
 
 
 def _last_page(name: str, first: dict[str, Any], last: dict[str, Any]) -> Floor:
     """Each filter's best last page beside its own best first page: not every filter has a last page."""
-    before = first["best_by_filter"]
+    before = first["served_by_filter"]
     slower = [
         filtered
-        for filtered, taken in last["best_by_filter"].items()
-        if taken > LAST_TO_FIRST * before[filtered] + ALLOWANCE
+        for filtered, taken in last["served_by_filter"].items()
+        if taken["min"] > LAST_TO_FIRST * before[filtered]["min"] + ALLOWANCE
     ]
     said = f"with any filter at most {LAST_TO_FIRST:g} times as long as its first page, and {ALLOWANCE:g} ms more"
     return Floor(name, said + (f" (slower: {', '.join(slower)})" if slower else ""), not slower)

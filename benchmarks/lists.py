@@ -4,6 +4,7 @@ written. Both are asked over HTTP as anybody asks; the rows come straight into t
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing, contextmanager
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -30,6 +31,7 @@ FILTERS = {
     "both": ("completed", MODELS[1]),
     "both, at the end": ("failed", MODELS[2]),
 }
+Asking = Callable[[Request, Figure, str], Answer]  # the last is the filter that is asked for
 CARD = re.compile(rb'<li id="image-([0-9a-f-]{36})">')
 
 
@@ -45,9 +47,10 @@ def read(bench: Bench, servers: Servers, analyses: int, crowds: tuple[Crowd, Cro
     crowd, beside = crowds
     size = f"{analyses:,}"
     small = ("", "common status", "common model")
-    yield from _analyses(bench, crowd, f"list among {size}", tuple(FILTERS))
-    yield from _analyses(bench, beside, f"list of a small project beside {size}", small)
-    yield from _gallery(bench, servers.as_person(), crowd, f"gallery among {size}")
+    with _asking(bench, servers) as asked:
+        yield from _analyses(bench, asked, crowd, f"list among {size}", tuple(FILTERS))
+        yield from _analyses(bench, asked, beside, f"list of a small project beside {size}", small)
+        yield from _gallery(bench, asked, servers.as_person(), crowd, f"gallery among {size}")
 
 
 def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
@@ -71,7 +74,7 @@ def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
     return crowds[0], crowds[1]
 
 
-def _analyses(bench: Bench, crowd: Crowd, name: str, only: Iterable[str]) -> Iterator[Figure]:
+def _analyses(bench: Bench, asked: Asking, crowd: Crowd, name: str, only: Iterable[str]) -> Iterator[Figure]:
     """The first page, one in the middle and the last one, of each filter."""
     figures = {place: Figure(f"{name}: {place}", MILLISECONDS) for place in ("first", "middle", "last")}
     for title in only:
@@ -83,20 +86,21 @@ def _analyses(bench: Bench, crowd: Crowd, name: str, only: Iterable[str]) -> Ite
                 query["cursor"] = _cursor(rows[start - 1])
             path = f"/api/projects/{UUID(crowd.project)}/analyses?{_written(query)}"
             for _ in range(bench.sizes.asked):
-                taken, answer = _asked(bench, bench.loupe.reading(path), figures[place])
+                answer = asked(bench.loupe.reading(path), figures[place], title or "all")
                 body = answer.json()
                 ids = [UUID(one["id"]).hex for one in body["analyses"]]
                 expect(f"{name}, {title}, {place}", ids, [one.id for one in rows[start : start + PAGE]])
                 expect("more", body["next_cursor"] is not None, start + PAGE < len(rows))
-                _note(figures[place], title or "all", taken)
     yield from (figure for figure in figures.values() if figure.samples)
 
 
-def _gallery(bench: Bench, headers: dict[str, str], crowd: Crowd, name: str) -> Iterator[Figure]:
+def _gallery(
+    bench: Bench, asked: Asking, headers: dict[str, str], crowd: Crowd, name: str
+) -> Iterator[Figure]:
     """The same of the gallery, in its three orders."""
     figures = {place: Figure(f"{name}: {place}", MILLISECONDS) for place in ("first", "middle", "last")}
-    asked = [(title, "newest") for title in FILTERS]
-    for title, sort in [*asked, ("", "oldest"), ("", "name"), ("rare model", "name")]:
+    pages = [(title, "newest") for title in FILTERS]
+    for title, sort in [*pages, ("", "oldest"), ("", "name"), ("rare model", "name")]:
         status, model = FILTERS[title]
         ids = crowd.shown(sort, _is_wanted(status, model) if title else None)
         for place, start in _places(len(ids), SHOWN):
@@ -105,29 +109,30 @@ def _gallery(bench: Bench, headers: dict[str, str], crowd: Crowd, name: str) -> 
                 query |= {"page": str(start // SHOWN + 1), "after": ids[start - 1]}
             path = f"/projects/{UUID(crowd.project)}?{_written(query)}"
             for _ in range(bench.sizes.asked):
-                taken, answer = _asked(bench, Request("GET", path, headers=headers), figures[place])
+                answer = asked(
+                    Request("GET", path, headers=headers), figures[place], f"{title or 'all'}, {sort}"
+                )
                 shown = [UUID(one.decode()).hex for one in CARD.findall(answer.body)]
                 expect(f"{name}, {title}, {sort}, {place}", shown, ids[start : start + SHOWN])
-                _note(figures[place], f"{title or 'all'}, {sort}", taken)
     yield from (figure for figure in figures.values() if figure.samples)
 
 
-def _asked(bench: Bench, request: Request, figure: Figure) -> tuple[float, Answer]:
-    """As `timed`; the figure sums up how long server and database were busy with it."""
-    watch = bench.watches.get("loupe")
-    before = watch.busy_seconds() if watch else 0.0
-    taken, answer = timed(bench.loupe, request)
-    if watch:
+@contextmanager
+def _asking(bench: Bench, servers: Servers) -> Iterator[Asking]:
+    """Asks for one page after the other. The figure sums up how long server and database were busy with it."""
+    watch = bench.watches["loupe"]
+
+    def ask(request: Request, figure: Figure, filtered: str) -> Answer:
+        before = watch.busy_seconds()
+        taken, answer = timed(bench.loupe, request)
+        figure.add("loupe", round(taken * 1000, 2))
+        figure.served.setdefault(filtered, []).append(log.took())
         busy = (watch.busy_seconds() - before) * 1000
         figure.more["busy_milliseconds"] = round(figure.more.get("busy_milliseconds", 0.0) + busy, 1)
-    return taken, answer
+        return answer
 
-
-def _note(figure: Figure, filtered: str, taken: float) -> None:
-    milliseconds = round(taken * 1000, 2)
-    figure.add("loupe", milliseconds)
-    best = figure.more.setdefault("best_by_filter", {})
-    best[filtered] = min(milliseconds, best.get(filtered, milliseconds))
+    with closing(servers.log("loupe")) as log:
+        yield ask
 
 
 def _is_wanted(status: str, model: str) -> Callable[[Made], bool]:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.logged import Log
 from benchmarks.watch import Watch, pin
 from benchmarks.wire import Connection, Request, Target, Wrong
 
@@ -98,6 +99,9 @@ class Servers:
     def renew(self, name: str) -> Watch:
         self.stop(name)
         return self.start(name)
+
+    def log(self, name: str) -> Log:
+        return Log(self.folder / f"{name}.log")
 
     def target(self, name: str) -> Target:
         url = f"http://127.0.0.1:{self.ports[name]}"

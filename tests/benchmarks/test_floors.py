@@ -10,8 +10,9 @@ from benchmarks.floors import floors
 
 
 def listed(name: str, by_filter: dict[str, float]) -> dict[str, Any]:
-    more = {"best_by_filter": by_filter}
-    return Figure(name, "ms", {"loupe": list(by_filter.values())}, more).out()
+    """Each took its client 20 ms."""
+    served = {title: [taken, taken, 3 * taken] for title, taken in by_filter.items()}
+    return Figure(name, "ms", {"loupe": [20.0]}, served=served).out()
 
 
 def unmet(figures: dict[str, dict[str, Any]]) -> list[str]:
@@ -22,7 +23,7 @@ def unmet(figures: dict[str, dict[str, Any]]) -> list[str]:
     "words", ["list among 400", "list of a small project beside 400", "gallery among 400"]
 )
 def test_of_a_list_the_slowest_filter_counts(words: str) -> None:
-    """The median of these is 2 ms."""
+    """Of the server's time the median of these is 2 ms, that of each filter what it says."""
     quick, slow = {"all": 2.0, "rare": 2.0, "both": 9.9}, {"all": 2.0, "rare": 2.0, "both": 10.1}
     assert unmet({f"{words}: first": listed(f"{words}: first", quick)}) == []
     assert unmet({f"{words}: first": listed(f"{words}: first", slow)}) == [f"{words}: first"]
