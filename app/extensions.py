@@ -35,7 +35,7 @@ db = SQLAlchemy(
         "json_deserializer": orjson.loads,
         # seconds; a request that gets no connection by then is answered 503 rather than kept waiting
         "pool_timeout": 5,
-        # the one that was laid down last: it is surely alive, and knows the statements that are asked most
+        # the one that was laid down last: it was alive a moment ago, and has prepared what is asked most
         "pool_use_lifo": True,
         # what people and pipelines sent must not come into the log with an exception
         "hide_parameters": True,

@@ -35,7 +35,7 @@ class Sizes:
     found: int = 100  # boxes of the pipeline run
     crowd: int = 100_000  # analyses among which lists are read
     asked: int = (
-        8  # times for each page of a list: PostgreSQL has seen the statement by then, as in a worker of a day
+        12  # times for each page of a list: after five the driver has prepared it, as in a worker of a day
     )
     polls: int = 100  # over each of several connections
     drawn: int = 2_000

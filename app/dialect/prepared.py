@@ -18,7 +18,7 @@ class Connection(psycopg.Connection[Any]):
     def rollback(self) -> None:
         if self.read_only and self.pgconn.transaction_status == TransactionStatus.INTRANS:
             self.commit()
-        else:  # it may have written, or a statement of it failed
+        else:  # it may have written, a statement of it failed, or there is none
             super().rollback()
 
 

@@ -102,7 +102,7 @@ def show_hit(image_id: UUID) -> Response:
     view, point = read_view(request.args), _point()
     if not asked_by_htmx():
         return _page(image, view)
-    selected = _selected(image)
+    selected = _selected(image, scene.analyses_shown(image))
     window = read_window(request.args, view, Frame(image.width, image.height))
     release()
     subject = scene.subject(selected, view.opacity, view, window)
@@ -116,8 +116,8 @@ def _point() -> list[float] | None:
     return reals(f"{request.args.get('x', '')},{request.args.get('y', '')}", 2)
 
 
-def _selected(image: Image) -> Analysis:
-    selected = scene.choose(image, scene.analyses_shown(image), wanted_analysis())
+def _selected(image: Image, rows: Sequence[Analysis]) -> Analysis:
+    selected = scene.choose(image, rows, wanted_analysis())
     if selected is None:
         raise NotFound("This image has no analysis.")
     return selected
@@ -130,12 +130,14 @@ def show_pick(image_id: UUID) -> Response:
     image = access.image_for(principal(), image_id)
     view, point = read_view(request.args), _point()
     window = read_window(request.args, view, Frame(image.width, image.height))
-    selected = _selected(image)
+    rows = scene.analyses_shown(image)
+    selected = _selected(image, rows)
     if point is not None:
         release()
         found = under(scene.subject(selected, view.opacity, view, window), point[0], point[1], view.pick)
+        release()  # nor does what was set for the search hold for what follows
         view = view.with_pick(found)
-    shown = scene.build(principal(), image, view, selected.id, window, draws=not asked_by_htmx())
+    shown = scene.build(principal(), image, view, selected.id, window, draws=not asked_by_htmx(), rows=rows)
     return page_or("images/show.html", "analyses/_pick.html", scene=shown, image=image, swapped=True)
 
 

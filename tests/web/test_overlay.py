@@ -209,6 +209,18 @@ def test_a_point_picks_the_smallest_and_then_the_next(
     assert picked(viewer.client.get(f"{address}?pick={ids[2]}", headers=HTMX)) == ids[2]
 
 
+def test_nothing_is_asked_twice_for_a_pick(
+    image: Image, ids: list[str], viewer: Person, count_queries: Callable[[], Any]
+) -> None:
+    """Nor is the list of analyses read under what was set for the search, which is for an index that it has not."""
+    at = f"/images/{image.id}/pick?x=6&y=6&box=0,0,64,48&scale=20"
+    viewer.client.get(at, headers=HTMX)  # signs in
+    with count_queries() as statements:
+        assert picked(viewer.client.get(at, headers=HTMX)) == ids[1]
+    asked = [one for one in statements if one.startswith(("SELECT", "WITH"))]
+    assert len(asked) == len(set(asked)), asked
+
+
 def test_a_hand_that_is_unsteady_still_picks_what_is_six_pixels_of_the_screen_away(
     image: Image, ids: list[str], viewer: Person
 ) -> None:
