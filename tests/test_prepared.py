@@ -7,7 +7,7 @@ from flask import Flask, g
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
-from app.dialect import READING, keep_to_order, prefer_indexes
+from app.dialect import READING, keep_to_order
 from app.extensions import db
 from app.models import Analysis
 from tests.factories import World
@@ -75,14 +75,10 @@ def test_after_an_error_nothing_is_kept() -> None:
 @pytest.mark.usefixtures("in_app")
 def test_what_is_planned_under_settings_of_a_transaction_is_not_kept() -> None:
     mode = text("SHOW plan_cache_mode")
-    with db.engine.connect() as connection:
-        prefer_indexes(connection)
-        assert connection.execute(mode).scalar_one() == "force_custom_plan"
-        connection.rollback()
-        assert connection.execute(mode).scalar_one() == "auto"
     keep_to_order()
     assert db.session.execute(mode).scalar_one() == "force_custom_plan"
     db.session.rollback()
+    assert db.session.execute(mode).scalar_one() == "auto"
 
 
 @pytest.mark.usefixtures("in_app")

@@ -29,18 +29,19 @@ from app.dialect.connections import ALONE
 from app.dialect.single import Single
 from app.extensions import db
 
-# what is planned under these settings is planned each time, and never kept for a transaction without them
-_FOR_NOW = "SET LOCAL plan_cache_mode = force_custom_plan"
-
 
 def prefer_indexes(connection: Connection) -> None:
     """For the rest of the transaction PostgreSQL sorts nothing that an index has in order.
 
     It does so where it takes what is left for little, as it does with an analysis that came since it counted the table:
     each page of 1,000 then read all of the 100,000 that were left, in 120 ms instead of 2.
+
+    A plan that is kept may be one of these: whoever asks what must not be so ends the transaction first. Planned each
+    time, as `keep_to_order` has it, it would be no slower, but so would the look at the foreign key of each row
+    that is stored in the same transaction: 53 → 85 µs a row.
     """
     if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql(f"SET LOCAL enable_sort = off; {_FOR_NOW}")
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
 
 
 def keep_to_order() -> None:
@@ -51,8 +52,12 @@ def keep_to_order() -> None:
     done, and up to version 17 counts as so dear that it would be compiled first.
     """
     if db.engine.dialect.name == "postgresql":
-        settings = [f"SET LOCAL {name} = off" for name in ("enable_sort", "enable_bitmapscan", "jit")]
-        db.session.connection().exec_driver_sql("; ".join([*settings, _FOR_NOW]))
+        names = ("enable_sort", "enable_bitmapscan", "jit")
+        settings = [f"SET LOCAL {name} = off" for name in names]
+        settings.append(
+            "SET LOCAL plan_cache_mode = force_custom_plan"
+        )  # never kept for a transaction without these
+        db.session.connection().exec_driver_sql("; ".join(settings))
 
 
 def parts_in_order(
