@@ -7,7 +7,7 @@ from flask import Flask, g
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
 
-from app.dialect import READING, keep_to_order
+from app.dialect import READING
 from app.extensions import db
 from app.models import Analysis
 from tests.factories import World
@@ -70,15 +70,6 @@ def test_after_an_error_nothing_is_kept() -> None:
             connection.execute(text("SELECT nothing FROM nowhere"))
         connection.rollback()
         assert known(connection) == 0
-
-
-@pytest.mark.usefixtures("in_app")
-def test_what_is_planned_under_settings_of_a_transaction_is_not_kept() -> None:
-    mode = text("SHOW plan_cache_mode")
-    keep_to_order()
-    assert db.session.execute(mode).scalar_one() == "force_custom_plan"
-    db.session.rollback()
-    assert db.session.execute(mode).scalar_one() == "auto"
 
 
 @pytest.mark.usefixtures("in_app")
