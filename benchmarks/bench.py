@@ -34,9 +34,7 @@ class Sizes:
     exported: int = 100_000
     found: int = 100  # boxes of the pipeline run
     crowd: int = 100_000  # analyses among which lists are read
-    asked: int = (
-        12  # times for each page of a list: after five the driver has prepared it, as in a worker of a day
-    )
+    asked: int = 5  # times for each page of a list, beside those before that do not count
     polls: int = 100  # over each of several connections
     drawn: int = 2_000
     overlays: int = 20

@@ -21,8 +21,8 @@ class Log:
         self._begun = b""
 
     def took(self) -> float:
-        """Milliseconds from when the application got the next request until the last bytes of the answer were sent. The
-        line comes just after them. Raises Wrong when there is none."""
+        """Milliseconds from when the application got the next request until its answer was sent, and what follows
+        that was done. The line comes just after. Raises Wrong when there is none."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             self._begun += self._file.readline()

@@ -1,20 +1,23 @@
 """dialect/prepared.py, on PostgreSQL: reading keeps what was prepared, and can change nothing."""
 
 from collections.abc import Iterator
+from typing import Any
 
+import psycopg
 import pytest
 from flask import Flask, g
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import InternalError, OperationalError, ProgrammingError
+from sqlalchemy.exc import InternalError, ProgrammingError
 
 from app.dialect import READING
+from app.dialect.prepared import PREPARED_AFTER
 from app.extensions import db
 from app.models import Analysis
 from tests.factories import World
 
-PREPARED_AFTER = 5  # executions, see psycopg's prepare_threshold
-ASKED = text("SELECT count(*) FROM users WHERE email = :email")
-OF_THE_CONNECTION = text("SELECT statement FROM pg_prepared_statements")
+ALONE = {"isolation_level": "AUTOCOMMIT"}
+ASKED = "SELECT count(*) AS {} FROM users WHERE email = :email"
+KNOWN = text("SELECT statement FROM pg_prepared_statements")
 WRITTEN = text("UPDATE ml_analyses SET priority = priority + 1")
 
 
@@ -24,31 +27,36 @@ def in_app(app: Flask) -> Iterator[None]:
         yield
 
 
-def prepared(*, reading: bool) -> int:
-    """How many of these statements the connection knows, after it was asked in transactions of their own."""
-    with db.engine.connect().execution_options(**{READING: reading}) as connection:
+def ask(name: str, **options: Any) -> int:
+    """How many statements of this name the connection knows, after it was asked in transactions of their own."""
+    with db.engine.connect().execution_options(**options) as connection:
         for _ in range(PREPARED_AFTER + 1):
-            connection.execute(ASKED, {"email": "nobody@example.org"})
+            connection.execute(text(ASKED.format(name)), {"email": "nobody@example.org"})
             connection.rollback()
-        return known(connection)
+        return known(connection, name)
 
 
-def known(connection: Connection) -> int:
-    return sum("users WHERE email" in one for one in connection.scalars(OF_THE_CONNECTION))
+def known(connection: Connection, name: str) -> int:
+    return sum(f"AS {name} " in one for one in connection.scalars(KNOWN))
 
 
 @pytest.mark.usefixtures("in_app")
-def test_reading_keeps_prepared_statements() -> None:
-    assert prepared(reading=True) == 1
+def test_reading_keeps_what_is_prepared_and_prepares_nothing() -> None:
+    assert ask("kept", **ALONE) == 1
+    assert ask("planned_each_time", **{READING: True}) == 0
+    with db.engine.connect().execution_options(**ALONE) as connection:
+        assert known(connection, "kept") == 1
 
 
 @pytest.mark.usefixtures("in_app")
 def test_what_may_have_written_is_rolled_back(world: World, analysis: Analysis) -> None:
+    assert ask("kept", **ALONE) == 1
     with db.engine.connect() as connection:
         assert connection.execute(WRITTEN).rowcount > 0
         connection.rollback()
     assert world.reload(analysis).priority == analysis.priority
-    assert prepared(reading=False) == 0  # the driver forgets them, as ever
+    with db.engine.connect().execution_options(**ALONE) as connection:
+        assert known(connection, "kept") == 0  # the driver forgets them, as ever
 
 
 @pytest.mark.usefixtures("in_app")
@@ -64,21 +72,25 @@ def test_reading_can_change_nothing(world: World, analysis: Analysis) -> None:
 @pytest.mark.usefixtures("in_app")
 def test_after_an_error_nothing_is_kept() -> None:
     """What was prepared may be what failed: as after a migration that changed the type of a column."""
-    assert prepared(reading=True) == 1
+    assert ask("kept", **ALONE) == 1
     with db.engine.connect().execution_options(**{READING: True}) as connection:
+        assert known(connection, "kept") == 1
         with pytest.raises(ProgrammingError):
             connection.execute(text("SELECT nothing FROM nowhere"))
         connection.rollback()
-        assert known(connection) == 0
+        assert known(connection, "kept") == 0
 
 
 @pytest.mark.usefixtures("in_app")
 def test_over_a_lost_connection_it_fails_as_ever() -> None:
     with db.engine.connect().execution_options(**{READING: True}) as connection:
-        with pytest.raises(OperationalError):
-            connection.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
-        connection.rollback()
-        assert connection.execute(text("SELECT 1")).scalar_one() == 1
+        process = connection.scalar(text("SELECT pg_backend_pid()"))
+        with db.engine.connect() as other:
+            other.execute(text("SELECT pg_terminate_backend(:process, 10000)"), {"process": process})
+        driver: Any = connection.connection.driver_connection
+        with pytest.raises(psycopg.OperationalError):
+            driver.rollback()
+        connection.invalidate()
 
 
 @pytest.mark.usefixtures("in_app")

@@ -88,7 +88,8 @@ def _begin_sqlite(connection: Connection) -> None:
 
 
 def _begin_postgresql(connection: Connection) -> None:
-    prepared.begin(cast(Any, connection.connection.dbapi_connection), _only_reads(connection))
+    driver = cast(Any, connection.connection.dbapi_connection)
+    prepared.begin(driver, _only_reads(connection) and not driver.autocommit)
 
 
 def _only_reads(connection: Connection) -> bool:

@@ -35,8 +35,6 @@ def prefer_indexes(connection: Connection) -> None:
 
     It does so where it takes what is left for little, as it does with an analysis that came since it counted the table:
     each page of 1,000 then read all of the 100,000 that were left, in 120 ms instead of 2.
-
-    PostgreSQL may keep a plan that it made so: whoever asks what is also asked without ends the transaction first.
     """
     if connection.dialect.name == "postgresql":
         connection.exec_driver_sql("SET LOCAL enable_sort = off")

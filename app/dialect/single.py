@@ -12,6 +12,7 @@ from sqlalchemy import Dialect, Select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TypeEngine
 
+from app.dialect import prepared
 from app.extensions import db
 
 Processes = tuple[tuple[Any, Callable[[Any], Any]], ...]  # each with the parameter or the place it is for
@@ -32,6 +33,7 @@ class Single:
             self._pooled = self._engine.raw_connection()
             self._driver = cast(Any, self._pooled.driver_connection)
             self._driver.autocommit = True  # until it is laid down, see connections.py
+            prepared.begin(self._driver, only_reads=False)
         except self._errors as error:
             self._raise(error, None, None)
 

@@ -152,8 +152,8 @@ def page(project_id: UUID, wanted: Filter, images: Count, part: Part) -> Page:
     if place:
         values |= {"place_id": place.image_id}
     kind = Kind(wanted.sort, bool(place), bool(place and place.backwards), part.shown > 0)
-    dialect.keep_to_order()  # always, as a plan that is kept must not be made once with it and once without
     if wanted.narrows:
+        dialect.keep_to_order()
         rows, count = _narrowed(shape, kind, values)
     else:
         rows, count = made_once.rows(_walk(kind, shape), **values), images

@@ -135,7 +135,6 @@ def show_pick(image_id: UUID) -> Response:
     if point is not None:
         release()
         found = under(scene.subject(selected, view.opacity, view, window), point[0], point[1], view.pick)
-        release()  # nor does what was set for the search hold for what follows
         view = view.with_pick(found)
     shown = scene.build(principal(), image, view, selected.id, window, draws=not asked_by_htmx(), rows=rows)
     return page_or("images/show.html", "analyses/_pick.html", scene=shown, image=image, swapped=True)

@@ -1,17 +1,12 @@
 """How the database means to read, found out by asking it."""
 
-import re
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Callable
+from typing import Any
 
 from flask import Flask
-from psycopg import ClientCursor
-from sqlalchemy import Connection, event
+from sqlalchemy import event
 
 from app.extensions import db
-
-PARAMETER = re.compile(r"%\((\w+)\)s")
-PLANNED_EACH = 5  # times, until PostgreSQL thinks of a plan for any values
 
 
 def refresh_statistics(app: Flask) -> None:
@@ -22,8 +17,7 @@ def refresh_statistics(app: Flask) -> None:
 
 
 def plan_of(app: Flask, read: Callable[[], object]) -> str:
-    """The plan for the last statement that `read` executes, as text, with what it set for its transaction; below it the
-    one that PostgreSQL has when it has planned it often enough."""
+    """The plan for the last statement that `read` executes, as text, with what it set for its transaction."""
     return plans_of(app, read)[-1]
 
 
@@ -49,30 +43,8 @@ def plans_of(app: Flask, read: Callable[[], object]) -> list[str]:
                     connection.exec_driver_sql(statement)
                 elif not statement.startswith("BEGIN"):
                     lines = connection.exec_driver_sql(f"{how} {statement}", parameters).all()
-                    plans.append(
-                        "\n".join(
-                            str(line[-1]) for line in [*lines, *_when_kept(connection, statement, parameters)]
-                        )
-                    )
+                    plans.append("\n".join(str(line[-1]) for line in lines))
     return plans
-
-
-def _when_kept(connection: Connection, statement: str, parameters: Any) -> Sequence[Any]:
-    """The plan that PostgreSQL has for it in the end: one for any values, if that looks no dearer than those before."""
-    if connection.dialect.name == "sqlite" or not statement.startswith(("SELECT", "WITH")):
-        return []
-    numbers: dict[str, int] = {}
-    text = PARAMETER.sub(lambda found: f"${numbers.setdefault(found[1], len(numbers) + 1)}", statement)
-    literals = ClientCursor(cast(Any, connection.connection.driver_connection)).mogrify(
-        ", ".join(["%s"] * len(numbers)), [parameters[name] for name in numbers]
-    )
-    connection.exec_driver_sql(f"PREPARE kept AS {text}")
-    execute = f"EXPLAIN EXECUTE kept({literals})" if numbers else "EXPLAIN EXECUTE kept"
-    for _ in range(PLANNED_EACH):
-        connection.exec_driver_sql(execute)
-    lines = connection.exec_driver_sql(execute).all()
-    connection.exec_driver_sql("DEALLOCATE kept")
-    return lines
 
 
 def check_walks(plan: str, table: str, index: str) -> None:

@@ -337,40 +337,6 @@ def test_a_page_is_few_statements(
     assert len(asked) == 2 + most, asked
 
 
-def test_a_page_is_planned_under_the_same_settings_whatever_is_kept(
-    app: Flask,
-    viewer: Person,
-    address: str,
-    images: list[Image],
-    monkeypatch: pytest.MonkeyPatch,
-    count_queries: Callable[[], Any],
-) -> None:
-    """A plan that PostgreSQL keeps is that of whoever came first: of a small project, whose numbers are counted now and
-    under settings of their own, or of a large one."""
-    get(viewer, address)  # signs in
-    with count_queries() as counted:
-        assert names_in(get(viewer, address))
-    monkeypatch.setattr(counting, "COUNTED", 3)
-    keep_numbers(app)
-    with count_queries() as kept:
-        assert names_in(get(viewer, address))
-    one, other = settings_of(counted), settings_of(kept)
-    asked = one.keys() & other.keys()
-    assert any("data_instances.filename" in statement for statement in asked)
-    assert {statement: one[statement] for statement in asked} == {
-        statement: other[statement] for statement in asked
-    }
-
-
-def settings_of(statements: list[str]) -> dict[str, set[str]]:
-    """What was set in the transaction before each statement."""
-    return {
-        statement: {before for before in statements[:place] if before.startswith("SET ")}
-        for place, statement in enumerate(statements)
-        if not statement.startswith("SET ")
-    }
-
-
 def test_states_of_cards_are_escaped(world: World, viewer: Person, address: str, images: list[Image]) -> None:
     """A model may be called anything, also with blanks and signs; each of the few states is written once for all."""
     for image in images:
