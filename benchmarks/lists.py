@@ -32,9 +32,7 @@ FILTERS = {
     "both": ("completed", MODELS[1]),
     "both, at the end": ("failed", MODELS[2]),
 }
-UNCOUNTED = (
-    1  # request for a page before those that count: its statement is put into words, its template read
-)
+UNCOUNTED = 1  # request for a page before those that count: statement and template are made
 Asking = Callable[[Request, Figure, str], Answer]  # the last is the filter that is asked for
 CARD = re.compile(rb'<li id="image-([0-9a-f-]{36})">')
 

@@ -1,18 +1,19 @@
 """dialect/prepared.py, on PostgreSQL: reading keeps what was prepared, and can change nothing."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
 from flask import Flask, g
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, bindparam, func, select, text
 from sqlalchemy.exc import InternalError, ProgrammingError
 
-from app.dialect import READING
+from app.dialect import READING, Single
 from app.dialect.prepared import PREPARED_AFTER
 from app.extensions import db
-from app.models import Analysis
+from app.models import Analysis, User
 from tests.factories import World
 
 ALONE = {"isolation_level": "AUTOCOMMIT"}
@@ -37,7 +38,7 @@ def ask(name: str, **options: Any) -> int:
 
 
 def known(connection: Connection, name: str) -> int:
-    return sum(f"AS {name} " in one for one in connection.scalars(KNOWN))
+    return sum(f"AS {name} " in one.replace("\n", " ") for one in connection.scalars(KNOWN))
 
 
 @pytest.mark.usefixtures("in_app")
@@ -46,6 +47,17 @@ def test_reading_keeps_what_is_prepared_and_prepares_nothing() -> None:
     assert ask("planned_each_time", **{READING: True}) == 0
     with db.engine.connect().execution_options(**ALONE) as connection:
         assert known(connection, "kept") == 1
+
+
+@pytest.mark.usefixtures("in_app")
+def test_what_is_alone_is_prepared_over_a_connection_that_has_read() -> None:
+    wanted = select(func.count().label("alone")).where(User.email == bindparam("email"))
+    assert ask("before", **{READING: True}) == 0
+    for _ in range(PREPARED_AFTER + 1):
+        with closing(Single()) as single:
+            assert list(single.rows(wanted, {"email": "nobody@example.org"})) == [(0,)]
+    with db.engine.connect().execution_options(**ALONE) as connection:
+        assert known(connection, "alone") == 1
 
 
 @pytest.mark.usefixtures("in_app")
