@@ -1,5 +1,6 @@
 """How much memory a server's processes take at most, and how much time of the processor. Linux only."""
 
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,17 +38,22 @@ class Watch:
 
     def busy_seconds(self) -> float:
         """Seconds of the processor that the server and its database have taken so far."""
-        total = 0.0
-        for pid in (self.pid, *self.also):
-            parent = psutil.Process(pid)
-            for process in (parent, *parent.children(recursive=True)):
-                times = process.cpu_times()
-                # what has ended is counted with its parent: the database has a process for each connection
-                total += times.user + times.system + times.children_user + times.children_system
-        return total
+        while True:  # until none of them ends meanwhile: autovacuum's processes come and go
+            with contextlib.suppress(psutil.NoSuchProcess):
+                return sum(_busy_seconds(pid) for pid in (self.pid, *self.also))
 
     def _sum(self, field: str) -> int:
         return sum(_status_bytes(pid, field) for pid in self.workers())
+
+
+def _busy_seconds(pid: int) -> float:
+    """Of the process and all its descendants. Raises NoSuchProcess when one has ended since they were listed."""
+    parent, total = psutil.Process(pid), 0.0
+    for process in (parent, *parent.children(recursive=True)):
+        times = process.cpu_times()
+        # what has ended is counted with its parent: the database has a process for each connection
+        total += times.user + times.system + times.children_user + times.children_system
+    return total
 
 
 def _status_bytes(pid: int, field: str) -> int:
