@@ -44,7 +44,10 @@ class _Scores(fields.Field[list[Data]]):
 
     def _entry(self, name: str, confidence: Any) -> Data:
         try:
-            return {"class": clean_name(name), "confidence": self.confidence.deserialize(confidence)}
+            return {
+                "class": clean_name(name),
+                "confidence": self.confidence._deserialize(confidence, name, None),
+            }
         except ValidationError as error:
             raise ValidationError({name[:80]: error.messages}) from None
 

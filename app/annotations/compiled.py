@@ -14,6 +14,10 @@ from marshmallow.fields import Field
 
 Load: TypeAlias = Callable[[Any], dict[str, Any]]
 
+# what Marshmallow calls for every payload and every value, and a function made here does not
+_OF_A_SCHEMA = ("load", "_do_load", "_deserialize", "_invoke_field_validators", "handle_error", "dict_class")
+_OF_A_FIELD = ("deserialize", "_validate", "_validate_all", "_validate_missing")
+
 
 def compiled(schema: Schema) -> Load:
     """What `schema.load(payload, unknown=EXCLUDE)` does; as there, ValidationError says what is wrong.
@@ -70,15 +74,18 @@ def _lines(name: str, field: Field[Any], number: str, known: dict[str, Any]) -> 
 
 def does_no_more(schema: Schema) -> bool:
     """Whether it loads its fields, and they deserialize and validate, without anything before, between or after."""
-    own = ("handle_error", "_do_load", "dict_class")
     if any(schema._hooks.values()) or schema.partial or schema.many:
         return False
-    if any(getattr(type(schema), name) is not getattr(Schema, name) for name in own):
-        return False
-    return all(map(_does_no_more, schema.load_fields.values()))
+    loads_as_any = _has_of(Schema, type(schema), _OF_A_SCHEMA)
+    return loads_as_any and all(map(_does_no_more, schema.load_fields.values()))
 
 
 def _does_no_more(field: Field[Any]) -> bool:
-    kind, dotted = type(field), "." in (field.attribute or "")
-    same = kind.deserialize is Field.deserialize and kind._validate_missing is Field._validate_missing
-    return same and not (field.pre_load or field.post_load or dotted or field.data_key == "")
+    dotted = "." in (field.attribute or "")
+    more = field.pre_load or field.post_load or dotted or field.data_key == ""
+    return not more and _has_of(Field, type(field), _OF_A_FIELD)
+
+
+def _has_of(base: type, kind: type, names: tuple[str, ...]) -> bool:
+    """Whether what has these names is that of the base class."""
+    return all(getattr(kind, name) is getattr(base, name) for name in names)

@@ -8,11 +8,10 @@ objects, their Marshmallow schema stands there for its JSON Schema.
 
 import sys
 import unicodedata
-from collections.abc import Callable, Collection
-from functools import cached_property
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any
 
-from marshmallow import Schema, ValidationError, fields, validate
+from marshmallow import Schema, ValidationError, fields
 
 from app.annotations.compiled import compiled
 from app.annotations.extra import gather_extra
@@ -31,25 +30,7 @@ _LABEL = r"^[^\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u
 _BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
-Value = TypeVar("Value")
-
-
-class Lean(fields.Field[Value]):
-    """A field that makes the chain of its validators once; Marshmallow makes one for every value, even of none.
-
-    For fields that ten thousand annotations of a request pass through.
-    """
-
-    def _validate(self, value: Any) -> None:
-        if self.validators:
-            self._validate_all(value)
-
-    @cached_property
-    def _validate_all(self) -> Callable[[Any], None]:
-        return validate.And(*self.validators)
-
-
-class Real(Lean[float]):
+class Real(fields.Field[float]):
     """A finite number between `low` and `high`, as a float."""
 
     def __init__(self, low: float = -_HIGHEST, high: float = _HIGHEST, **more: Any) -> None:
@@ -71,7 +52,7 @@ class Real(Lean[float]):
         return NUMBER | low | high
 
 
-class Whole(Lean[int]):
+class Whole(fields.Field[int]):
     """A whole number between `low` and `high`; 640.0 counts as 640."""
 
     def __init__(self, low: int, high: int, **more: Any) -> None:
@@ -85,7 +66,7 @@ class Whole(Lean[int]):
         return {"type": "integer", "minimum": self.low, "maximum": self.high}
 
 
-class Flag(Lean[bool]):
+class Flag(fields.Field[bool]):
     """`true` or `false`, nothing that merely looks like it."""
 
     def _deserialize(self, value: Any, attr: Any, data: Any, **more: Any) -> bool:
@@ -97,7 +78,7 @@ class Flag(Lean[bool]):
         return {"type": "boolean"}
 
 
-class Name(Lean[str]):
+class Name(fields.Field[str]):
     """A name people read: NFC, 1 to `longest` characters, no control or text-direction characters."""
 
     def __init__(self, longest: int = MAX_NAME, **more: Any) -> None:
@@ -121,7 +102,7 @@ class PointPairs(fields.Field[list[list[float]]]):
         return dict(POINTS)
 
 
-class Choice(Lean[str]):
+class Choice(fields.Field[str]):
     """One of a few words."""
 
     def __init__(self, choices: Collection[str], **more: Any) -> None:

@@ -12,7 +12,7 @@ from marshmallow import ValidationError, fields, validate
 
 from app.annotations import ALIASES, TYPES, Loaded
 from app.annotations.compiled import compiled
-from app.annotations.fields import Lean, known_keys
+from app.annotations.fields import known_keys
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
 from app.models.artifacts import FILENAME
@@ -23,7 +23,7 @@ MODES = ("append", "replace", "upsert")
 CLIENT_ID = r"[A-Za-z0-9._:-]{1,128}"
 
 
-class Confidence(Lean[float], fields.Float):
+class Confidence(fields.Float):
     """A JSON number from 0 to 1, kept to four places."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> float:
@@ -35,7 +35,7 @@ class Confidence(Lean[float], fields.Float):
         return {"type": "number", "minimum": 0, "maximum": 1}
 
 
-class Word(Lean[str], fields.String):
+class Word(fields.String):
     """A text that its validators say all about."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:

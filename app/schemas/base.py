@@ -11,7 +11,7 @@ import orjson
 from marshmallow import ValidationError, fields, validate
 
 from app.annotations.compiled import Load, compiled, does_no_more
-from app.annotations.fields import Lean, known_keys
+from app.annotations.fields import known_keys
 from app.errors import InvalidPayload
 
 MAX_ERRORS = 100
@@ -85,7 +85,7 @@ def flatten(messages: Any, path: str = "") -> Iterator[dict[str, str]]:
             yield {"field": path, "reason": str(message)}
 
 
-class Text(Lean[str], fields.String):
+class Text(fields.String):
     """One line of text in NFC without control or bidirectional characters, 1 to `longest` characters."""
 
     def __init__(
@@ -126,7 +126,7 @@ class ErrorMessage(fields.String):
         ]
 
 
-class StrictInteger(Lean[int], fields.Integer):
+class StrictInteger(fields.Integer):
     """A JSON whole number: no text, no boolean, nothing beyond 32 bits."""
 
     def __init__(self, low: int = -(2**31), high: int = 2**31 - 1, **more: Any) -> None:

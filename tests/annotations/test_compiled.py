@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, post_load, validate, validates_schema
 
 from app.annotations import ALIASES, TYPES
 from app.annotations.compiled import compiled
@@ -114,9 +114,31 @@ class _Prepared(Schema):
     one = fields.Integer(pre_load=[abs])
 
 
+class _Loads(Schema):
+    def load(self, *arguments: Any, **named: Any) -> Any:
+        return super().load(*arguments, **named)
+
+
+class _Deserializes(Schema):
+    def _deserialize(self, *arguments: Any, **named: Any) -> Any:
+        return super()._deserialize(*arguments, **named)
+
+
 class _Own(fields.Integer):
     def deserialize(self, *_: Any, **__: Any) -> int:
         return 7
+
+
+class _Even(fields.Integer):
+    def _validate(self, value: int) -> None:
+        if value % 2:
+            raise ValidationError("odd")
+
+
+class _Never(fields.Integer):
+    @property
+    def _validate_all(self) -> Any:
+        return validate.OneOf(())
 
 
 @pytest.mark.parametrize(
@@ -125,7 +147,9 @@ class _Own(fields.Integer):
         _Hooked(),
         _Checked(),
         _Prepared(),
-        Schema.from_dict({"one": _Own()})(),
+        _Loads(),
+        _Deserializes(),
+        *(Schema.from_dict({"one": kind()})() for kind in (_Own, _Even, _Never)),
         AnnotationIn(partial=True),
         AnnotationIn(many=True),
     ],
