@@ -3,7 +3,7 @@ rows, the clock of leases, what is tried again."""
 
 from app.dialect.columns import read_columns
 from app.dialect.connections import AT_ONE_MOMENT, READING, TIME_LIMITS, lift_time_limits, prepare, probe
-from app.dialect.gathering import Told, as_list, looked_up, with_each
+from app.dialect.gathering import Told, as_list, with_each
 from app.dialect.reading import (
     derived,
     found_by_key,
@@ -44,7 +44,6 @@ __all__ = [
     "is_one_of",
     "keep_to_order",
     "lift_time_limits",
-    "looked_up",
     "octets",
     "parts_in_order",
     "prefer_indexes",

@@ -1,4 +1,4 @@
-"""What belongs to each row of a page, and rows that are looked up one by one, as parts of one statement."""
+"""What belongs to each row of a page, as a part of one statement."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,9 +10,7 @@ from sqlalchemy import (
     FromClause,
     Label,
     Select,
-    SQLColumnExpression,
     String,
-    Subquery,
     func,
     select,
     true,
@@ -42,8 +40,9 @@ def with_each(
     """These columns of `start`, and for each row of it what `tell` makes of the columns of `of_it`, which is correlated
     with it.
 
-    For PostgreSQL they are aggregates side by side, so that all is read once. SQLite, which has no LATERAL, and an
-    order in an aggregate only since 3.44, is asked for each.
+    For PostgreSQL they are aggregates side by side, so that all is read once: the cards of a page take 2.9 ms, by a
+    window over the analyses of all its images 3.64. SQLite, which has no LATERAL, and an order in an aggregate only
+    since 3.44, is asked for each.
     """
     if db.engine.dialect.name == "sqlite":
         some = of_it.subquery()
@@ -64,15 +63,3 @@ def as_list(column: ColumnElement[str]) -> Select[Any]:
     if db.engine.dialect.name == "sqlite":
         return select(func.json_group_array(column, type_=JSON))
     return select(func.array_agg(column, type_=ARRAY(String)))
-
-
-def looked_up(keys: Subquery, rows: Select[Any], key: SQLColumnExpression[Any]) -> Select[Any]:
-    """Those of `rows` whose `key` is one of `keys`, each of which stands there once.
-
-    To join a thousand PostgreSQL would read all of a table of a hundred thousand, so each is looked up by itself.
-    """
-    (wanted,) = keys.c
-    if db.engine.dialect.name == "sqlite":
-        return rows.where(key.in_(select(wanted)))
-    each = rows.where(key == wanted).limit(1).correlate(keys).lateral()
-    return select(*each.c).select_from(keys.join(each, true()))
