@@ -2,7 +2,6 @@
 
 import random
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -50,10 +49,6 @@ class RetryingFlask(Flask):
     The guards are not run again: who is asking does not change, and the body has been read and kept. A view that takes
     images commits one by one, so it is not run again.
     """
-
-    def ensure_sync(self, func: Callable[..., Any]) -> Callable[..., Any]:
-        """None of ours is a coroutine; Flask would look at ten functions in every request."""
-        return func
 
     def dispatch_request(self) -> ResponseReturnValue:
         several = hasattr(self.view_functions.get(request.endpoint or ""), "takes_images")
