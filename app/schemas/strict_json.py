@@ -40,7 +40,7 @@ def parse(body: bytes, depth: int = MAX_DEPTH) -> Any:
 def _parse_plain(body: bytes) -> Any:
     """The value of a body that holds nothing forbidden, by orjson; ValueError where that is not certain.
 
-    7.7 -> 1.9 us a box. orjson refuses what overflows, NaN, lone surrogates, byte order marks and what is not UTF-8,
+    7.7 -> 2.1 us a box. orjson refuses what overflows, NaN, lone surrogates, byte order marks and what is not UTF-8,
     but keeps the last of two equal keys in silence. Without an escaped quote each string has two quotes: where all
     that were sent are there when the value is written again, no key was lost.
     """
