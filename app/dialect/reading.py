@@ -14,16 +14,19 @@ from sqlalchemy import (
     String,
     Subquery,
     TableValuedAlias,
+    and_,
     any_,
     bindparam,
     cast,
     func,
     select,
     true,
+    tuple_,
     type_coerce,
     union_all,
 )
 from sqlalchemy.orm import InstrumentedAttribute
+from sqlalchemy.sql.functions import FunctionElement
 
 from app.dialect.connections import ALONE
 from app.dialect.single import Single
@@ -150,6 +153,21 @@ def table_of(texts: Sequence[str]) -> TableValuedAlias:
     if db.engine.dialect.name == "sqlite":
         return func.json_each(type_coerce(list(texts), JSON)).table_valued("value")
     return func.unnest(cast(list(texts), ARRAY(String))).table_valued("value").render_derived()
+
+
+def is_beyond(
+    key: Any, row_id: Any, place: ColumnElement[Any], place_id: ColumnElement[Any], *, below: bool
+) -> ColumnElement[bool]:
+    """Whether the two are more than those of a place, or `below` it, as they stand in an index.
+
+    SQLite enters an index of an expression at a value, but not at a row of values, and so is told the value too. For
+    the last page by name it read all that comes before: 100,000 images in 113 ms instead of 0.8.
+    """
+    here, there = tuple_(key, row_id), tuple_(place, place_id)
+    beyond = here < there if below else here > there
+    if db.engine.dialect.name == "sqlite" and isinstance(key, FunctionElement):
+        return and_(key <= place if below else key >= place, beyond)
+    return beyond
 
 
 def is_one_of(key: InstrumentedAttribute[Any], name: str) -> ColumnElement[bool]:

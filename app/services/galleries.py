@@ -19,7 +19,6 @@ from sqlalchemy import (
     func,
     select,
     true,
-    tuple_,
 )
 
 from app import dialect
@@ -43,9 +42,8 @@ class Order(NamedTuple):
 
     def beyond(self, key: Any, row_id: Any, *, backwards: bool = False) -> ColumnElement[bool]:
         """Than the place; nothing is beyond one that is not there."""
-        there = tuple_(self.place.correlate(None).scalar_subquery(), _PLACE_ID)
-        here = tuple_(key, row_id)
-        return here < there if self.descending != backwards else here > there
+        place = self.place.correlate(None).scalar_subquery()
+        return dialect.is_beyond(key, row_id, place, _PLACE_ID, below=self.descending != backwards)
 
     @property
     def place(self) -> Select[Any]:
