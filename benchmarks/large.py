@@ -4,8 +4,8 @@ large one, and how many times as long each takes in the large one.
     python -m benchmarks.large [--annotations N] [--analyses N] [--growth N] [--quick] [--only bulk …] [--output FILE]
                                [--check]
 
-Ten million annotations and a million analyses take some 10 GB in the folder of temporary files, and some ten minutes to
-be written; all of it takes more than half an hour. JSON goes to standard output, progress and a table to standard
+Ten million annotations and a million analyses take some 10 GB in the folder of temporary files, and three to five
+minutes to be written; all of it takes seven to twelve. JSON goes to standard output, progress and a table to standard
 error. What --check asks about: nothing takes a fifth longer in the large one; there the lists of the large project and
 what a worker keeps are held by the floors of floors.py, and an analysis that grows to a million stays flat.
 """
