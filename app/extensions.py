@@ -1,5 +1,7 @@
 """The bare objects of the extensions; `create_app` binds them. Imports nothing from app."""
 
+from typing import Any
+
 import orjson
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
@@ -41,7 +43,14 @@ db = SQLAlchemy(
         "hide_parameters": True,
     },
 )
-migrate = Migrate(render_as_batch=True)
+
+
+def _is_here(what: Any, _name: object, _kind: object, _reflected: object, _beside: object) -> bool:
+    """Whether a migration is to compare it: what has `only` in its info is there on that database alone."""
+    return bool(what.info.get("only", db.engine.dialect.name) == db.engine.dialect.name)
+
+
+migrate = Migrate(render_as_batch=True, include_object=_is_here)
 csrf = CSRFProtect()
 # rates.py counts in the guards; no route has limits of its own that would be looked up at every request
 limiter = Limiter(get_remote_address, strategy="moving-window", request_identifier=lambda: "")

@@ -1,7 +1,9 @@
 """The migrations, on the database of this run: one head, the same tables as the models, and a way back."""
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -53,7 +55,8 @@ def test_upgrading_an_empty_database_gives_the_models(empty: Flask) -> None:
     with empty.app_context():
         flask_migrate.upgrade(directory=str(DIRECTORY))
         with db.engine.connect() as connection:
-            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            known = empty.extensions["migrate"].configure_args
+            context = MigrationContext.configure(connection, opts={"compare_type": True, **known})
             assert compare_metadata(context, db.metadata) == []
         assert tables() == {*db.metadata.tables, "alembic_version"}
 
@@ -172,3 +175,28 @@ if KIND == "postgresql":  # SQLite limits no statement's time
         expected = dict.fromkeys(of_others, "29000") | {"lock_timeout": "5000", "statement_timeout": "30000"}
         assert of_others == expected
         assert seen == [dict.fromkeys(of_others, "0") | {"lock_timeout": "5000"}]
+
+    def test_a_database_without_trigrams_has_all_but_their_index(
+        empty: Flask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Whoever owns the tables and not the database may not create the extension."""
+        role = f"loupe_test_{os.getpid()}_tables"
+        become = partial(_become, role)
+        with empty.app_context():
+            with db.engine.begin() as connection:
+                connection.execute(text(f"CREATE ROLE {role}"))
+                connection.execute(text(f"GRANT ALL ON SCHEMA public TO {role}"))
+            event.listen(db.engine, "begin", become)
+            try:
+                flask_migrate.upgrade(directory=str(DIRECTORY))
+            finally:
+                event.remove(db.engine, "begin", become)
+                with db.engine.begin() as connection:
+                    found = {index["name"] for index in inspect(connection).get_indexes("data_instances")}
+                    connection.execute(text(f"DROP OWNED BY {role}"))
+                    connection.execute(text(f"DROP ROLE {role}"))
+        assert "ix_data_instances_deleted" in found and "ix_data_instances_name_parts" not in found
+        assert "no index for parts of file names" in caplog.text
+
+    def _become(role: str, connection: Connection) -> None:
+        connection.exec_driver_sql(f"SET LOCAL ROLE {role}")

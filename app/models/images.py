@@ -21,6 +21,15 @@ class Image(Base):
         Index("ix_data_instances_project_id_created_at", "project_id", "created_at", "id"),
         # the gallery by name
         Index("ix_data_instances_project_id_name", "project_id", text("lower(filename)"), "id"),
+        # a part of a name, by its groups of three characters; SQLite reads every name
+        Index(
+            "ix_data_instances_name_parts",
+            "filename",
+            postgresql_using="gin",
+            postgresql_ops={"filename": "gin_trgm_ops"},
+            postgresql_where=text("deleted_at IS NULL"),
+            info={"only": "postgresql"},
+        ),
         # of the few that are: one of all would be taken to find those that are not
         partial("ix_data_instances_deleted_at", "deleted_at", where=DELETED),
         # whether one is: lists of analyses ask it for each

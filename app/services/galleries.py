@@ -5,6 +5,7 @@ looked for first: when it is little, all of it is known, and no walk past others
 it can: how much there is, the images of the page, what their cards tell.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +31,9 @@ from app.services.counting import Count
 from app.services.listed import in_each
 
 PLAIN, CARDED = 4, 8  # columns of an image of a page
+PART = re.compile(
+    r"[^\W_]{3}"
+)  # what an index of parts of names can look for; it reads all of itself for less
 LOOKED = 1000  # at so many analyses, or images, before they count as many
 
 
@@ -151,7 +155,6 @@ def page(project_id: UUID, wanted: Filter, images: Count, part: Part) -> Page:
         values |= {"place_id": place.image_id}
     kind = Kind(wanted.sort, bool(place), bool(place and place.backwards), part.shown > 0)
     if wanted.narrows:
-        dialect.keep_to_order()
         rows, count = _narrowed(shape, kind, values)
     else:
         rows, count = made_once.rows(_walk(kind, shape), **values), images
@@ -184,15 +187,20 @@ def _states(newest: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 def _narrowed(shape: Shape, kind: "Kind", values: Mapping[str, Any]) -> tuple[Sequence[Any], Count]:
     """The page and how much there is: where it is much, no more than that it is."""
+    if shape.of_analyses:
+        dialect.keep_to_order()
     if shape.of_analyses and not shape.text and kind.sort != "name":
         rows = made_once.rows(_walk_analyses(kind, shape), **values, of_each=values["skip"] + values["most"])
         return rows, _counted(rows[0].looked, rows[0].number)
     looked, number = made_once.rows(_look(shape), **values)[0] if shape.of_analyses else (LOOKED + 1, LOOKED)
     if looked <= LOOKED or shape.text:
+        if shape.text:
+            dialect.keep_to_order(but_gather=looked > LOOKED and bool(PART.search(values["text"])))
         rows = made_once.rows(_few(kind, shape, looked <= LOOKED), **values)
         if rows[0].number <= LOOKED:
             return rows, Count(rows[0].number)
         looked, number = LOOKED + 1, LOOKED  # more than a moment ago, if they were few
+        dialect.keep_to_order()
     return made_once.rows(_walk(kind, shape), **values), _counted(looked, number)
 
 

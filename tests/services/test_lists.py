@@ -21,6 +21,7 @@ from app.services.galleries import Filter, Page, Part, Place
 from benchmarks.crowd import BEGAN, MODELS, RARE, Crowd, Made, seed
 from tests.factories import World
 from tests.fakes import FixedClock
+from tests.support.database import KIND
 from tests.support.plans import check_walks, plan_of, plans_of, refresh_statistics
 
 IMAGES, BESIDE = 300, 40
@@ -398,3 +399,18 @@ def test_looking_for_large_projects_goes_along_indexes(app: Flask, project: Proj
 def test_what_is_counted_at_once_is_read_along_indexes(app: Flask, project: Project, large: Crowd) -> None:
     for plan in plans_of(app, lambda: surroundings.of_project(project.id, BEGAN, most=9)):
         check_walks_analyses(plan)
+
+
+@pytest.mark.parametrize("sort", ["newest", "name"])
+@pytest.mark.parametrize("status", [None, Status.COMPLETED])
+def test_a_part_of_a_name_is_found_in_an_index_of_parts(
+    app: Flask, project: Project, large: Crowd, status: Status | None, sort: str
+) -> None:
+    """Of three letters or digits; for less the index would be read from end to end."""
+    name = "0012345"
+    for text, is_found in ((name, True), (f"{name}.PNG", True), ("12", False), ("_4-", False)):
+        wanted = Filter(text, status, sort=sort)
+        for place in (None, Place(UUID(large.image_id(900)))):
+            plans = plans_of(app, partial(galleries.page, project.id, wanted, Count(2000), Part(60, place)))
+            by_part = any("ix_data_instances_name_parts" in plan for plan in plans)
+            assert by_part == (is_found and KIND == "postgresql"), plans
