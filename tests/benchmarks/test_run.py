@@ -98,8 +98,9 @@ def test_a_change_of_nothing_is_no_change_for_the_baseline(
             request = target.signed(method, f"/api/analyses/{analysis}/{path}", body)
             answer = client.open(request.path, method=method, data=body, headers=request.headers)
             assert (path, answer.status_code) == (path, status)
-    assert client.get(f"/images/{image.id}/panel").status_code == 204
+    for image_id, status in ((image.id, 204), (uuid4(), 404)):
+        assert client.get(f"/images/{image_id}/panel").status_code == status
 
 
 def test_the_baseline_sends_the_fields_that_loupe_sends() -> None:
-    assert list(AnnotationOut().fields) == annotations.NAMES
+    assert tuple(AnnotationOut().fields) == annotations.NAMES
