@@ -15,7 +15,7 @@ SHARES: dict[str, float] = {
 }
 """By the first words of a figure's name: which part of the baseline's speed it must have."""
 
-LISTS = ("list among", "list of a small project", "gallery among")
+LISTS = ("list among", "list of a small project", "gallery among", "gallery by text among")
 
 MOST: dict[str, float] = {
     "export of 100,000": 1000,

@@ -32,6 +32,7 @@ LISTS = [
     *(f"list among 2,000: {place}" for place in PLACES),
     "list of a small project beside 2,000: first",
     *(f"gallery among 2,000: {place}" for place in PLACES),
+    *(f"gallery by text among 2,000: {place}" for place in PLACES),
 ]
 MEMORY = "memory grown by 360 mixed requests"
 
