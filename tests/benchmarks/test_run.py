@@ -38,15 +38,25 @@ MEMORY = "memory grown by 360 mixed requests"
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(
+    ("kind", "known_as"),
+    [("sqlite", "SQLite 3."), ("postgresql", "PostgreSQL ")],
+    ids=["sqlite", "postgresql"],
+)
 def test_the_whole_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+    known_as: str,
 ) -> None:
-    monkeypatch.setattr(load, "QUICK", replace(SMALL, bulk=(50,), connections=(3,)))
+    """It starts either database by itself. A quick run says nothing about the floors, so none is missed."""
+    monkeypatch.setattr(load, "QUICK", replace(SMALL, bulk=(50,), connections=(3,), bulk_alone=()))
     cores, tables = os.sched_getaffinity(0), tmp_path / "tables.md"
-    words = ["--quick", "--check", "--database", "sqlite", "--markdown", str(tables)]
+    words = ["--quick", "--check", "--database", kind, "--markdown", str(tables)]
     assert run.main([*words, "--only", "bulk", "show", *BESIDE, *ALONE]) == 0
     (found,) = json.loads(capsys.readouterr().out)["runs"]
-    assert found["about"]["database"].startswith("SQLite 3.")
+    assert found["about"]["database"].startswith(known_as)
     assert set(found["about"]["versions"]) == set(run.PACKAGES)
     assert found["floors"] == []
     figures = found["figures"]
