@@ -24,6 +24,7 @@ class Sizes:
     long_repeats: int = 3  # of what takes long: growth and exports
     bulk: tuple[int, ...] = (1000, 5000)
     connections: tuple[int, ...] = (1, 8)
+    bulk_alone: tuple[int, ...] = (10_000,)  # over one connection only: the most one request may hold
     sample: int = 10_000  # annotations for one sample of a bulk figure, at least one request a connection
     growth: int = 50_000
     growth_step: int = 1000

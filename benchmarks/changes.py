@@ -5,12 +5,15 @@ One kept-alive connection to each server, by turns; every answer is checked, and
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import orjson
 
+from benchmarks import bodies
 from benchmarks.bench import Bench, timed
 from benchmarks.figures import MILLISECONDS, Figure
+from benchmarks.journey import put
 from benchmarks.wire import Request, Skipped, Target, expect
 
 WARM_UP = 20  # requests of each server that are not counted: statements are prepared, caches filled
@@ -29,8 +32,9 @@ def change_status(bench: Bench) -> Iterator[Figure]:
         changed.append(next(made))
         return target.signed("PATCH", f"/api/analyses/{changed[-1]}/status", b'{"status":"processing"}')
 
-    yield _by_turns(bench, "PATCH status", ask, _says("status", "processing"))
+    figure = _by_turns(bench, "PATCH status", ask, _says("status", "processing"))
     _check_statuses(bench, changed, "processing")
+    yield figure
 
 
 def finalize(bench: Bench) -> Iterator[Figure]:
@@ -42,8 +46,9 @@ def finalize(bench: Bench) -> Iterator[Figure]:
         ended.append(next(made))
         return target.signed("POST", f"/api/analyses/{ended[-1]}/finalize", b'{"status":"completed"}')
 
-    yield _by_turns(bench, "finalize", ask, _says("status", "completed"))
+    figure = _by_turns(bench, "finalize", ask, _says("status", "completed"))
     _check_statuses(bench, ended, "completed")
+    yield figure
 
 
 def keep(bench: Bench) -> Iterator[Figure]:
@@ -55,36 +60,56 @@ def keep(bench: Bench) -> Iterator[Figure]:
         request = target.signed("POST", f"/api/analyses/{analysis}/heartbeat", b"{}")
         return replace(request, headers={**request.headers, "X-ML-Lease-Token": token})
 
-    seen: list[str] = []
+    seen: dict[str, list[datetime]] = {target.name: [] for target in bench.targets}
 
     def check(target: Target, said: dict[str, Any]) -> None:
+        seen[target.name].append(datetime.fromisoformat(said["lease_expires_at"]))
         if target is bench.loupe:
             expect("canceled", said["cancel_requested"], False)
-            seen.append(said["lease_expires_at"])
 
-    yield _by_turns(bench, "heartbeat", ask, check)
-    expect("leases that ended later each time", seen, sorted(set(seen)))
+    figure = _by_turns(bench, "heartbeat", ask, check)
+    for name, ends in seen.items():
+        expect(f"leases of {name} that ended later each time", ends, sorted(set(ends)))
+    yield figure
 
 
 def presign(bench: Bench) -> Iterator[Figure]:
     """POST …/artifacts/presign, each of another file of one running analysis for each server."""
     running = {target.name: _running(bench) for target in bench.targets}
-    numbers = iter(range(10**9))
-    wanted = ""
+    before = {name: _touched_at(bench, analysis) for name, analysis in running.items()}
+    asked: dict[str, list[str]] = {target.name: [] for target in bench.targets}
+    answers: dict[str, dict[str, Any]] = {}
 
     def ask(target: Target) -> Request:
-        nonlocal wanted
-        analysis = running[target.name]
-        name = f"heat-{next(numbers)}.png"
-        wanted = f"ml_outputs/{analysis}/{name}"
+        analysis, paths = running[target.name], asked[target.name]
+        name = f"heat-{len(paths)}.png"
+        paths.append(f"ml_outputs/{analysis}/{name}")
         body = orjson.dumps({"artifact_type": "heatmap", "filename": name})
         return target.signed("POST", f"/api/analyses/{analysis}/artifacts/presign", body)
 
-    def check(_target: Target, said: dict[str, Any]) -> None:
+    def check(target: Target, said: dict[str, Any]) -> None:
+        wanted = asked[target.name][-1]
         expect("path", said["storage_path"], wanted)
         expect("the address has the path", wanted in said["upload_url"], True)
+        answers[target.name] = said
 
-    yield _by_turns(bench, "presign", ask, check)
+    figure = _by_turns(bench, "presign", ask, check)
+    put(answers["loupe"], bodies.heatmap())
+    _check_artifacts(bench, running["loupe"], asked["loupe"])
+    for name in running.keys() - {"loupe"}:
+        expect(f"{name} has changed its row", _touched_at(bench, running[name]) > before[name], True)
+    yield figure
+
+
+def _check_artifacts(bench: Bench, analysis: str, paths: list[str]) -> None:
+    """All are announced, and what was put at the last address lies there."""
+    listed = bench.loupe.read(f"/api/analyses/{analysis}/export?format=json")["artifacts"]
+    states = dict.fromkeys(paths, "pending") | {paths[-1]: "present"}
+    expect("the artifacts", {one["path"]: one["state"] for one in listed}, states)
+
+
+def _touched_at(bench: Bench, analysis: str) -> datetime:
+    return datetime.fromisoformat(bench.loupe.read(f"/api/analyses/{analysis}")["updated_at"])
 
 
 def _by_turns(bench: Bench, name: str, ask: Ask, check: Check) -> Figure:

@@ -18,8 +18,9 @@ MB = 1_000_000
 
 def export(bench: Bench) -> Iterator[Figure]:
     count = bench.sizes.exported
-    small, large = bench.filled_analysis(min(SMALL, count)), bench.filled_analysis(count)
-    wanted = bodies.expected(count)
+    few = min(SMALL, count)
+    small, large = (bench.filled_analysis(number) for number in (few, count))
+    wanted = bodies.expected(few), bodies.expected(count)
     for form in ("json", "csv"):
         figure = Figure(f"export of {count:,} as {form.upper()}", MILLISECONDS)
         # per target rather than by turns: its peak is that of all its samples
@@ -29,7 +30,13 @@ def export(bench: Bench) -> Iterator[Figure]:
 
 
 def _export(
-    bench: Bench, figure: Figure, target: Target, form: str, small: str, large: str, wanted: bodies.Summary
+    bench: Bench,
+    figure: Figure,
+    target: Target,
+    form: str,
+    small: str,
+    large: str,
+    wanted: tuple[bodies.Summary, bodies.Summary],
 ) -> None:
     """A new process that has exported a small analysis once is what growth is counted from.
 
@@ -39,7 +46,8 @@ def _export(
         target.connection.close()
         bench.watches[target.name] = bench.renew(target.name)
     watch = bench.watches.get(target.name)
-    target.connection.send(_request(target, small, form))
+    before = target.connection.send(_request(target, small, form))
+    expect("what was exported first", bodies.summary(exported(before, form)), wanted[0])
     resident = watch.reset_peak() if watch else 0
     answers = []
     for _ in range(bench.sizes.long_repeats):
@@ -51,7 +59,7 @@ def _export(
         figure.more.setdefault("peak_growth_mb", {})[target.name] = round((peak - resident) / MB, 1)
         figure.more.setdefault("peak_mb", {})[target.name] = round(peak / MB, 1)
     for answer in answers:
-        expect("what was exported", bodies.summary(exported(answer, form)), wanted)
+        expect("what was exported", bodies.summary(exported(answer, form)), wanted[1])
     figure.more.setdefault("bytes", {})[target.name] = len(answers[0].body)
 
 

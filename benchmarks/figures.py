@@ -119,9 +119,7 @@ def remarks(run: dict[str, Any]) -> list[str]:
         said.append("µs of the processor for each annotation (the baseline's): " + "; ".join(costs) + ".")
     for name, figure in run["figures"].items():
         if rates := figure.get("requests_per_second"):
-            own = f"{name}: {rates['loupe']:,} requests/s"
-            share = rates["loupe"] / rates["baseline"] if "baseline" in rates else 0
-            said.append(own + (f", {share:.0%} of the baseline's {rates['baseline']:,}." if share else "."))
+            said.append(f"{name}: {rates['loupe']:,} requests/s.")
     served = [
         f"{name}: {number(figure['served']['median'])}"
         for name, figure in run["figures"].items()

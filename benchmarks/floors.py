@@ -15,7 +15,7 @@ SHARES: dict[str, float] = {
 }
 """By the first words of a figure's name: which part of the baseline's speed it must have."""
 
-LISTS = ("list among", "list of a small project", "gallery among")
+LISTS = ("list among", "list of a small project", "gallery among", "gallery by text among")
 
 MOST: dict[str, float] = {
     "export of 100,000": 1000,
@@ -30,6 +30,10 @@ LAST_TO_FIRST = 1.25  # a last page may take so many times as long as a first,
 ALLOWANCE = 1.0  # and so many ms more
 
 GROWTH_MB = 40
+
+EXPORTED = ("json", "csv")  # the formats of `make bench-exports` with floors:
+EXPORTED_A_SECOND = 100_000  # annotations of a large analysis at the least,
+EXPORTED_GROWTH_MB = 50  # and less than so much more memory at the peak
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,15 @@ def floors(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
         if name.startswith(LISTS) and name.endswith(": last"):
             found.append(_last_page(name, figures[name.removesuffix("last") + "first"], figure))
     return [floor.out() for floor in found]
+
+
+def floors_of_export(what: str, form: str, rate: float, growth_mb: float) -> list[dict[str, Any]]:
+    """Of a large analysis in one format, on any database; none for most formats."""
+    if form not in EXPORTED:
+        return []
+    quick = Floor(what, f"at least {EXPORTED_A_SECOND:,} annotations/s", rate >= EXPORTED_A_SECOND)
+    small = Floor(what, f"memory grows by less than {EXPORTED_GROWTH_MB} MB", growth_mb < EXPORTED_GROWTH_MB)
+    return [quick.out(), small.out()]
 
 
 def missing(name: str) -> dict[str, Any]:

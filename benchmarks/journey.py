@@ -36,13 +36,15 @@ class Journey:
         wanted = {"model_name": "benchmark", "model_version": "1.0.0"}
         made = self.step("create", "POST", f"/api/images/{self.image}/analyses", wanted, 201)
         path = f"/api/analyses/{made['id']}"
-        self.step("processing", "PATCH", f"{path}/status", {"status": "processing"})
+        changed = self.step("processing", "PATCH", f"{path}/status", {"status": "processing"})
+        expect("status", changed["status"], "processing")
         found = {"annotations": [bodies.box(rank) for rank in range(self.boxes)]}
-        self.step("bulk", "POST", f"{path}/annotations:bulk", found)
+        stored = self.step("bulk", "POST", f"{path}/annotations:bulk", found)
+        expect("inserted", stored["inserted"], self.boxes)
         png = bodies.heatmap()
         wish = {"artifact_type": "heatmap", "size": len(png), "sha256": hashlib.sha256(png).hexdigest()}
         target = self.step("presign", "POST", f"{path}/artifacts/presign", wish)
-        self.put(target, png)
+        self.taken["PUT"] = put(target, png)
         ending = {"status": "completed", "expected_annotations": self.boxes}
         ended = self.step("finalize", "POST", f"{path}/finalize", ending)
         expect("status", ended["status"], "completed")
@@ -55,12 +57,15 @@ class Journey:
         self.taken[name] = time.perf_counter() - started
         return answer
 
-    def put(self, target: dict[str, Any], png: bytes) -> None:
-        """The address may be of another host: the object store's."""
-        parts = urlsplit(target["upload_url"])
-        connection = Connection(target["upload_url"])
-        started = time.perf_counter()
-        answer = connection.send(Request("PUT", f"{parts.path}?{parts.query}", png, dict(target["headers"])))
-        self.taken["PUT"] = time.perf_counter() - started
-        connection.close()
-        expect("status of the PUT", answer.status, 200)
+
+def put(presigned: dict[str, Any], content: bytes) -> float:
+    """Seconds. The address may be of another host: the object store's."""
+    parts = urlsplit(presigned["upload_url"])
+    connection = Connection(presigned["upload_url"])
+    asked = Request("PUT", f"{parts.path}?{parts.query}", content, dict(presigned["headers"]))
+    started = time.perf_counter()
+    answer = connection.send(asked)
+    taken = time.perf_counter() - started
+    connection.close()
+    expect("status of the PUT", answer.status, 200)
+    return taken

@@ -18,12 +18,11 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
 from benchmarks.bench import Bench, Sizes
 from benchmarks.crowd import Crowd
@@ -36,7 +35,7 @@ from benchmarks.serve import CLIENT_CORE, OWNER, Servers, served
 from benchmarks.viewer.boxes import fill
 from benchmarks.views import sign_in
 from benchmarks.watch import pin, unpin
-from benchmarks.wire import Wrong
+from benchmarks.wire import Wrong, expect
 
 EACH = 10_000  # annotations of one analysis, as many as `show` reads
 BYTES = (
@@ -55,10 +54,15 @@ def grow(servers: Servers, annotations: int, analyses: int) -> tuple[Crowd, Crow
     say(f"{analyses:,} analyses written in {time.monotonic() - began:.0f} s")
     began = time.monotonic()
     engine = create_engine(servers.environ["DATABASE_URL"])
-    for one in islice(crowds[0].analyses, max(1, annotations // EACH)):
+    for one, first in zip(crowds[0].analyses, range(0, annotations, EACH), strict=False):
         with engine.begin() as connection:
-            fill(connection, UUID(one.id), min(EACH, annotations), *PLACE)
+            fill(connection, UUID(one.id), min(EACH, annotations - first), *PLACE)
     settle(engine)
+    wanted = {"ml_annotations": annotations, "ml_analyses": sum(len(crowd.analyses) for crowd in crowds)}
+    for table, many in wanted.items():
+        with engine.connect() as connection:
+            found = connection.execute(text(f"SELECT count(*) FROM {table}")).scalar_one()
+        expect(f"the number of rows of {table}", found, many)
     engine.dispose()
     say(f"{annotations:,} annotations written in {time.monotonic() - began:.0f} s")
     return crowds

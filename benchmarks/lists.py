@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
+from typing import NamedTuple
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -35,6 +36,25 @@ FILTERS = {
 UNCOUNTED = 1  # request for a page before those that count: statement and template are made
 Asking = Callable[[Request, Figure, str], Answer]  # the last is the filter that is asked for
 CARD = re.compile(rb'<li id="image-([0-9a-f-]{36})">')
+GALLERY, NONE, NEXT = b'<div id="gallery"', b"<h2>No image matches</h2>", b'rel="next"'
+
+
+class Wanted(NamedTuple):
+    """A gallery that is asked for; `title` names what it is narrowed by."""
+
+    title: str
+    status: str = ""
+    model: str = ""
+    text: str = ""
+    sort: str = "newest"
+
+
+NARROWED = [
+    *(Wanted(title, *filtered) for title, filtered in FILTERS.items()),
+    Wanted("", sort="oldest"),
+    Wanted("", sort="name"),
+    Wanted("rare model", "", RARE, sort="name"),
+]
 
 
 def lists(bench: Bench) -> Iterator[Figure]:
@@ -52,7 +72,9 @@ def read(bench: Bench, servers: Servers, analyses: int, crowds: tuple[Crowd, Cro
     with _asking(bench, servers) as asked:
         yield from _analyses(bench, asked, crowd, f"list among {size}", tuple(FILTERS))
         yield from _analyses(bench, asked, beside, f"list of a small project beside {size}", small)
-        yield from _gallery(bench, asked, servers.as_person(), crowd, f"gallery among {size}")
+        person = servers.as_person()
+        yield from _gallery(bench, asked, person, crowd, f"gallery among {size}", NARROWED)
+        yield from _gallery(bench, asked, person, crowd, f"gallery by text among {size}", _by_text(crowd))
 
 
 def make(servers: Servers, analyses: int, salt: int = 0) -> tuple[Crowd, Crowd]:
@@ -97,26 +119,43 @@ def _analyses(bench: Bench, asked: Asking, crowd: Crowd, name: str, only: Iterab
 
 
 def _gallery(
-    bench: Bench, asked: Asking, headers: dict[str, str], crowd: Crowd, name: str
+    bench: Bench, asked: Asking, headers: dict[str, str], crowd: Crowd, name: str, pages: Iterable[Wanted]
 ) -> Iterator[Figure]:
-    """The same of the gallery, in its three orders."""
+    """The same of the gallery."""
     figures = {place: Figure(f"{name}: {place}", MILLISECONDS) for place in ("first", "middle", "last")}
-    pages = [(title, "newest") for title in FILTERS]
-    for title, sort in [*pages, ("", "oldest"), ("", "name"), ("rare model", "name")]:
-        status, model = FILTERS[title]
-        ids = crowd.shown(sort, _is_wanted(status, model) if title else None)
+    for wanted in pages:
+        is_wanted = _is_wanted(wanted.status, wanted.model) if wanted.status or wanted.model else None
+        ids = crowd.shown(wanted.sort, is_wanted, wanted.text)
+        filtered = f"{wanted.title or 'all'}, {wanted.sort}"
         for place, start in _places(len(ids), SHOWN):
-            query = {"state": status, "model": model, "sort": sort}
+            query = {"q": wanted.text, "state": wanted.status, "model": wanted.model, "sort": wanted.sort}
             if start:
                 query |= {"page": str(start // SHOWN + 1), "after": ids[start - 1]}
             path = f"/projects/{UUID(crowd.project)}?{_written(query)}"
             for _ in range(UNCOUNTED + bench.sizes.asked):
-                answer = asked(
-                    Request("GET", path, headers=headers), figures[place], f"{title or 'all'}, {sort}"
-                )
-                shown = [UUID(one.decode()).hex for one in CARD.findall(answer.body)]
-                expect(f"{name}, {title}, {sort}, {place}", shown, ids[start : start + SHOWN])
+                answer = asked(Request("GET", path, headers=headers), figures[place], filtered)
+                _check_gallery(f"{name}, {filtered}, {place}", answer, ids[start:])
     yield from (figure for figure in figures.values() if figure.samples)
+
+
+def _check_gallery(what: str, answer: Answer, ids: list[str]) -> None:
+    """`ids` are those of its images and of all that follow. A page without any must say so: an error shows none."""
+    expect(f"{what}: the status", answer.status, 200)
+    expect(f"{what}: it is a gallery", GALLERY in answer.body, True)
+    shown = [UUID(one.decode()).hex for one in CARD.findall(answer.body)]
+    expect(what, shown, ids[:SHOWN])
+    expect(f"{what}: no image matches", NONE in answer.body, not ids)
+    expect(f"{what}: more", NEXT in answer.body, len(ids) > SHOWN)
+
+
+def _by_text(crowd: Crowd) -> list[Wanted]:
+    """A part of every name, the digits of a single one, and what no name has."""
+    (digits,) = re.findall(r"\d+", crowd.filename(crowd.images // 2))
+    return [
+        Wanted("text of all", text="Shot"),
+        Wanted("text of one", text=digits),
+        Wanted("text of none", text="nowhere"),
+    ]
 
 
 @contextmanager

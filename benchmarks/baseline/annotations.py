@@ -2,6 +2,7 @@
 
 import csv
 import io
+import sqlite3
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,40 +17,44 @@ COLUMNS = (
     *("id", "analysis_id", "annotation_type", "class_name", "confidence", "data", "ordering", "created_at"),
     *("client_id", "content_hash", "position", "x_min", "y_min", "x_max", "y_max"),
 )
-# the ten fields that Loupe sends of each annotation
-READ = (
-    *("id", "analysis_id", "annotation_type", "class_name", "confidence", "CAST(data AS TEXT)"),
-    *("storage_path", "ordering", "created_at", "client_id"),
+INSERT = f"INSERT INTO ml_annotations ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+# the ten fields that Loupe sends of each annotation, as texts and numbers where the driver would make objects of them
+NAMES = (
+    *("id", "analysis_id", "annotation_type", "class_name", "confidence", "data", "storage_path", "ordering"),
+    *("created_at", "client_id"),
 )
-NAMES = [column.replace("CAST(data AS TEXT)", "data") for column in READ]
-CONFIDENCE, DATA = NAMES.index("confidence"), NAMES.index("data")
+CASTS = {
+    **dict.fromkeys(("id", "analysis_id", "data", "created_at"), "TEXT"),
+    "confidence": "DOUBLE PRECISION",
+}
+READ = ", ".join(f"CAST({name} AS {CASTS[name]})" if name in CASTS else name for name in NAMES)
 
 
 def register(app: Flask, bare: Bare) -> None:
-    engine, mark = bare.engine, bare.mark
-    select = f"SELECT {', '.join(READ)} FROM ml_annotations WHERE analysis_id = {mark} ORDER BY position"
+    ordered = f"SELECT {READ} FROM ml_annotations WHERE analysis_id = {bare.mark} ORDER BY position"
+    about = f"SELECT * FROM ml_analyses WHERE id = {bare.mark}"
 
     @app.post("/api/analyses/<uuid:analysis_id>/annotations:bulk")
     def store(analysis_id: Any) -> Response:
         moment = f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S.%f}"
         sent = bare.body()["annotations"]
         rows = [_row(item, analysis_id.hex, moment) for item in sent]
-        with engine.begin() as connection:
-            insert(connection, rows)
+        with bare.connected() as connection:
+            write(connection, rows)
         named = [{"id": row[0], "client_id": row[8], "index": index} for index, row in enumerate(rows)]
         return answer({"inserted": len(rows), "annotations": named})
 
     @app.get("/api/analyses/<uuid:analysis_id>")
     def show(analysis_id: Any) -> Response:
-        with engine.connect() as connection:
-            return answer(_whole(connection, select, mark, analysis_id.hex))
+        with bare.connected() as connection:
+            return answer(_whole(connection, about, ordered, analysis_id.hex))
 
     @app.get("/api/analyses/<uuid:analysis_id>/export")
     def export(analysis_id: Any) -> Response:
-        with engine.connect() as connection:
+        with bare.connected() as connection:
             if request.args["format"] == "json":
-                return answer(_whole(connection, select, mark, analysis_id.hex))
-            rows = _read(connection, select, analysis_id.hex)
+                return answer(_whole(connection, about, ordered, analysis_id.hex))
+            rows = connection.execute(ordered, (analysis_id.hex,)).fetchall()
         file = io.StringIO()
         lines = csv.writer(file)
         lines.writerow(["data_json" if name == "data" else name for name in NAMES])
@@ -78,30 +83,53 @@ def _row(item: dict[str, Any], analysis_id: str, moment: str) -> tuple[Any, ...]
     )
 
 
-def insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
-    """Rows of COLUMNS into the table of annotations, in the way that costs the database in question least."""
-    columns = ", ".join(COLUMNS)
-    if connection.dialect.name == "sqlite":
-        marks = ", ".join("?" * len(COLUMNS))
-        connection.exec_driver_sql(f"INSERT INTO ml_annotations ({columns}) VALUES ({marks})", rows)
+def write(driver: Any, rows: list[tuple[Any, ...]]) -> None:
+    """Rows of COLUMNS into the table of annotations over a connection of a driver in autocommit: all of them or none.
+
+    In the way that costs the database in question least: PostgreSQL has one statement for all, SQLite one for each.
+    """
+    if not isinstance(driver, sqlite3.Connection):
+        _copy(driver, rows)
         return
-    cursor: Any = connection.connection.cursor()
-    with cursor.copy(f"COPY ml_annotations ({columns}) FROM STDIN") as copy:
+    driver.execute("BEGIN IMMEDIATE")
+    with driver:
+        driver.executemany(INSERT, rows)
+
+
+def insert(connection: Connection, rows: list[tuple[Any, ...]]) -> None:
+    """The same in the caller's transaction."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql(INSERT, rows)
+    else:
+        _copy(connection.connection, rows)
+
+
+def _copy(driver: Any, rows: list[tuple[Any, ...]]) -> None:
+    with driver.cursor().copy(f"COPY ml_annotations ({', '.join(COLUMNS)}) FROM STDIN") as copy:
         for row in rows:
             copy.write_row(row)
 
 
-def _read(connection: Connection, select: str, analysis_id: str) -> list[tuple[Any, ...]]:
-    rows = connection.exec_driver_sql(select, (analysis_id,)).all()
-    return [(*row[:CONFIDENCE], float(row[CONFIDENCE]), *row[CONFIDENCE + 1 :]) for row in rows]
-
-
-def _whole(connection: Connection, select: str, mark: str, analysis_id: str) -> dict[str, Any]:
+def _whole(connection: Any, about: str, ordered: str, analysis_id: str) -> dict[str, Any]:
     """The analysis and all its annotations; `data` goes through as the text the database has."""
-    about = connection.exec_driver_sql(f"SELECT * FROM ml_analyses WHERE id = {mark}", (analysis_id,)).one()
+    cursor = connection.execute(about, (analysis_id,))
+    names = [column[0] for column in cursor.description]
+    analysis = {name: str(value) for name, value in zip(names, cursor.fetchone(), strict=True)}
     annotations = [
-        dict(zip(NAMES, row, strict=True)) | {"data": orjson.Fragment(row[DATA])}
-        for row in _read(connection, select, analysis_id)
+        {
+            "id": own_id,
+            "analysis_id": of,
+            "annotation_type": kind,
+            "class_name": name,
+            "confidence": sure,
+            "data": orjson.Fragment(data),
+            "storage_path": path,
+            "ordering": rank,
+            "created_at": moment,
+            "client_id": own,
+        }
+        for own_id, of, kind, name, sure, data, path, rank, moment, own in connection.execute(
+            ordered, (analysis_id,)
+        ).fetchall()
     ]
-    named = {name: str(value) for name, value in about._mapping.items()}
-    return named | {"annotation_count": len(annotations), "annotations": annotations}
+    return analysis | {"annotation_count": len(annotations), "annotations": annotations}

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import large
 from benchmarks.figures import Figure
-from benchmarks.floors import floors
+from benchmarks.floors import floors, floors_of_export
 
 
 def listed(name: str, by_filter: dict[str, float]) -> dict[str, Any]:
@@ -20,7 +20,11 @@ def unmet(figures: dict[str, dict[str, Any]]) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "words", ["list among 400", "list of a small project beside 400", "gallery among 400"]
+    "words",
+    [
+        *("list among 400", "list of a small project beside 400", "gallery among 400"),
+        "gallery by text among 400",
+    ],
 )
 def test_of_a_list_the_slowest_filter_counts(words: str) -> None:
     """Of the server's time the median of these is 2 ms, that of each filter what it says."""
@@ -38,6 +42,21 @@ def test_a_last_page_is_held_against_the_first_one_of_its_own_filter(last: float
         end: listed(end, {"all": last + 1, "common": 3.0}),
     }
     assert unmet(figures) == ([] if met else [end])
+
+
+@pytest.mark.parametrize(
+    ("form", "rate", "growth", "met"),
+    [
+        ("json", 100_000.0, 49.9, [True, True]),
+        ("csv", 99_999.0, 49.9, [False, True]),
+        ("json", 200_000.0, 50.0, [True, False]),
+        ("voc", 1.0, 500.0, []),
+    ],
+)
+def test_json_and_csv_of_many_are_quick_and_small(
+    form: str, rate: float, growth: float, met: list[bool]
+) -> None:
+    assert [floor["met"] for floor in floors_of_export(form, form, rate, growth)] == met
 
 
 def test_beside_a_large_database_only_what_takes_time_has_a_ratio() -> None:

@@ -32,20 +32,31 @@ LISTS = [
     *(f"list among 2,000: {place}" for place in PLACES),
     "list of a small project beside 2,000: first",
     *(f"gallery among 2,000: {place}" for place in PLACES),
+    *(f"gallery by text among 2,000: {place}" for place in PLACES),
 ]
 MEMORY = "memory grown by 360 mixed requests"
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(
+    ("kind", "known_as"),
+    [("sqlite", "SQLite 3."), ("postgresql", "PostgreSQL ")],
+    ids=["sqlite", "postgresql"],
+)
 def test_the_whole_command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    kind: str,
+    known_as: str,
 ) -> None:
-    monkeypatch.setattr(load, "QUICK", replace(SMALL, bulk=(50,), connections=(3,)))
+    """It starts either database by itself. A quick run says nothing about the floors, so none is missed."""
+    monkeypatch.setattr(load, "QUICK", replace(SMALL, bulk=(50,), connections=(3,), bulk_alone=()))
     cores, tables = os.sched_getaffinity(0), tmp_path / "tables.md"
-    words = ["--quick", "--check", "--database", "sqlite", "--markdown", str(tables)]
+    words = ["--quick", "--check", "--database", kind, "--markdown", str(tables)]
     assert run.main([*words, "--only", "bulk", "show", *BESIDE, *ALONE]) == 0
     (found,) = json.loads(capsys.readouterr().out)["runs"]
-    assert found["about"]["database"].startswith("SQLite 3.")
+    assert found["about"]["database"].startswith(known_as)
     assert set(found["about"]["versions"]) == set(run.PACKAGES)
     assert found["floors"] == []
     figures = found["figures"]
@@ -98,8 +109,9 @@ def test_a_change_of_nothing_is_no_change_for_the_baseline(
             request = target.signed(method, f"/api/analyses/{analysis}/{path}", body)
             answer = client.open(request.path, method=method, data=body, headers=request.headers)
             assert (path, answer.status_code) == (path, status)
-    assert client.get(f"/images/{image.id}/panel").status_code == 204
+    for image_id, status in ((image.id, 204), (uuid4(), 404)):
+        assert client.get(f"/images/{image_id}/panel").status_code == status
 
 
 def test_the_baseline_sends_the_fields_that_loupe_sends() -> None:
-    assert list(AnnotationOut().fields) == annotations.NAMES
+    assert tuple(AnnotationOut().fields) == annotations.NAMES
