@@ -47,6 +47,7 @@ from app.storage import Storage
 from app.storage.base import disposition, served_type
 
 ATTACHMENT_HEADERS = {"Content-Security-Policy": "sandbox; default-src 'none'"}
+REQUEST_ID = "X-Request-ID"
 # of every answer that has none of its own
 HEADERS = (
     ("X-Content-Type-Options", "nosniff"),
@@ -334,7 +335,7 @@ def begin_request() -> None:
 
 def request_id(asked: Request) -> str:
     """Every request has an id: the caller's own if it has a sane form, else a new one."""
-    sent = asked.headers.get("X-Request-ID", "")
+    sent = asked.headers.get(REQUEST_ID, "")
     sane = 0 < len(sent) <= 64 and all(c.isascii() and (c.isalnum() or c in "._-") for c in sent)
     return sent if sane else token_hex(16)
 
@@ -356,5 +357,5 @@ def set_headers(response: Response) -> Response:
     for name, value in (("Content-Security-Policy", policy), *HEADERS):
         if name.lower() not in there:
             response.headers.add(name, value)
-    response.headers["X-Request-ID"] = g.get("request_id", "")
+    response.headers[REQUEST_ID] = g.get("request_id", "")
     return response

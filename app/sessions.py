@@ -4,9 +4,10 @@ Flask would write it anew into every answer. Answers say `Vary: Cookie`, since w
 with another cookie at each request a browser would find nothing again of all that it keeps.
 """
 
+from collections.abc import Mapping
 from copy import deepcopy
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 from flask import Flask, Request, Response
 from flask.sessions import SecureCookieSession, SecureCookieSessionInterface, SessionMixin
@@ -35,15 +36,19 @@ class Sessions(SecureCookieSessionInterface):
         self._proven = lru_cache(REMEMBERED)(self._prove)
 
     def open_session(self, app: Flask, request: Request) -> SecureCookieSession:
+        return self.session_class(deepcopy(self.held(request)))
+
+    def held(self, request: Request) -> dict[str, Any]:
+        """What the cookie holds, for who only reads it: it is shared. Empty where it does not hold any more."""
         cookie = request.cookies.get(self._name)
         if not cookie:
-            return self.session_class()
+            return {}
         try:
             held, signed_at = (self._proven if len(cookie) <= LONGEST else self._prove)(cookie)
         except BadSignature:
-            return self.session_class()
+            return {}
         age = self._clock.get_timestamp() - int(signed_at.timestamp())
-        return self.session_class(deepcopy(held) if 0 <= age <= self._lifetime else None)
+        return held if 0 <= age <= self._lifetime else {}
 
     def save_session(self, app: Flask, session: SessionMixin, response: Response) -> None:
         if session.accessed and session.permanent:
@@ -54,10 +59,9 @@ class Sessions(SecureCookieSessionInterface):
             part_people(response)
 
 
-def of(app: Flask, request: Request) -> SecureCookieSession:
-    """The session that a request is sent in, where nothing has opened it yet."""
-    opened: SecureCookieSession = app.session_interface.open_session(app, request)  # type: ignore[assignment]
-    return opened
+def held(app: Flask, request: Request) -> Mapping[str, Any]:
+    """What the session holds that a request is sent in, without opening it."""
+    return cast(Sessions, app.session_interface).held(request)
 
 
 def day(app: Flask) -> int:
