@@ -40,7 +40,8 @@ class Sessions(SecureCookieSessionInterface):
 
     def held(self, request: Request) -> dict[str, Any]:
         """What the cookie holds, for who only reads it: it is shared. Empty where it does not hold any more."""
-        cookie = request.cookies.get(self._name)
+        # pipelines send no cookie, and need not wait until one is looked for
+        cookie = request.cookies.get(self._name) if "HTTP_COOKIE" in request.environ else None
         if not cookie:
             return {}
         try:
