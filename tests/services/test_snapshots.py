@@ -14,7 +14,7 @@ from app import storage
 from app.dialect import columns
 from app.errors import StorageUnavailable
 from app.extensions import db
-from app.models import Analysis, Annotation
+from app.models import Analysis, Annotation, Image
 from app.overlay.snapshot import COLUMNS, KINDS, NOWHERE, OVERHEAD, UNSURE, WITH_IDS
 from app.services import annotations, snapshots
 from tests.factories import World
@@ -209,6 +209,21 @@ def read_alone(app: Flask, analysis: Analysis) -> snapshots.Snapshot:
         return snapshots.of(db.session.get_one(Analysis, analysis.id), storage.current())
 
 
+def test_many_small_ones_do_not_take_the_place_of_a_large_one(
+    app: Flask, world: World, analysis: Analysis, image: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is room for one small one here, of which the older goes."""
+    monkeypatch.setattr(snapshots, "SMALL", 1)
+    monkeypatch.setattr(snapshots._small, "most_bytes", OVERHEAD + 1000)
+    place = {"x_min": 1, "y_min": 2, "x_max": 3, "y_max": 4}
+    older, newer = (world.analysis(image, "completed") for _ in range(2))
+    for one, count in ((analysis, 2), (older, 1), (newer, 1)):
+        store(app, one, [place] * count)
+    first = [read_alone(app, one) for one in (analysis, older, newer)]
+    again = [read_alone(app, one) for one in (newer, older, analysis)]
+    assert [one is other for one, other in zip(first, reversed(again), strict=True)] == [True, False, True]
+
+
 @pytest.fixture
 def large(app: Flask, analysis: Analysis, monkeypatch: pytest.MonkeyPatch) -> Analysis:
     """Worth keeping in the storage; no process has read it yet."""
@@ -228,7 +243,7 @@ def test_a_large_one_that_has_ended_is_read_from_the_storage(
     app: Flask, large: Analysis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = read_alone(app, large)
-    snapshots._kept.clear()
+    snapshots.forget()
     monkeypatch.setattr(snapshots, "read", None)  # the database is not asked
     again = read_alone(app, large)
     assert again is not first and again.names == first.names
@@ -253,7 +268,7 @@ def test_a_file_that_is_broken_is_told_and_replaced(
     whole = stored(app).read_bytes()
     key = stored(app).relative_to(Path(app.instance_path) / "storage").as_posix()
     app.extensions["storage"].put(key, content, "application/octet-stream")
-    snapshots._kept.clear()
+    snapshots.forget()
     assert read_alone(app, large).names == first.names
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert stored(app).read_bytes() == whole
@@ -264,7 +279,7 @@ def test_a_file_of_another_form_is_left_alone(
 ) -> None:
     read_alone(app, large)
     stored(app).write_bytes(b"of another version of Loupe")
-    snapshots._kept.clear()
+    snapshots.forget()
     monkeypatch.setattr(snapshots, "FORM", "another")
     assert set(read_alone(app, large).names) == {"a", None}
     assert not caplog.records
