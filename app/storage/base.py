@@ -28,7 +28,7 @@ LEFT_AT_LEAST = 60  # seconds for a browser to follow an address that it kept
 EXPORTS = "exports/"  # what is written piece by piece
 UPLOADS = "ml_outputs/"  # nothing else can be uploaded from outside
 
-INLINE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+INLINE_TYPES = ("image/jpeg", "image/png", "image/webp")  # in an order, which the document of the API has
 SERVED_TYPES = {
     **{name: name for name in INLINE_TYPES},
     "text/plain": "text/plain; charset=utf-8",

@@ -1,9 +1,13 @@
 """GET /api/openapi.json: valid, whole, the same every time, and told to anyone."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,9 +23,11 @@ from app.openapi import document
 from app.openapi.annotation_types import component_name, example
 from app.openapi.problems import EXTRAS
 from tests.cast import Person
+from tests.conftest import ENVIRON
 from tests.html import LintClient
 from tests.steps import check_problem
 from tests.support.contract import Contract
+from tests.support.database import ROOT
 from tests.support.raised import raised, raised_with
 
 ADDRESS = "/api/openapi.json"
@@ -43,6 +49,28 @@ def test_anyone_may_read_it(client: LintClient, app: Flask) -> None:
     assert (answer.status_code, answer.mimetype) == (200, "application/json")
     assert answer.json == document(app).content
     assert answer.headers["Cache-Control"] == "no-cache"
+
+
+MADE = """
+import sys
+from app import create_app
+from app.openapi import document
+app = create_app(instance_path=sys.argv[1])
+with app.app_context():
+    print(document(app).etag)
+"""
+
+
+def test_every_process_says_the_same(tmp_path: Path) -> None:
+    """To the byte: a set has another order in each process."""
+    command = [sys.executable, "-c", MADE, str(tmp_path)]
+    environ = {"PATH": os.environ["PATH"], "FLASK_SKIP_DOTENV": "1", **ENVIRON}
+    said = set()
+    for seed in ("1", "2", "3", "4"):
+        with_seed = environ | {"PYTHONHASHSEED": seed}
+        done = subprocess.run(command, cwd=ROOT, env=with_seed, capture_output=True, text=True, check=True)
+        said.add(done.stdout)
+    assert len(said) == 1
 
 
 def test_a_wrong_key_does_not_matter(client: LintClient) -> None:
