@@ -187,6 +187,10 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--only", nargs="+", choices=FORMS, default=[])
     parser.add_argument("--check", action="store_true", help="exit with 1 when a floor is not met")
     arguments = parser.parse_args(words)
+    if arguments.count < 1:
+        parser.error("--count is 1 or more")
+    if arguments.check and not NAIVE & set(arguments.only or FORMS):
+        parser.error("--check is about JSON and CSV")
     lines, floors = [f"Taken on: {orjson.dumps(machine()).decode()}\n"], list[dict[str, Any]]()
     pin(CLIENT_CORE)
     try:

@@ -1,6 +1,5 @@
 """How much memory a server's processes take at most, and how much time of the processor. Linux only."""
 
-import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,9 +37,13 @@ class Watch:
 
     def busy_seconds(self) -> float:
         """Seconds of the processor that the server and its database have taken so far."""
-        while True:  # until none of them ends meanwhile: autovacuum's processes come and go
-            with contextlib.suppress(psutil.NoSuchProcess):
-                return sum(_busy_seconds(pid) for pid in (self.pid, *self.also))
+        pids = (self.pid, *self.also)
+        while True:  # until none of their children ends meanwhile: autovacuum's come and go
+            try:
+                return sum(map(_busy_seconds, pids))
+            except psutil.NoSuchProcess as gone:
+                if gone.pid in pids:
+                    raise
 
     def _sum(self, field: str) -> int:
         return sum(_status_bytes(pid, field) for pid in self.workers())

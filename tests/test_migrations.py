@@ -198,5 +198,19 @@ if KIND == "postgresql":  # SQLite limits no statement's time
         assert "ix_data_instances_deleted" in found and "ix_data_instances_name_parts" not in found
         assert "no index for parts of file names" in caplog.text
 
+    def test_an_index_that_was_made_before_the_upgrade_is_taken_as_it_is(
+        empty: Flask, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        made = "ON data_instances USING gin (filename gin_trgm_ops) WHERE deleted_at IS NULL"
+        with empty.app_context():
+            flask_migrate.upgrade(directory=str(DIRECTORY), revision="0013")
+            with db.engine.begin() as connection:
+                connection.execute(text("CREATE EXTENSION pg_trgm"))
+                connection.execute(text(f"CREATE INDEX ix_data_instances_name_parts {made}"))
+            flask_migrate.upgrade(directory=str(DIRECTORY), revision="0014")
+            with db.engine.connect() as connection:
+                assert MigrationContext.configure(connection).get_current_revision() == "0014"
+        assert "no index for parts" not in caplog.text
+
     def _become(role: str, connection: Connection) -> None:
         connection.exec_driver_sql(f"SET LOCAL ROLE {role}")

@@ -116,9 +116,9 @@ def _note_when(_connection: Any, record: ConnectionPoolEntry) -> None:
 def _refuse_dead(dialect: Dialect, connection: Any, record: ConnectionPoolEntry, _proxy: object) -> None:
     """A connection that died while it lay in the pool is replaced before it is used, as are all of its age.
 
-    What a server says when it ends has arrived by then, and nothing else is ever there to be read: a look at the socket
-    tells as much as a question, but for a machine or a network that vanished, in 3 us instead of 0.2 ms. Whoever asks
-    often finds that out with the statement itself; what lay for longer is asked.
+    What a server says when it ends has arrived by then, and nothing else is ever there to be read: in 3 us a look at
+    the socket tells as much as a question in 0.2 ms, but for a machine or a network that vanished. Whoever asks often
+    finds that out with the statement itself; what lay for longer is asked.
     """
     laid_down_at = record.info.get("laid_down_at")
     if laid_down_at is None:  # new

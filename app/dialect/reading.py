@@ -53,8 +53,12 @@ def keep_to_order(*, but_gather: bool = False) -> None:
     `but_gather` is for what only an index finds that has no order, as a part of a name (migration 0014).
     """
     if db.engine.dialect.name == "postgresql":
-        settings = {"enable_sort": "off", "enable_bitmapscan": "on" if but_gather else "off", "jit": "off"}
-        told = "; ".join(f"SET LOCAL {name} = {value}" for name, value in settings.items())
+        settings = {
+            "enable_sort": "off",
+            "enable_bitmapscan": "DEFAULT" if but_gather else "off",
+            "jit": "off",
+        }
+        told = "; ".join(f"SET LOCAL {name} TO {value}" for name, value in settings.items())
         db.session.connection().exec_driver_sql(told)
 
 
@@ -163,8 +167,8 @@ def is_beyond(
 ) -> ColumnElement[bool]:
     """Whether the two are more than those of a place, or `below` it, as they stand in an index.
 
-    SQLite enters an index of an expression at a value, but not at a row of values, and so is told the value too. For
-    the last page by name it read all that comes before: 100,000 images in 113 ms instead of 0.8.
+    SQLite enters an index of an expression at a value, but not at a row of values, and so is told the value too.
+    Without that the last page by name reads all that comes before: 100,000 images in 113 ms instead of 0.8.
     """
     here, there = tuple_(key, row_id), tuple_(place, place_id)
     beyond = here < there if below else here > there

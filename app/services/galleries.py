@@ -31,10 +31,9 @@ from app.services.counting import Count
 from app.services.listed import in_each
 
 PLAIN, CARDED = 4, 8  # columns of an image of a page
-PART = re.compile(
-    r"[^\W_]{3}"
-)  # what an index of parts of names can look for; it reads all of itself for less
 LOOKED = 1000  # at so many analyses, or images, before they count as many
+# what an index of parts of names can look for; for less it would be read from end to end
+PART = re.compile(r"[^\W_]{3}")
 
 
 class Order(NamedTuple):
@@ -194,13 +193,15 @@ def _narrowed(shape: Shape, kind: "Kind", values: Mapping[str, Any]) -> tuple[Se
         return rows, _counted(rows[0].looked, rows[0].number)
     looked, number = made_once.rows(_look(shape), **values)[0] if shape.of_analyses else (LOOKED + 1, LOOKED)
     if looked <= LOOKED or shape.text:
-        if shape.text:
-            dialect.keep_to_order(but_gather=looked > LOOKED and bool(PART.search(values["text"])))
+        gathers = looked > LOOKED and bool(PART.search(values["text"]))
+        if gathers or not shape.of_analyses:
+            dialect.keep_to_order(but_gather=gathers)
         rows = made_once.rows(_few(kind, shape, looked <= LOOKED), **values)
         if rows[0].number <= LOOKED:
             return rows, Count(rows[0].number)
         looked, number = LOOKED + 1, LOOKED  # more than a moment ago, if they were few
-        dialect.keep_to_order()
+        if gathers:
+            dialect.keep_to_order()
     return made_once.rows(_walk(kind, shape), **values), _counted(looked, number)
 
 

@@ -2,6 +2,9 @@
 
 import subprocess
 
+import psutil
+import pytest
+
 from benchmarks.watch import Watch
 
 ASKED = 500
@@ -14,3 +17,5 @@ def test_a_process_that_ends_while_it_is_looked_at_is_counted_with_its_parent() 
         finally:
             busy.kill()
     assert seen[-1] > seen[0]
+    with pytest.raises(psutil.NoSuchProcess):
+        Watch(busy.pid).busy_seconds()

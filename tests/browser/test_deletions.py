@@ -35,6 +35,7 @@ def test_an_analysis_and_its_image_go_and_come_back(
     expect(page.get_by_text("“leaf-net 1.0.0” has been restored.")).to_be_visible()
     expect(page.locator(f"#analysis-{analysis.id}")).to_be_visible()
 
+    page.wait_for_load_state("networkidle")  # a picture that it still asks for would be gone
     if not page.get_by_text("Delete this image").is_visible():
         page.get_by_role("heading", name="Image", exact=True).click()
     page.get_by_text("Delete this image").click()
