@@ -1,5 +1,4 @@
-"""Small changes on the bare baseline: one UPDATE each, which commits itself, and 404 where it
-changed nothing."""
+"""Small changes on the bare baseline: one UPDATE each, in a transaction, and 404 where it changed nothing."""
 
 import hashlib
 import hmac
@@ -15,7 +14,7 @@ from benchmarks.baseline.bare import Bare, answer
 def register(app: Flask, bare: Bare) -> None:
     def update(analysis_id: Any, column: str, value: Any) -> None:
         statement = f"UPDATE ml_analyses SET {column} = {bare.mark} WHERE id = {bare.mark}"
-        with bare.connected() as connection:
+        with bare.changing() as connection:
             changed = connection.execute(statement, (value, analysis_id.hex)).rowcount
         if not changed:
             abort(404)
