@@ -193,15 +193,13 @@ def _narrowed(shape: Shape, kind: "Kind", values: Mapping[str, Any]) -> tuple[Se
         return rows, _counted(rows[0].looked, rows[0].number)
     looked, number = made_once.rows(_look(shape), **values)[0] if shape.of_analyses else (LOOKED + 1, LOOKED)
     if looked <= LOOKED or shape.text:
-        gathers = looked > LOOKED and bool(PART.search(values["text"]))
-        if gathers or not shape.of_analyses:
-            dialect.keep_to_order(but_gather=gathers)
+        if looked > LOOKED:
+            dialect.look_for_text(gathers=bool(PART.search(values["text"])))
         rows = made_once.rows(_few(kind, shape, looked <= LOOKED), **values)
         if rows[0].number <= LOOKED:
             return rows, Count(rows[0].number)
         looked, number = LOOKED + 1, LOOKED  # more than a moment ago, if they were few
-        if gathers:
-            dialect.keep_to_order()
+        dialect.keep_to_order()
     return made_once.rows(_walk(kind, shape), **values), _counted(looked, number)
 
 
