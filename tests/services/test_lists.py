@@ -332,9 +332,12 @@ def test_lists_are_read_along_indexes(app: Flask, world: World, project: Project
         if model == "nobody":
             continue  # PostgreSQL knows that there is none
         wanted = listed.Wanted(Status(status) if status else None, model or None)
+        # of none or two in all that it knows of, any index of the status or of the model reads no more than these
+        few = status == "queued" or model == RARE
+        names = () if few else ("ix_ml_analyses_of_project", "ix_ml_analyses_of_project_model")
         for after in (None, place):
             plan = plan_of(app, partial(listed.page, project.id, wanted, limit=50, after=after))
-            check_walks_analyses(plan, "ix_ml_analyses_of_project", "ix_ml_analyses_of_project_model")
+            check_walks_analyses(plan, *names)
 
 
 BY_MODEL, BY_STATUS = "ix_ml_analyses_images_model ", "ix_ml_analyses_images "
