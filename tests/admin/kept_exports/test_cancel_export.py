@@ -36,8 +36,9 @@ def test_what_is_written_can_be_canceled(
     with app.app_context():
         steps = stepwise()
         next(steps), next(steps)
-        assert get(world, large.id).state == "running"
-        press(admin, large, "cancel")
+    assert get(world, large.id).state == "running"
+    press(admin, large, "cancel")  # with a context, and so a transaction, of its own
+    with app.app_context():
         assert list(filter(None, steps)) == []
     kept = get(world, large.id)
     assert (kept.state, kept.storage_path) == ("canceled", None) and kept_files(app) == []
