@@ -70,6 +70,8 @@ def keep(bench: Bench) -> Iterator[Figure]:
     figure = _by_turns(bench, "heartbeat", ask, check)
     for name, ends in seen.items():
         expect(f"leases of {name} that ended later each time", ends, sorted(set(ends)))
+        stored = _claimed(bench, leased[name][0])["lease_expires_at"]
+        expect(f"the stored end of the lease of {name}", datetime.fromisoformat(stored), ends[-1])
     yield figure
 
 
@@ -134,14 +136,21 @@ def _running(bench: Bench) -> str:
 
 
 def _leased(bench: Bench) -> tuple[str, str]:
-    """An analysis and the token of its lease. Raises Skipped where nothing can be claimed."""
+    """An analysis and the token of its lease."""
     (analysis,) = bench.new_analyses(1)
+    return analysis, _claimed(bench, analysis)["lease_token"]
+
+
+def _claimed(bench: Bench, analysis: str) -> dict[str, Any]:
+    """The analysis with its lease; once more, the same lease as it is stored, whichever server has changed it. Raises
+    Skipped where nothing can be claimed."""
     wanted = orjson.dumps({"worker_id": "benchmark", "lease_seconds": HELD_SECONDS})
     claim = bench.loupe.signed("POST", f"/api/analyses/{analysis}/claim", wanted)
     answer = bench.loupe.connection.send(claim)
     if answer.status == 404:
         raise Skipped("claiming is switched off on this server (ML_PIPELINE_PULL_ENABLED)")
-    return analysis, answer.json()["lease_token"]
+    leased: dict[str, Any] = answer.json()
+    return leased
 
 
 def _says(name: str, value: str) -> Check:

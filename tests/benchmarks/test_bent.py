@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import count
 from typing import Any, NamedTuple
 
@@ -53,6 +54,17 @@ def lost(whole: dict[str, Any]) -> None:
 def of_baseline(answers: dict[str, Any]) -> None:
     if "cancel_requested" not in answers:
         answers["lease_expires_at"] = "2026-01-01T00:00:00+00:00"
+
+
+def later(*, baseline: bool) -> Bend:
+    """Leases that end a second later than is stored, each later than the one before, of one of the servers."""
+
+    def change(answers: dict[str, Any]) -> None:
+        if ("cancel_requested" not in answers) is baseline:
+            ends = datetime.fromisoformat(answers["lease_expires_at"]) + timedelta(seconds=1)
+            answers["lease_expires_at"] = ends.isoformat()
+
+    return said(change)
 
 
 class Bent(NamedTuple):
@@ -112,6 +124,8 @@ BENT = [
     Bent("pipeline", "PUT ", status(403), "status of the PUT is 403"),
     Bent("heartbeat", "/heartbeat", said(lambda one: one.update(cancel_requested=True)), "canceled is True"),
     Bent("heartbeat", "/heartbeat", said(of_baseline), "leases of baseline that ended later each time"),
+    Bent("heartbeat", "/heartbeat", later(baseline=False), "the stored end of the lease of loupe"),
+    Bent("heartbeat", "/heartbeat", later(baseline=True), "the stored end of the lease of baseline"),
     Bent("presign", "/presign", said(lambda one: one.update(storage_path="x")), "path is 'x'"),
     Bent("presign", "PUT ", status(403), "status of the PUT is 403"),
     Bent("presign", "format=json", said(lambda one: one["artifacts"].pop()), "the artifacts"),
