@@ -1,6 +1,7 @@
 """Small signed requests, each beside a bare route that writes one row: status, heartbeat, presign, finalize.
 
 One kept-alive connection to each server, by turns; every answer is checked, and what was asked for is there afterwards.
+The bare route writes in a transaction, and once more in autocommit.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import orjson
 
 from benchmarks import bodies
+from benchmarks.baseline.bare import AUTOCOMMIT
 from benchmarks.bench import Bench, timed
 from benchmarks.figures import MILLISECONDS, Figure
 from benchmarks.journey import put
@@ -32,9 +34,9 @@ def change_status(bench: Bench) -> Iterator[Figure]:
         changed.append(next(made))
         return target.signed("PATCH", f"/api/analyses/{changed[-1]}/status", b'{"status":"processing"}')
 
-    figure = _by_turns(bench, "PATCH status", ask, _says("status", "processing"))
+    figures = _by_turns(bench, "PATCH status", ask, _says("status", "processing"))
     _check_statuses(bench, changed, "processing")
-    yield figure
+    yield from figures
 
 
 def finalize(bench: Bench) -> Iterator[Figure]:
@@ -46,9 +48,9 @@ def finalize(bench: Bench) -> Iterator[Figure]:
         ended.append(next(made))
         return target.signed("POST", f"/api/analyses/{ended[-1]}/finalize", b'{"status":"completed"}')
 
-    figure = _by_turns(bench, "finalize", ask, _says("status", "completed"))
+    figures = _by_turns(bench, "finalize", ask, _says("status", "completed"))
     _check_statuses(bench, ended, "completed")
-    yield figure
+    yield from figures
 
 
 def keep(bench: Bench) -> Iterator[Figure]:
@@ -67,12 +69,12 @@ def keep(bench: Bench) -> Iterator[Figure]:
         if target is bench.loupe:
             expect("canceled", said["cancel_requested"], False)
 
-    figure = _by_turns(bench, "heartbeat", ask, check)
+    figures = _by_turns(bench, "heartbeat", ask, check)
     for name, ends in seen.items():
         expect(f"leases of {name} that ended later each time", ends, sorted(set(ends)))
         stored = _claimed(bench, leased[name][0])["lease_expires_at"]
         expect(f"the stored end of the lease of {name}", datetime.fromisoformat(stored), ends[-1])
-    yield figure
+    yield from figures
 
 
 def presign(bench: Bench) -> Iterator[Figure]:
@@ -95,12 +97,12 @@ def presign(bench: Bench) -> Iterator[Figure]:
         expect("the address has the path", wanted in said["upload_url"], True)
         answers[target.name] = said
 
-    figure = _by_turns(bench, "presign", ask, check)
+    figures = _by_turns(bench, "presign", ask, check)
     put(answers["loupe"], bodies.heatmap())
     _check_artifacts(bench, running["loupe"], asked["loupe"])
     for name in running.keys() - {"loupe"}:
         expect(f"{name} has changed its row", _touched_at(bench, running[name]) > before[name], True)
-    yield figure
+    yield from figures
 
 
 def _check_artifacts(bench: Bench, analysis: str, paths: list[str]) -> None:
@@ -114,19 +116,24 @@ def _touched_at(bench: Bench, analysis: str) -> datetime:
     return datetime.fromisoformat(bench.loupe.read(f"/api/analyses/{analysis}")["updated_at"])
 
 
-def _by_turns(bench: Bench, name: str, ask: Ask, check: Check) -> Figure:
-    figure = Figure(name, MILLISECONDS)
+def _by_turns(bench: Bench, name: str, ask: Ask, check: Check) -> list[Figure]:
+    """Beside a route with a transaction, and beside the same in autocommit, for which no floor is set."""
+    figures = [Figure(name, MILLISECONDS), Figure(f"beside autocommit: {name}", MILLISECONDS)]
+    if len(bench.targets) == 1:
+        del figures[1]
     for number in range(WARM_UP + bench.sizes.small):
-        for target in bench.targets:
-            taken, answer = timed(target, ask(target))
-            check(target, answer.json())
-            if number >= WARM_UP:
-                figure.add(target.name, taken * 1000)
-    return figure
+        for figure, more in zip(figures, ({}, {AUTOCOMMIT: "1"}), strict=False):
+            for target in bench.targets:
+                request = ask(target)
+                taken, answer = timed(target, replace(request, headers={**request.headers, **more}))
+                check(target, answer.json())
+                if number >= WARM_UP:
+                    figure.add(target.name, taken * 1000)
+    return figures
 
 
 def _enough(bench: Bench) -> list[str]:
-    return bench.new_analyses((WARM_UP + bench.sizes.small) * len(bench.targets))
+    return bench.new_analyses((WARM_UP + bench.sizes.small) * 2 * len(bench.targets))
 
 
 def _running(bench: Bench) -> str:
