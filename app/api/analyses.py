@@ -16,7 +16,7 @@ from app.schemas.annotations import AnnotationsPageOut
 from app.schemas.base import load
 from app.schemas.queries import AnnotationPage, Page, ProjectAnalyses, ReceiptsQuery, cursor, place_of
 from app.schemas.receipts import KeptReceiptsOut, kept_receipt_out
-from app.services import analyses, annotations, groups, listed, receipts
+from app.services import analyses, annotations, listed, receipts
 from app.services.annotation_rows import as_json, on_the_wire
 
 
@@ -41,15 +41,8 @@ def list_project_analyses(project_id: UUID) -> Response:
     """
     project = access.project_for(principal(), project_id)
     query, ignored = load(ProjectAnalyses, request.args.to_dict())
-    after, limit, group_id = query.pop("cursor"), query.pop("limit"), query.pop("group_id")
-    wanted = listed.Wanted(**query)
-    if group_id:
-        group = groups.find(project.id, group_id)
-        rows, more = (
-            listed.page_of_group(group.id, wanted, limit=limit, after=after) if group else ([], False)
-        )
-    else:
-        rows, more = listed.page(project.id, wanted, limit=limit, after=after)
+    after, limit = query.pop("cursor"), query.pop("limit")
+    rows, more = listed.page(project.id, listed.Wanted(**query), limit=limit, after=after)
     place = place_of(rows[-1]) if more else None
     return _listed({"analyses": [analysis_out(row) for row in rows], "next_cursor": place}, ignored)
 

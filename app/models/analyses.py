@@ -53,7 +53,7 @@ class Analysis(Base):
         Index("ix_ml_analyses_status_created_at_id", "status", "created_at", "id"),
         # of the few that are: one of all would be taken to find those that are not
         partial("ix_ml_analyses_deleted_at", "deleted_at", where="deleted_at IS NOT NULL"),
-        # a group: all of it, and what is in a status; the latter with all that is asked when a group is counted
+        # a group: all of it, what is in a status, with all that is asked when a group is counted, and of a model in one
         partial(
             "ix_ml_analyses_group_row_id_created_at_id", "group_row_id", "created_at", "id", where=IN_GROUP
         ),
@@ -61,6 +61,11 @@ class Analysis(Base):
             "ix_ml_analyses_group_counts",
             *("group_row_id", "status", "created_at", "id", "deleted_at", "image_id", "annotation_count"),
             where=IN_GROUP,
+        ),
+        partial(
+            "ix_ml_analyses_group_model",
+            *("group_row_id", "model_name", "status", "created_at", "id"),
+            where=f"{IN_GROUP} AND {THERE}",
         ),
         # a project: its analyses in the order of time, in a status or of a model in one; any status is a merge of all
         partial("ix_ml_analyses_of_project", "project_id", "status", "created_at", "id", where=THERE),

@@ -15,9 +15,9 @@ from sqlalchemy import ColumnElement, Executable, Select, Subquery, bindparam, l
 
 from app import dialect
 from app.extensions import db
-from app.models import Analysis, Image, Status
+from app.models import Analysis, Group, Status
 from app.models.analyses import LIVE, LIVE_ALONE
-from app.services import groups, made_once
+from app.services import made_once
 from app.services.newest_first import Place
 
 
@@ -27,16 +27,31 @@ class Wanted:
 
     status: Status | None = None
     model: str | None = None
+    group_id: str | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
 
     def values(self, after: Place | None) -> dict[str, Any]:
-        """What is given of it, and the place after which the page begins: the parameters of NARROWED."""
-        place = {"after_created_at": after[0], "after_id": after[1]} if after else {}
-        return {name: value for name, value in asdict(self).items() if value} | place
+        """What is given of it, and the place after which the page begins: the parameters of NARROWED.
+
+        Of `created_before` and the place the one that bounds the other: given both, either database enters the index at
+        `created_before`, and walks from there to the place.
+        """
+        given = {name: value for name, value in asdict(self).items() if value}
+        if after is None or (self.created_before and self.created_before <= after[0]):
+            return given
+        given.pop("created_before", None)
+        return given | {"after_created_at": after[0], "after_id": after[1]}
 
 
-# what narrows a list, by the name of the last parameter that it takes
+_OF_PROJECT = Analysis.project_id == bindparam("project_id")
+# a group is of one project. Looked up in the statement, so that PostgreSQL does not know that it is a large one, and
+# walks the index of everything by time or by model
+_ROW = select(Group.id).where(
+    Group.project_id == bindparam("project_id"), Group.group_id == bindparam("group_id")
+)
+_OF_GROUP = Analysis.group_row_id == _ROW.scalar_subquery()
+# what narrows a list within these, by the name of the last parameter that it takes
 NARROWED: dict[str, ColumnElement[bool]] = {
     "status": Analysis.status == bindparam("status"),
     "model": Analysis.model_name == bindparam("model"),
@@ -54,12 +69,14 @@ def _narrowed(names: Collection[str], *but: str) -> list[ColumnElement[bool]]:
     return [clause for name, clause in NARROWED.items() if name in names and name not in but]
 
 
-def in_each(read: Callable[[Any], Select[Any]], *, status: bool, model: bool) -> Subquery:
+def in_each(
+    read: Callable[[Any], Select[Any]], *, status: bool, model: bool, group: bool = False
+) -> Subquery:
     """What `read` takes, in its order and bounded by its limit, of the analyses in each of the statuses.
 
-    The statement has the parameters `project_id`, and `status` and `model` where it is narrowed by these.
+    The statement has the parameters `project_id`, and `status`, `model` and `group_id` where it is narrowed by these.
     """
-    wanted = select(Analysis.id).where(Analysis.project_id == bindparam("project_id"), *LIVE_ALONE)
+    wanted = select(Analysis.id).where(_OF_GROUP if group else _OF_PROJECT, *LIVE_ALONE)
     if model:
         wanted = wanted.where(NARROWED["model"])
     if status:
@@ -88,24 +105,12 @@ def _page(names: frozenset[str]) -> Executable:
         bounded = part.where(*_narrowed(names, "status", "model"))
         return bounded.order_by(*newest).limit(most).add_columns(Analysis.created_at)
 
-    first = in_each(read, status="status" in names, model="model" in names)
+    first = in_each(read, status="status" in names, model="model" in names, group="group_id" in names)
     places = (first.c.created_at.desc(), first.c.id.desc())
     keys = select(first.c.created_at, first.c.id).order_by(*places).limit(most).subquery()
     statement = select(Analysis).join(keys, keys.c.id == Analysis.id)
     # in the order that the keys have: for that of the analyses PostgreSQL would walk along all of them
     return statement.order_by(keys.c.created_at.desc(), keys.c.id.desc())
-
-
-def page_of_group(
-    group_row_id: UUID, wanted: Wanted, *, limit: int, after: Place | None = None
-) -> tuple[Sequence[Analysis], bool]:
-    """The same of a group, which has indexes of its own."""
-    values = wanted.values(after)
-    of_it = (*LIVE, *groups.within(group_row_id), *_narrowed(values))
-    statement = select(Analysis).join(Image).where(*of_it)
-    ordered = statement.order_by(Analysis.created_at.desc(), Analysis.id.desc()).limit(limit + 1)
-    rows = db.session.scalars(ordered, values).all()
-    return rows[:limit], len(rows) > limit
 
 
 def _models() -> Select[str]:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from itertools import product
 from typing import Any
 from uuid import UUID
 
@@ -22,10 +23,13 @@ from tests.support.plans import check_walks, plan_of, plans_of, refresh_statisti
 
 NUMBER, GROUPS = 8000, 30
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
-ALL, BY_STATUS = (
+ALL, BY_STATUS, BY_MODEL = (
     "ix_ml_analyses_group_row_id_created_at_id",
     "ix_ml_analyses_group_counts",
+    "ix_ml_analyses_group_model",
 )
+FILTERED = (None, Status.COMPLETED, Status.FAILED, Status.QUEUED)
+MODELS = (None, "m0", "m2", "m3")
 
 
 def tidy(app: Flask, *, settled: bool) -> None:
@@ -40,7 +44,10 @@ def tidy(app: Flask, *, settled: bool) -> None:
 
 @pytest.fixture
 def crowd(app: Flask, world: World, project: Project, image: Image) -> list[Group]:
-    """Thirty groups of the project, the first with a fifth of it, and as many of another one with the same names."""
+    """Thirty groups of the project, the first with a fifth of it, and as many of another one with the same names.
+
+    Some are of the same moment. The model m2 made a third of all, but in the first group only two.
+    """
     other = world.project("Bark")
     images = [image.id, world.image(other).id]
     made = [
@@ -56,17 +63,18 @@ def crowd(app: Flask, world: World, project: Project, image: Image) -> list[Grou
     statuses = [*["completed"] * 16, "queued", "processing", "failed", "canceled"]
     rows = []
     for n in range(NUMBER):
-        group = made[n % 2 * GROUPS + (0 if n % 20 < 4 else n // 4 % GROUPS)]
+        in_first = n % 20 < 4
+        group = made[n % 2 * GROUPS + (0 if in_first else n // 4 % GROUPS)]
         rows.append(
             {
                 "id": new_id(),
                 "image_id": images[n % 2],
-                "model_name": f"m{n % 3}",
+                "model_name": f"m{n // 2 % 2 if in_first and n > 40 else n % 3}",
                 "model_version": "1",
-                "status": statuses[n // 4 % 20],
+                "status": statuses[n * 7 // 20 % 20],
                 "group_id": group["group_id"],
                 "group_row_id": group["id"],
-                "created_at": FIRST + timedelta(seconds=n),
+                "created_at": FIRST + timedelta(seconds=n - n % 5),
             }
         )
     with app.app_context():
@@ -96,8 +104,59 @@ def test_a_group_is_read_along_an_index(app: Flask, project: Project, crowd: lis
                 plan = plan_of(app, read)
                 check_no_scan(plan)
                 assert ALL in plan, plan
-            page = partial(listed.page_of_group, one.id, listed.Wanted(status), limit=100)
-            check_no_scan(plan_of(app, partial(page, after=place)))
+
+
+def test_a_list_of_a_group_has_every_analysis_once_and_in_order(
+    app: Flask, world: World, project: Project, crowd: list[Group]
+) -> None:
+    """Whatever it is narrowed to; pages end between equal ones."""
+    with app.app_context():
+        gone = db.select(Analysis.id).order_by(Analysis.created_at.desc(), Analysis.id).limit(1000)
+        db.session.execute(db.update(Analysis).where(Analysis.id.in_(gone)).values(deleted_at=FIRST))
+        db.session.commit()
+    first, last = FIRST + timedelta(seconds=21), FIRST + timedelta(seconds=6000)
+    stretches = ({}, {"created_after": first, "created_before": last})
+    there = [one for one in world.rows(Analysis) if one.deleted_at is None]
+    there.sort(key=lambda one: (one.created_at, one.id), reverse=True)
+    for group, status, model, times in product((crowd[0], crowd[7]), FILTERED, MODELS, stretches):
+        expected = [
+            one.id
+            for one in there
+            if one.group_row_id == group.id
+            and status in (None, one.status)
+            and model in (None, one.model_name)
+            and (not times or first <= one.created_at < last)
+        ]
+        wanted = listed.Wanted(status, model, group.group_id, **times)
+        seen: list[UUID] = []
+        more, after = True, None
+        while more:
+            with app.app_context():
+                rows, more = listed.page(project.id, wanted, limit=len(expected) // 9 | 1, after=after)
+                seen += [row.id for row in rows]
+                after = (rows[-1].created_at, rows[-1].id) if rows else None
+        assert seen == expected, wanted
+    with app.app_context():
+        assert listed.page(project.id, listed.Wanted(group_id="g030"), limit=7) == ([], False)
+
+
+def test_a_list_of_a_group_is_read_along_an_index_of_groups(
+    app: Flask, project: Project, crowd: list[Group]
+) -> None:
+    """Also that of a model which is rare in a large group and common elsewhere."""
+    place = (FIRST + timedelta(seconds=3000), new_id())
+    wide = {"created_after": FIRST, "created_before": FIRST + timedelta(days=9)}
+    # that there is none of the last model PostgreSQL knows
+    for name, status, model, times in product(("g000", "g007"), FILTERED, MODELS[:-1], ({}, wide)):
+        wanted = listed.Wanted(status, model, name, **times)
+        for after in (None, place):
+            plan = plan_of(app, partial(listed.page, project.id, wanted, limit=100, after=after))
+            check_no_scan(plan)
+            assert "Bitmap" not in plan, plan
+            # of few, each of them reads as little
+            much = status in (None, Status.COMPLETED)
+            names = [BY_MODEL if model else BY_STATUS] if much else [ALL, BY_STATUS, BY_MODEL]
+            assert any(f"{one} " in plan for one in names), plan
 
 
 def test_an_export_of_a_group_walks_along_it(app: Flask, project: Project, crowd: list[Group]) -> None:

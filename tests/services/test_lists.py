@@ -95,6 +95,16 @@ def test_a_stretch_of_time_begins_with_its_first_moment(
     assert found == inside[:500] and more == (len(inside) > 500)
 
 
+def test_a_page_is_bounded_by_its_place_or_by_the_end_of_the_stretch() -> None:
+    """By one of them, which is where the index is entered."""
+    wanted = listed.Wanted(created_after=BEGAN, created_before=BEGAN + timedelta(days=1))
+    place, end = {"created_after", "after_created_at", "after_id"}, {"created_after", "created_before"}
+    for seconds, names in ((-1, place), (0, end), (1, end)):
+        after = (BEGAN + timedelta(days=1, seconds=seconds), new_id())
+        assert wanted.values(after).keys() == names
+    assert wanted.values(None).keys() == end
+
+
 def test_what_was_deleted_is_not_listed(app: Flask, project: Project, crowd: Crowd) -> None:
     gone = set(crowd.listed()[:100:3])
     lost = {crowd.image_id(image) for image in (5, 299)}
