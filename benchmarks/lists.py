@@ -200,7 +200,11 @@ def _cursor(one: Made) -> str:
     return cursor([one.created_at.isoformat(), str(UUID(one.id))])
 
 
+SETTLING = {"sqlite": ("ANALYZE",), "postgresql": ("VACUUM ANALYZE", "CHECKPOINT")}
+
+
 def settle(engine: Engine) -> None:
-    """What autovacuum has done a while after so many rows came."""
+    """What autovacuum has done a while after so many rows came; and none of them is still to be written to its file."""
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(text("ANALYZE" if engine.dialect.name == "sqlite" else "VACUUM ANALYZE"))
+        for statement in SETTLING[engine.dialect.name]:
+            connection.execute(text(statement))

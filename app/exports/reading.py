@@ -5,7 +5,7 @@ No rows of the ORM: plain columns as the driver has them, `data` as text, read b
 
 import pickle
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from app.dialect import AT_ONE_MOMENT, READING, derived, octets, rows_in_order
 from app.exports.waiting import Waiting
 from app.extensions import db
 from app.models import Annotation, Artifact
-from app.services import artifacts
+from app.services import artifacts, made_once
 from app.services.annotation_rows import (
     COLUMNS,
     DATA,
@@ -136,7 +136,7 @@ def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Raw]]:
     Nobody knows how much data comes with the next row, and a polygon may have a hundred thousand points. So with a page
     comes only data that is light; the rest is told its weight, and is read in parts.
     """
-    page, last = _page(db.engine.dialect.name), -1
+    page, last = _page(), -1
     while rows := reading(page, of=analysis_id, after=last):
         if {row[DATA][0] for row in rows} == {OBJECT}:
             yield rows
@@ -148,11 +148,11 @@ def _pages(analysis_id: UUID, reading: Read) -> Iterator[Sequence[Raw]]:
         last = rows[-1][POSITION]
 
 
-@cache
-def _page(_dialect: str) -> Select[Any]:
+@made_once.statement
+def _page() -> Select[Any]:
     """The rows of the analysis `of` that stand `after` a position; in place of data that is too heavy its weight.
 
-    Put together once: that took as long as a tenth of reading what it asks for.
+    Made once: that took as long as a tenth of reading what it asks for.
     """
     found = select(*COLUMNS).where(Annotation.analysis_id == bindparam("of"))
     found = found.where(Annotation.position > bindparam("after")).order_by(Annotation.position).limit(PAGE)

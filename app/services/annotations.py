@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from operator import attrgetter, itemgetter
 from typing import Any, Protocol, TypeAlias, cast
 from uuid import UUID
@@ -16,7 +15,7 @@ from app.errors import Conflict
 from app.extensions import db
 from app.models import Analysis, Annotation, Principal
 from app.models.columns import new_ids, now
-from app.services import audit, leases, receipts
+from app.services import audit, leases, made_once, receipts
 from app.services.annotation_rows import COLUMNS, Raw, columns_of
 from app.services.locking import lock, write
 
@@ -167,14 +166,14 @@ def _held(analysis: Analysis, items: Sequence[NewAnnotation], *, everything: boo
         statement = select(*_HELD).where(_OF_ANALYSIS)
     else:
         prefer_indexes(connection)
-        statement = _held_by_client_id(connection.dialect.name)
+        statement = _held_by_client_id()
         parameters["client_ids"] = [item.client_id for item in items]
     return {row.client_id: row for row in connection.execute(statement, parameters)}
 
 
-@cache
-def _held_by_client_id(_dialect: str) -> Select[Any]:
-    """Put together once for a dialect, which saves half a millisecond a request."""
+@made_once.statement
+def _held_by_client_id() -> Select[Any]:
+    """Made once, which saves half a millisecond a request."""
     return found_by_key(_HELD, _OF_ANALYSIS, _TABLE.c.client_id, bindparam("client_ids", type_=JSON))
 
 

@@ -16,7 +16,7 @@ from app.errors import Deleted, NotFound
 from app.extensions import db
 from app.models import Analysis, Image
 from app.models.analyses import LIVE
-from app.services import swapping
+from app.services import made_once, swapping
 
 Row = TypeVar("Row", bound=Any)
 
@@ -58,7 +58,7 @@ def hold_at_once(analysis_id: UUID) -> Analysis | None:
     joined as it was before. What it joins, and the clock, are of the moment at which it asked.
     """
     options = {"populate_existing": True}
-    row = db.session.execute(_free(db.engine.name), {"id": analysis_id}, execution_options=options).first()
+    row = db.session.execute(_free(), {"id": analysis_id}, execution_options=options).first()
     if row is None:
         return None
     held = Held(row[0], _transaction(), row[1] or clock())
@@ -84,9 +84,8 @@ def _transaction() -> SessionTransaction | None:
     return session.get_nested_transaction() or session.get_transaction()
 
 
-@cache
-def _free(_database: str) -> Select[Any]:
-    """Put together once for each kind of database."""
+@made_once.statement
+def _free() -> Select[Any]:
     image = contains_eager(Analysis.image).load_only(Image.project_id, Image.deleted_at)
     statement = select(Analysis, clock_column()).join(Analysis.image).options(image)
     return statement.where(Analysis.id == bindparam("id")).with_for_update(of=Analysis, skip_locked=True)

@@ -17,7 +17,15 @@ from app.services.renders import artifact
 from app.storage import Storage
 
 KEPT_BYTES = 8 * 1024 * 1024
-_kept: Kept[Raster] = Kept(KEPT_BYTES, lambda raster: 0 if raster.runs is None else raster.runs.nbytes)
+OVERHEAD = 1_000
+"""Bytes that one takes beyond its run lengths: 400 with a short path, up to 980 with the longest there may be."""
+
+
+def _size(raster: Raster) -> int:
+    return OVERHEAD + (0 if raster.runs is None else raster.runs.nbytes)
+
+
+_kept: Kept[Raster] = Kept(KEPT_BYTES, _size)
 
 
 def of_analysis(analysis: Analysis, part: Rect | None = None) -> Sequence[Row[Any]]:

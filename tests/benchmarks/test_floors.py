@@ -78,3 +78,19 @@ def test_beside_a_large_database_only_what_takes_time_has_a_ratio() -> None:
         ("memory grown by 10", False),
         ("growth to 20", False),
     ]
+
+
+@pytest.mark.parametrize(("growth", "met"), [(39.9, True), (40.0, False)])
+def test_over_a_large_database_an_export_is_held_by_its_memory(growth: float, met: bool) -> None:
+    """And not by its milliseconds, which have a ratio."""
+
+    def exported(took: float, grown: float) -> dict[str, Any]:
+        more = {"peak_growth_mb": {"loupe": grown}}
+        figure = Figure("export of 100,000 as CSV", "ms", {"loupe": [took]}, more)
+        return {figure.name: figure.out()}
+
+    held = large.held({"empty": exported(1500, 50), "large": exported(3000, growth)}, {})
+    assert held["ratios"] == {"export of 100,000 as CSV": 2.0}
+    assert [(floor["what"], floor["wanted"], floor["met"]) for floor in held["floors"]] == [
+        ("export of 100,000 as CSV", "memory grows by less than 40 MB", met)
+    ]

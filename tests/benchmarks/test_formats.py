@@ -7,16 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
 from typing import IO
+from uuid import uuid4
 from zipfile import ZipFile
 
 import pytest
 
 from benchmarks import exported, floors, formats
 from benchmarks.bench import Bench
-from benchmarks.serve import served
+from benchmarks.serve import Servers, served
 from benchmarks.watch import unpin
 from benchmarks.wire import Target, Wrong
 from tests.benchmarks.test_load import SMALL
+from tests.conftest import LiveServer
 
 pytestmark = pytest.mark.one_database
 SQLITE = ["--database", "sqlite"]
@@ -71,6 +73,13 @@ def test_an_export_that_has_lost_rows_prints_no_figure(
     out, err = capsys.readouterr()
     assert out == ""
     assert "No figures: what was exported as csv is Held(count=499," in err
+
+
+def test_what_is_wrong_row_by_row_gives_no_figure(live_server: LiveServer) -> None:
+    """There is no such analysis."""
+    servers = Servers(live_server.instance, live_server.environ)
+    with pytest.raises(Wrong, match="NoResultFound"):
+        next(formats._ratios(servers, str(uuid4()), 5))
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,21 @@
+"""What was written is settled before lists of it are timed, as each database needs it."""
+
+from typing import Any
+
+from sqlalchemy import create_engine, event
+
+from benchmarks.lists import settle
+from tests.support.database import KIND, Database
+
+
+def test_nothing_is_left_to_be_counted_or_written(database: Database) -> None:
+    said: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append(statement)
+
+    engine = create_engine(database.url)
+    event.listen(engine, "before_cursor_execute", hear)
+    settle(engine)
+    engine.dispose()
+    assert said == (["VACUUM ANALYZE", "CHECKPOINT"] if KIND == "postgresql" else ["ANALYZE"])
