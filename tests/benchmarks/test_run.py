@@ -60,7 +60,9 @@ def test_the_whole_command(
     assert set(found["about"]["versions"]) == set(run.PACKAGES)
     assert found["floors"] == []
     figures = found["figures"]
-    beside = ["bulk 50 × 3", "GET analysis with 60", *BESIDE.values()]
+    changed = [name for name in BESIDE.values() if name != "unchanged poll"]
+    twice = [f"{more}{name}" for name in changed for more in ("", "beside autocommit: ")]
+    beside = ["bulk 50 × 3", "GET analysis with 60", *twice, "unchanged poll"]
     assert list(figures) == [*beside, *OVERLAYS, *LISTS, MEMORY]
     for name in beside:
         assert figures[name]["loupe"]["samples"] == figures[name]["baseline"]["samples"] >= 2
