@@ -26,6 +26,12 @@ def redis() -> Iterator[redis_server.Restartable]:
 
 
 @pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that nobody takes a busy machine for a lost Redis, and counts by itself."""
+    monkeypatch.setattr("app.windows.PATIENCE_SECONDS", 1.0)
+
+
+@pytest.fixture
 def shared(redis: redis_server.Restartable) -> Iterator[Callable[[], SharedWindows]]:
     """shared(): the windows as another process would have them."""
     made: list[SharedWindows] = []
@@ -117,6 +123,7 @@ def test_no_two_threads_get_the_last_place(own: OwnWindows, at_once: Callable[..
 # --- in Redis ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("patient")
 def test_processes_count_together(shared: Callable[[], SharedWindows]) -> None:
     one, other = shared(), shared()
     assert let_in(one, "a", 10, 6) + let_in(other, "a", 10, 6) == 10
@@ -124,14 +131,16 @@ def test_processes_count_together(shared: Callable[[], SharedWindows]) -> None:
     assert one.get_moving_window("a", 10, 60) == other.get_moving_window("a", 10, 60)
 
 
+@pytest.mark.usefixtures("patient")
 def test_the_window_in_redis_moves(shared: Callable[[], SharedWindows]) -> None:
-    windows = shared()
-    assert let_in(windows, "a", 3, 5, seconds=1) == 3
-    oldest, _ = windows.get_moving_window("a", 3, 1)
-    wait_until(lambda: windows.acquire_entry("a", 3, 1))
-    assert time.time() - oldest == pytest.approx(1, abs=0.3)
+    one = shared()
+    assert let_in(one, "a", 3, 5, seconds=1) == 3
+    oldest, _ = one.get_moving_window("a", 3, 1)
+    wait_until(lambda: one.acquire_entry("a", 3, 1))
+    assert 0.9 < time.time() - oldest < 5, "not before its time; how long after is the machine's"
 
 
+@pytest.mark.usefixtures("patient")
 def test_no_two_processes_get_the_last_place(
     shared: Callable[[], SharedWindows], at_once: Callable[..., list[int]]
 ) -> None:
@@ -170,6 +179,7 @@ def test_redis_goes_and_comes_back(
     assert len([line for line in said if line.startswith("Redis cannot be used")]) == len(every), "once each"
 
 
+@pytest.mark.usefixtures("patient")
 def test_nobody_begins_anew_when_redis_is_lost(
     redis: redis_server.Restartable, shared: Callable[[], SharedWindows]
 ) -> None:

@@ -93,9 +93,14 @@ def test_side_by_side(shown: Exhibit, opened: Page) -> None:
     opened.get_by_text("Side by side").click()
     expect(plain).to_be_visible()
     assert "view=side" in opened.url
-    left, right = plain.locator("svg").bounding_box(), opened.locator("#canvas").bounding_box()
-    assert left and right
-    assert (left["width"], left["height"], left["y"]) == (right["width"], right["height"], right["y"])
+    # both at one moment: the stage gives them their new size in a frame after the click
+    left, right = opened.evaluate(
+        """() => ["#pane-plain svg", "#canvas"].map((name) => {
+            const { width, height, y } = document.querySelector(name).getBoundingClientRect();
+            return [width, height, y];
+        })"""
+    )
+    assert left == right and min(left[:2]) > 0
 
 
 def test_choosing_an_analysis_swaps_the_viewer_and_goes_back(shown: Exhibit, opened: Page) -> None:

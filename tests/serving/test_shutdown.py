@@ -108,7 +108,7 @@ def test_sigterm_answers_what_is_in_flight(live: LiveServer, person: Person, ana
     assert export.status == 200
     first = export.read(1000)
     in_flight = [upload(live, person, analysis), bulk(live, other)]
-    time.sleep(0.5)  # both processes have taken up what was sent
+    time.sleep(2)  # both processes have taken up what was sent
     live.gunicorn.process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     time.sleep(1)  # whoever does not wait has ended by now
