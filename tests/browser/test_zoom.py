@@ -349,8 +349,8 @@ def test_zooming_glides_unless_motion_is_not_wanted(stage: Page) -> None:
     })"""
     assert stage.evaluate(sample, 4) == 1
     stage.emulate_media(reduced_motion="no-preference")
-    # each time at least one frame between first and last, however few a busy machine shows
-    assert max(stage.evaluate(sample, wanted) for wanted in (8, 4, 8)) > 2
+    # the best of three: a busy machine shows few frames
+    assert max(stage.evaluate(sample, wanted) for wanted in (8, 4, 8)) > 3
 
 
 def test_without_javascript_the_server_zooms(shown: Exhibit, plain: Page) -> None:

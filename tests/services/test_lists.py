@@ -336,6 +336,9 @@ def large(app: Flask, world: World, project: Project) -> Crowd:
     return make(app, world, project, 2000)
 
 
+OF_FEW = ("ix_ml_analyses_status_created_at_id", "ix_ml_analyses_model_name_created_at_id")
+
+
 def test_lists_are_read_along_indexes(app: Flask, world: World, project: Project, large: Crowd) -> None:
     place = (large.analyses[9000].created_at, UUID(large.analyses[9000].id))
     for status, model in FILTERS:
@@ -344,7 +347,7 @@ def test_lists_are_read_along_indexes(app: Flask, world: World, project: Project
         wanted = listed.Wanted(Status(status) if status else None, model or None)
         # of none or two in all that it knows of, any index of the status or of the model reads no more than these
         few = status == "queued" or model == RARE
-        names = () if few else ("ix_ml_analyses_of_project", "ix_ml_analyses_of_project_model")
+        names = ("ix_ml_analyses_of_project", "ix_ml_analyses_of_project_model") + OF_FEW * few
         for after in (None, place):
             plan = plan_of(app, partial(listed.page, project.id, wanted, limit=50, after=after))
             check_walks_analyses(plan, *names)
